@@ -1,0 +1,108 @@
+"""What every program in `tools/` does around its one call into the package.
+
+A program defines its flags with absl (so `--flagfile=configs/x.flags` works), reads them in its own `main`, and ends with
+`run(main)`. Nothing in the package imports this module.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+
+from absl import app, flags
+
+from kobert_tf2.errors import InputError
+
+FLAGS = flags.FLAGS
+
+
+def define_tokenizer_flags() -> None:
+    """The tokenizer's settings, for a program that makes a tokenizer rather than loads one."""
+    flags.DEFINE_enum(
+        "pre_tokenizer", "mecab", ["mecab", "none"], "Morphemes first (mecab), or plain BERT (none)."
+    )
+    flags.DEFINE_enum(
+        "continuation",
+        "eojeol",
+        ["eojeol", "morpheme"],
+        "Which pieces carry ##: all that do not begin an eojeol, or only those inside a morpheme.",
+    )
+    flags.DEFINE_bool("tags", False, "Each piece carries its part-of-speech tag: 사과나무/NNG ##를/JKO.")
+    flags.DEFINE_bool("decompose_compounds", False, "Take compounds apart: 사과나무 -> 사과 ##나무.")
+    flags.DEFINE_bool("do_lower_case", False, "Lower-case the text. Never takes Hangul apart.")
+    flags.DEFINE_bool("strip_accents", False, "Take accents off letters. Never takes Hangul apart.")
+    flags.DEFINE_string(
+        "dictionary", None, "Folder of the mecab-ko dictionary; found by itself where it is not given."
+    )
+    flags.DEFINE_string("user_dictionary", None, "A compiled Mecab user dictionary.")
+
+
+TOKENIZER_FLAGS = (
+    "pre_tokenizer",
+    "continuation",
+    "tags",
+    "decompose_compounds",
+    "do_lower_case",
+    "strip_accents",
+    "dictionary",
+    "user_dictionary",
+)
+
+
+def tokenizer_settings(*, given_only: bool = False) -> dict:
+    """The tokenizer flags' values as keyword arguments for `Tokenizer`; with `given_only`, only those on the command line."""
+    return {name: FLAGS[name].value for name in TOKENIZER_FLAGS if not given_only or FLAGS[name].present}
+
+
+def run(main: Callable[[], dict | None]) -> None:
+    """Parses the flags, calls `main()` and ends the process.
+
+    What `main` returns is printed as one JSON object on the last line of standard output; everything else belongs on standard
+    error. An `InputError`, or an `OSError` such as a full disk, is printed as a sentence and ends with status 1; any other
+    exception is a mistake of ours and keeps its traceback.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    _show_shared_flags_in_help()
+    if {"--help", "-h", "-help", "--helpfull", "-helpfull"} & set(sys.argv[1:]):
+        _print_help_and_exit()
+    app.run(lambda argv: sys.exit(_call(main, argv)))
+
+
+def _show_shared_flags_in_help() -> None:
+    """absl's --help lists the flags of the main program alone: count the ones defined here among them."""
+    for flag in FLAGS.flags_by_module_dict().get(__name__, []):
+        FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
+def _print_help_and_exit() -> None:
+    """--help asked for is not a failure: absl would end with status 1."""
+    app.define_help_flags()
+    try:
+        FLAGS(sys.argv)
+    except SystemExit:
+        sys.stdout.flush()
+    except flags.Error as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _call(main: Callable[[], dict | None], argv: list[str]) -> int:
+    if len(argv) > 1:
+        print(f"error: expected flags alone, but got {' '.join(argv[1:])!r}; see --help", file=sys.stderr)
+        return 1
+    try:
+        result = main()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        print(f"error: {named}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+    if result is not None:
+        print(json.dumps(result, ensure_ascii=False), flush=True)
+    return 0

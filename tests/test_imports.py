@@ -1,0 +1,106 @@
+"""The architecture's import table, held by reading the source: who may import whom, and which half may see TensorFlow."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import kobert_tf2
+
+PACKAGE = pathlib.Path(kobert_tf2.__file__).parent
+
+# What a module may import of ours when it is loaded. Importing inside a function is for what is needed only then: the weights
+# behind `from_pretrained`, TensorFlow behind a gs:// path.
+FOUNDATION = {"errors", "files"}
+ALLOWED = {
+    "errors": set(),
+    "files": {"errors"},
+    "command_line": {"errors"},
+    "morphemes": FOUNDATION,
+    "tokenization": FOUNDATION | {"morphemes"},
+    "vocabulary": FOUNDATION | {"morphemes", "tokenization"},
+    "mrc_metrics": FOUNDATION,
+    "pretraining_data": FOUNDATION | {"tokenization"},
+    "mrc": FOUNDATION | {"tokenization"},
+    "josa": FOUNDATION | {"morphemes"},
+    "classification": FOUNDATION | {"tokenization"},
+    "records": FOUNDATION,
+    "modeling": FOUNDATION,
+    "optimization": FOUNDATION,
+    "training": FOUNDATION,
+    "weights": FOUNDATION | {"modeling"},
+    "serving": FOUNDATION | {"modeling", "weights", "tokenization", "mrc", "josa"},
+}
+TEXT_HALF = {
+    "errors", "files", "command_line", "morphemes", "tokenization", "vocabulary", "mrc_metrics", "pretraining_data", "mrc",
+    "josa", "classification",
+}  # fmt: skip
+TENSOR_LIBRARIES = {"tensorflow", "keras", "keras_hub", "keras_nlp", "tensorflow_text", "torch", "jax"}
+
+
+def modules() -> list[str]:
+    return sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+
+
+def imported_when_loaded(path: pathlib.Path) -> set[str]:
+    """Full names of what a file imports outside its functions."""
+    names, pending = set(), [ast.parse(path.read_text(encoding="utf-8"))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            pending.extend(ast.iter_child_nodes(node))
+    return names
+
+
+def ours(names: set[str]) -> set[str]:
+    return {name.split(".")[1] for name in names if name.startswith("kobert_tf2.")}
+
+
+def top_level(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_imports_only_what_the_table_allows(module):
+    assert module in ALLOWED, f"{module}.py is not in the import table: give it a floor"
+    surplus = ours(imported_when_loaded(PACKAGE / f"{module}.py")) - ALLOWED[module]
+    assert not surplus, f"{module}.py imports {sorted(surplus)}, which the table does not allow"
+
+
+@pytest.mark.parametrize("module", sorted(set(modules()) & TEXT_HALF))
+def test_the_text_half_never_imports_a_tensor_library(module):
+    assert not top_level(imported_when_loaded(PACKAGE / f"{module}.py")) & TENSOR_LIBRARIES
+
+
+@pytest.mark.parametrize("module", sorted(set(modules()) & {"modeling"}))
+def test_the_model_is_written_with_keras_alone(module):
+    assert top_level(imported_when_loaded(PACKAGE / f"{module}.py")) & TENSOR_LIBRARIES <= {"keras"}
+
+
+def test_tools_never_import_each_other_and_nothing_imports_tools():
+    tools = sorted((PACKAGE.parent / "tools").glob("*.py"))
+    names = {path.stem for path in tools}
+    for path in [*tools, *PACKAGE.glob("*.py")]:
+        assert not top_level(imported_when_loaded(path)) & (names | {"tools"}), path
+
+
+def test_no_library_function_reads_a_flag():
+    for path in PACKAGE.glob("*.py"):
+        if path.stem != "command_line":
+            assert "absl.flags" not in imported_when_loaded(path), path
+
+
+def test_importing_the_package_and_tokenizing_load_no_tensor_library():
+    script = (
+        "import sys, kobert_tf2\n"
+        "kobert_tf2.Tokenizer, kobert_tf2.strip_josa\n"
+        f"print(sorted(set(sys.modules) & {TENSOR_LIBRARIES!r}))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
