@@ -1,7 +1,7 @@
 """A Korean BERT toolkit on Keras 3 and TensorFlow 2.
 
-Names resolve when they are first used, so `import kobert_tf2` costs nothing and a process that only tokenizes never loads
-TensorFlow.
+Names resolve when they are first used, so `import kobert_tf2` costs nothing and a process that only tokenizes
+never loads TensorFlow.
 """
 
 import importlib

@@ -1,7 +1,7 @@
 """What every program in `tools/` does around its one call into the package.
 
-A program defines its flags with absl (so `--flagfile=configs/x.flags` works), reads them in its own `main`, and ends with
-`run(main)`. Nothing in the package imports this module.
+A program defines its flags with absl (so `--flagfile=configs/x.flags` works), reads them in its own `main`,
+and ends with `run(main)`. Nothing in the package imports this module.
 """
 
 import json
@@ -18,9 +18,7 @@ FLAGS = flags.FLAGS
 
 def define_tokenizer_flags() -> None:
     """The tokenizer's settings, for a program that makes a tokenizer rather than loads one."""
-    flags.DEFINE_enum(
-        "pre_tokenizer", "mecab", ["mecab", "none"], "Morphemes first (mecab), or plain BERT (none)."
-    )
+    flags.DEFINE_enum("pre_tokenizer", "mecab", ["mecab", "none"], "Morphemes first (mecab), or plain BERT (none).")
     flags.DEFINE_enum(
         "continuation",
         "eojeol",
@@ -31,9 +29,7 @@ def define_tokenizer_flags() -> None:
     flags.DEFINE_bool("decompose_compounds", False, "Take compounds apart: 사과나무 -> 사과 ##나무.")
     flags.DEFINE_bool("do_lower_case", False, "Lower-case the text. Never takes Hangul apart.")
     flags.DEFINE_bool("strip_accents", False, "Take accents off letters. Never takes Hangul apart.")
-    flags.DEFINE_string(
-        "dictionary", None, "Folder of the mecab-ko dictionary; found by itself where it is not given."
-    )
+    flags.DEFINE_string("dictionary", None, "Folder of the mecab-ko dictionary; found by itself where it is not given.")
     flags.DEFINE_string("user_dictionary", None, "A compiled Mecab user dictionary.")
 
 
@@ -50,16 +46,16 @@ TOKENIZER_FLAGS = (
 
 
 def tokenizer_settings(*, given_only: bool = False) -> dict:
-    """The tokenizer flags' values as keyword arguments for `Tokenizer`; with `given_only`, only those on the command line."""
+    """The tokenizer flags as keyword arguments for `Tokenizer`; with `given_only`, only those on the command line."""
     return {name: FLAGS[name].value for name in TOKENIZER_FLAGS if not given_only or FLAGS[name].present}
 
 
 def run(main: Callable[[], dict | None]) -> None:
     """Parses the flags, calls `main()` and ends the process.
 
-    What `main` returns is printed as one JSON object on the last line of standard output; everything else belongs on standard
-    error. An `InputError`, or an `OSError` such as a full disk, is printed as a sentence and ends with status 1; any other
-    exception is a mistake of ours and keeps its traceback.
+    What `main` returns is printed as one JSON object on the last line of standard output; everything else belongs on
+    standard error. An `InputError`, or an `OSError` such as a full disk, is printed as a sentence and ends with status 1;
+    any other exception is a mistake of ours and keeps its traceback.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     _show_shared_flags_in_help()

@@ -1,7 +1,7 @@
 """Files read by line and written whole, on a disk or under gs://.
 
-Nothing here knows what is in a file. A path with a scheme (`gs://bucket/x`) goes through `tf.io.gfile`, which is imported only
-then: the text half must start without TensorFlow.
+Nothing here knows what is in a file. A path with a scheme (`gs://bucket/x`) goes through `tf.io.gfile`, which is
+imported only then: the text half must start without TensorFlow.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ def open_binary(path: str):
 
 
 def match(patterns: str | Iterable[str]) -> list[str]:
-    """All files that comma-separated globs name, sorted within each glob, each once; a glob that names none is an `InputError`."""
+    """All files that comma-separated globs name, sorted within each glob, each once; one that names none is an error."""
     if isinstance(patterns, str | os.PathLike):
         patterns = str(patterns).split(",")
     paths: dict[str, None] = {}
@@ -111,9 +111,7 @@ def read_json(path: str):
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg})"
-        ) from None
+        raise InputError(f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg})") from None
 
 
 def _beside(path: str) -> str:
@@ -162,8 +160,8 @@ def move(source: str, target: str) -> None:
 def whole_folder(path: str, *, overwrite: bool = False):
     """Yields a local folder to fill, which becomes `path` at the end or not at all.
 
-    An existing `path` is an `InputError` unless `overwrite`, and then only the files written here are replaced: a folder named by
-    mistake must not be emptied.
+    An existing `path` is an `InputError` unless `overwrite`, and then only the files written here are replaced: a folder
+    named by mistake must not be emptied.
     """
     path = os.fspath(path).rstrip("/")
     if exists(path) and not overwrite:

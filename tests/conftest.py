@@ -20,9 +20,7 @@ def pytest_collection_modifyitems(items):
         return
     for item in items:
         if item.get_closest_marker("shared"):
-            item.add_marker(
-                pytest.mark.skip(reason=f"no real data at {_shared_folder()} (set KOBERT_SHARED)")
-            )
+            item.add_marker(pytest.mark.skip(reason=f"no real data at {_shared_folder()} (set KOBERT_SHARED)"))
 
 
 @pytest.fixture(scope="session")
