@@ -54,7 +54,7 @@ def run(main: Callable[[], dict | None]) -> None:
     """Parses the flags, calls `main()` and ends the process.
 
     What `main` returns is printed as one JSON object on the last line of standard output; everything else belongs on
-    standard error. An `InputError`, or an `OSError` such as a full disk, is printed as a sentence and ends with status 1;
+    standard error. An `InputError`, or an `OSError` such as a full disk, is printed as a sentence and ends with 1;
     any other exception is a mistake of ours and keeps its traceback.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -54,7 +54,7 @@ def open_binary(path: str):
 
 
 def match(patterns: str | Iterable[str]) -> list[str]:
-    """All files that comma-separated globs name, sorted within each glob, each once; one that names none is an error."""
+    """All files that comma-separated globs name, sorted within each glob, each once; none is an error."""
     if isinstance(patterns, str | os.PathLike):
         patterns = str(patterns).split(",")
     paths: dict[str, None] = {}
@@ -160,8 +160,8 @@ def move(source: str, target: str) -> None:
 def whole_folder(path: str, *, overwrite: bool = False):
     """Yields a local folder to fill, which becomes `path` at the end or not at all.
 
-    An existing `path` is an `InputError` unless `overwrite`, and then only the files written here are replaced: a folder
-    named by mistake must not be emptied.
+    An existing `path` is an `InputError` unless `overwrite`, and then only the files written here are replaced: a
+    folder named by mistake must not be emptied.
     """
     path = os.fspath(path).rstrip("/")
     if exists(path) and not overwrite:

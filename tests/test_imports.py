@@ -25,6 +25,7 @@ ALLOWED = {
     "pretraining_data": FOUNDATION | {"tokenization"},
     "mrc": FOUNDATION | {"tokenization"},
     "josa": FOUNDATION | {"morphemes"},
+    "sample_data": set(),
     "classification": FOUNDATION | {"tokenization"},
     "records": FOUNDATION,
     "modeling": FOUNDATION,
@@ -46,6 +47,7 @@ TEXT_HALF = {
     "pretraining_data",
     "mrc",
     "josa",
+    "sample_data",
     "classification",
 }
 TENSOR_LIBRARIES = {"tensorflow", "keras", "keras_hub", "keras_nlp", "tensorflow_text", "torch", "jax"}

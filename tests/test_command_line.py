@@ -1,0 +1,74 @@
+"""What a program in tools/ does with success, a user's mistake and one of ours: exit status, stdout, stderr."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+'''Adds nothing to nothing.'''
+from absl import flags
+from kobert_tf2 import command_line, errors
+flags.DEFINE_string('kind', 'good', 'How to end.')
+command_line.define_tokenizer_flags()
+def main():
+    kind = flags.FLAGS.kind
+    if kind == 'input':
+        raise errors.InputError('a.txt, line 3: expected two columns, but got 5')
+    if kind == 'file':
+        open('/nowhere/at/all')
+    if kind == 'bug':
+        raise KeyError('ours')
+    print('not the last line')
+    return {'답': 1, 'settings': command_line.tokenizer_settings(given_only=True)}
+if __name__ == '__main__':
+    command_line.run(main)
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tools") / "program.py"
+    path.write_text(PROGRAM, encoding="utf-8")
+    return lambda *flags: subprocess.run([sys.executable, str(path), *flags], capture_output=True, text=True)
+
+
+def test_the_result_is_the_last_line_of_standard_output(program):
+    result = program("--tags")
+    assert result.returncode == 0
+    assert json.loads(result.stdout.splitlines()[-1]) == {"답": 1, "settings": {"tags": True}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("input", "a.txt, line 3: expected two columns, but got 5"),
+        ("file", "/nowhere/at/all: No such file or directory"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_status_1(program, kind, sentence):
+    result = program(f"--kind={kind}")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr == f"error: {sentence}\n"
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(program):
+    result = program("--kind=bug")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_help_explains_each_flag_and_succeeds(program):
+    result = program("--help")
+    assert result.returncode == 0
+    for part in ("Adds nothing to nothing", "--kind: How to end.", "--[no]tags", "--continuation"):
+        assert part in result.stdout
+
+
+def test_unknown_flags_and_stray_words_are_refused(program):
+    assert "Unknown command line flag 'kindd'" in program("--kindd=x").stderr
+    stray = program("word")
+    assert stray.returncode == 1
+    assert "expected flags alone, but got 'word'" in stray.stderr
