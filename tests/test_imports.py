@@ -32,6 +32,7 @@ ALLOWED = {
     "optimization": FOUNDATION,
     "losses": FOUNDATION,
     "training": FOUNDATION,
+    "graph_reading": FOUNDATION,
     "graph_tokenizer": FOUNDATION | {"tokenization"},
     "weights": FOUNDATION | {"modeling"},
     "serving": FOUNDATION | {"modeling", "weights", "tokenization", "mrc", "josa"},
