@@ -1,0 +1,328 @@
+"""The whole pipeline on small Korean data that it makes itself: from text to a served reader, in minutes on two cores.
+
+    python tools/quickstart.py --output_dir quickstart_output
+
+Runs the real tools one after another, each in a process of its own, and shows each command, so that the same commands
+with other files are a real project: vocabulary, pre-training data, pre-training, fine-tuning on questions, evaluation on
+questions about names and numbers that were never seen, export, and questions to the exported model. Ends with one table;
+a stage that fails stops it with that stage's own message, and held-out EM under the floor is a failure too.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from absl import flags
+
+from kobert_tf2 import command_line, files, sample_data
+from kobert_tf2.errors import InputError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("output_dir", "quickstart_output", "Folder for everything that is made; it must be new or empty.")
+flags.DEFINE_enum("size", "full", ["small", "full"], "small: to see that all of it runs. full: to see that it learns.")
+flags.DEFINE_integer("seed", 12345, "Seed of the data, the pre-training and the fine-tuning.")
+
+TOOLS = pathlib.Path(__file__).resolve().parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much of everything; `exact_match_floor` is what held-out questions must reach, in percent."""
+
+    documents: int
+    training_paragraphs: int
+    pretraining_steps: int
+    epochs: float
+    exact_match_floor: float
+
+
+SIZES = {
+    "small": Size(2_000, 1_000, 200, 4.0, 30.0),
+    "full": Size(6_000, 3_000, 600, 8.0, 70.0),
+}
+HELD_OUT_PARAGRAPHS = 100
+ASKED_AT_THE_END = 3
+
+BERT_CONFIG = {
+    "attention_probs_dropout_prob": 0.1,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "hidden_size": 128,
+    "initializer_range": 0.02,
+    "intermediate_size": 512,
+    "max_position_embeddings": 192,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 3,
+    "type_vocab_size": 2,
+}
+
+
+# ---- Data ------------------------------------------------------------------------------------------------------------
+def make_data(folder: str, size: Size, seed: int) -> None:
+    """Writes corpus.txt, train.json and held_out.json; held-out names and numbers occur in neither of the others."""
+    with files.whole_file(f"{folder}/corpus.txt") as corpus:
+        for document in sample_data.documents(size.documents, seed=seed):
+            corpus.write("\n".join(document) + "\n\n")
+    train = sample_data.korquad(size.training_paragraphs, seed=seed)
+    files.write_json(f"{folder}/train.json", train)
+    files.write_json(f"{folder}/held_out.json", sample_data.korquad(HELD_OUT_PARAGRAPHS, seed=seed + 1, held_out=True))
+
+
+# ---- Stages ----------------------------------------------------------------------------------------------------------
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One run of one tool, and what of its summary belongs in the table."""
+
+    name: str
+    tool: str
+    flags: dict[str, object]
+    figures: Callable[[dict], str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a stage gave: its summary, seconds of wall clock, peak resident memory in MiB."""
+
+    stage: Stage
+    summary: dict
+    seconds: float
+    peak_mib: float
+
+
+def stages(folder: str, size: Size, seed: int) -> list[Stage]:
+    """The pipeline in its order. Each stage reads what the ones before it wrote under `folder`."""
+    reading = {"max_seq_length": 160, "doc_stride": 64, "max_query_length": 32, "max_answer_length": 16}
+    return [
+        Stage(
+            "vocabulary",
+            "build_vocab.py",
+            {"input_file": f"{folder}/data/corpus.txt", "output_dir": f"{folder}/tokenizer", "vocab_size": 2000},
+            lambda summary: f"{summary['vocab_size']} pieces, {summary['unk_rate']:.3%} unknown",
+        ),
+        Stage(
+            "pre-training data",
+            "create_pretraining_data.py",
+            {
+                "input_file": f"{folder}/data/corpus.txt",
+                "output_file": f"{folder}/records/corpus.tfrecord",
+                "vocab_file": f"{folder}/tokenizer",
+                "max_seq_length": 128,
+                "max_predictions_per_seq": 20,
+                "dupe_factor": 2,
+                "num_workers": 2,
+                "random_seed": seed,
+            },
+            lambda summary: f"{summary['instances']:,} instances",
+        ),
+        Stage(
+            "pre-training",
+            "pretrain.py",
+            {
+                "bert_config_file": f"{folder}/data/bert_config.json",
+                "input_file": f"{folder}/records/corpus.tfrecord*",
+                "output_dir": f"{folder}/pretrain",
+                "do_train": True,
+                "do_eval": True,
+                "max_eval_steps": 20,
+                "train_batch_size": 32,
+                "learning_rate": 1e-3,
+                "num_train_steps": size.pretraining_steps,
+                "num_warmup_steps": size.pretraining_steps // 10,
+                "save_checkpoints_steps": size.pretraining_steps,
+                "seed": seed,
+            },
+            lambda summary: f"masked LM accuracy {summary['masked_lm_accuracy']:.1%}, loss {summary['loss']:.2f}",
+        ),
+        Stage(
+            "reading: ceiling",
+            "evaluate_mrc.py",
+            {
+                "data_file": f"{folder}/data/held_out.json",
+                "ceiling": True,
+                "vocab_file": f"{folder}/tokenizer",
+            },
+            lambda summary: _scores(summary),
+        ),
+        Stage(
+            "reading: training, prediction",
+            "finetune_mrc.py",
+            {
+                "init_checkpoint": f"{folder}/pretrain/model",
+                "train_file": f"{folder}/data/train.json",
+                "predict_file": f"{folder}/data/held_out.json",
+                "output_dir": f"{folder}/reader",
+                "do_train": True,
+                "do_predict": True,
+                "train_batch_size": 32,
+                "predict_batch_size": 32,
+                "learning_rate": 5e-4,
+                "num_train_epochs": size.epochs,
+                "seed": seed,
+                **reading,
+            },
+            lambda summary: f"{summary['predictions']:,} answers",
+        ),
+        Stage(
+            "reading: evaluation",
+            "evaluate_mrc.py",
+            {
+                "data_file": f"{folder}/data/held_out.json",
+                "predictions_file": f"{folder}/reader/predictions.json",
+                "report": f"{folder}/report.html",
+            },
+            lambda summary: _scores(summary),
+        ),
+        Stage(
+            "reading: particles stripped",
+            "evaluate_mrc.py",
+            {
+                "data_file": f"{folder}/data/held_out.json",
+                "predictions_file": f"{folder}/reader/predictions_stripped.json",
+            },
+            lambda summary: _scores(summary),
+        ),
+        Stage(
+            "export",
+            "export_model.py",
+            {"model_dir": f"{folder}/reader/model", "output_dir": f"{folder}/export"},
+            lambda summary: ", ".join(summary["signatures"]),
+        ),
+    ]
+
+
+def _scores(summary: dict) -> str:
+    return f"EM {summary['exact_match']:.1f}, F1 {summary['f1']:.1f}"
+
+
+# ---- Running ---------------------------------------------------------------------------------------------------------
+def show(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def command_of(stage: Stage) -> list[str]:
+    return [
+        sys.executable,
+        str(TOOLS / stage.tool),
+        *(
+            f"--{name}={str(value).lower() if isinstance(value, bool) else value}"
+            for name, value in stage.flags.items()
+        ),
+    ]
+
+
+def as_typed(stage: Stage) -> str:
+    """The command as a user would type it, a flag a line."""
+    words = ["python", f"tools/{stage.tool}", *map(shlex.quote, command_of(stage)[2:])]
+    return " \\\n    ".join([" ".join(words[:2]), *words[2:]])
+
+
+def run_command(command: list[str]) -> tuple[str, int, float, float]:
+    """Runs a command with its standard error left on the screen; returns its output, status, seconds and peak MiB."""
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return output, process.returncode, time.monotonic() - started, usage.ru_maxrss / 1024
+
+
+def run_stage(stage: Stage) -> Outcome:
+    show(f"\n$ {as_typed(stage)}")
+    output, status, seconds, peak_mib = run_command(command_of(stage))
+    if status != 0:
+        raise InputError(
+            f"stage {stage.name!r} failed: tools/{stage.tool} ended with status {status} (its message is above)"
+        )
+    summary = json.loads(output.splitlines()[-1])
+    show(f"-> {stage.figures(summary)}  ({seconds:.0f} s)")
+    return Outcome(stage, summary, seconds, peak_mib)
+
+
+# ---- Questions to the exported model ---------------------------------------------------------------------------------
+# A process of its own, as a service would be: it loads the export and prints one JSON list of answers.
+ASK = """
+import json, sys
+import kobert_tf2 as kb
+predictor = kb.Predictor.load(sys.argv[1])
+pairs = json.load(sys.stdin)
+print(json.dumps([predictor.answer(pair["question"], pair["context"])["text"] for pair in pairs], ensure_ascii=False))
+"""
+
+
+def held_out_questions(folder: str) -> list[dict]:
+    data = files.read_json(f"{folder}/data/held_out.json")["data"]
+    paragraphs = [paragraph for article in data for paragraph in article["paragraphs"]]
+    return [{"context": paragraph["context"], **question} for paragraph in paragraphs for question in paragraph["qas"]]
+
+
+def ask_exported_model(folder: str) -> tuple[int, int]:
+    """Asks the export held-out questions; returns how many answers equal predictions.json, and how many were asked."""
+    pairs = held_out_questions(folder)[:: max(1, HELD_OUT_PARAGRAPHS // 10)]
+    predictions = files.read_json(f"{folder}/reader/predictions.json")
+    command = [sys.executable, "-c", ASK, f"{folder}/export"]
+    result = subprocess.run(command, input=json.dumps(pairs), stdout=subprocess.PIPE, text=True, check=False)
+    if result.returncode != 0:
+        raise InputError(f"the exported model at {folder}/export did not answer (its message is above)")
+    answers = json.loads(result.stdout.splitlines()[-1])
+    for pair, answer in list(zip(pairs, answers, strict=True))[:ASKED_AT_THE_END]:
+        show(f"\n   {pair['context']}\n   ? {pair['question']}\n   > {answer}   (right: {pair['answers'][0]['text']})")
+    agreeing = sum(predictions[pair["id"]] == answer for pair, answer in zip(pairs, answers, strict=True))
+    return agreeing, len(pairs)
+
+
+# ---- The whole -------------------------------------------------------------------------------------------------------
+def table(outcomes: list[Outcome]) -> str:
+    rows = [
+        (o.stage.name, f"{o.seconds:6.0f} s", f"{o.peak_mib:6.0f} MiB", o.stage.figures(o.summary)) for o in outcomes
+    ]
+    name_width = max(len(row[0]) for row in rows)
+    return "\n".join(f"{name:<{name_width}}  {seconds}  {peak}  {figures}" for name, seconds, peak, figures in rows)
+
+
+def check_folder(folder: str) -> None:
+    if files.exists(folder) and (not files.is_folder(folder) or os.listdir(folder)):
+        raise InputError(f"{folder}: expected a new or empty folder, but something is there; name another --output_dir")
+
+
+def main() -> dict:
+    folder, size = FLAGS.output_dir, SIZES[FLAGS.size]
+    check_folder(folder)
+    started = time.monotonic()
+    show(f"Making Korean documents and questions in {folder}/data")
+    make_data(f"{folder}/data", size, FLAGS.seed)
+    outcomes = []
+    for stage in stages(folder, size, FLAGS.seed):
+        outcomes.append(run_stage(stage))
+        if stage.name == "vocabulary":
+            config = {**BERT_CONFIG, "vocab_size": outcomes[-1].summary["vocab_size"]}
+            files.write_json(f"{folder}/data/bert_config.json", config)
+    agreeing, asked = ask_exported_model(folder)
+    show(f"\n{table(outcomes)}\nThe exported model gives the fine-tuned model's answer to {agreeing} of {asked}.")
+    return _verdict(outcomes, size, agreeing, asked, time.monotonic() - started)
+
+
+def _verdict(outcomes: list[Outcome], size: Size, agreeing: int, asked: int, seconds: float) -> dict:
+    evaluation = next(outcome.summary for outcome in outcomes if outcome.stage.name == "reading: evaluation")
+    if evaluation["exact_match"] < size.exact_match_floor:
+        raise InputError(
+            f"held-out EM is {evaluation['exact_match']:.1f}, expected at least {size.exact_match_floor:.0f}: "
+            "some stage learned nothing; the table above shows which"
+        )
+    if agreeing != asked:
+        raise InputError(f"the exported model answers {asked - agreeing} of {asked} questions differently")
+    return {
+        "exact_match": evaluation["exact_match"],
+        "f1": evaluation["f1"],
+        "seconds": round(seconds, 1),
+        "peak_mib": round(max(outcome.peak_mib for outcome in outcomes)),
+    }
+
+
+if __name__ == "__main__":
+    command_line.run(main)
