@@ -3,9 +3,9 @@
     python tools/quickstart.py --output_dir quickstart_output
 
 Runs the real tools one after another, each in a process of its own, and shows each command, so that the same commands
-with other files are a real project: vocabulary, pre-training data, pre-training, fine-tuning on questions, evaluation on
-questions about names and numbers that were never seen, export, and questions to the exported model. Ends with one table;
-a stage that fails stops it with that stage's own message, and held-out EM under the floor is a failure too.
+with other files are a real project: vocabulary, pre-training data, pre-training, fine-tuning on questions, scores on
+questions about names and numbers that were never seen, export, and questions to the exported model. Ends with a table.
+A stage that fails stops it with that stage's own message, and held-out EM under the floor is a failure too.
 """
 
 import dataclasses
