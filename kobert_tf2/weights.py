@@ -1,8 +1,8 @@
 """One table of weight names, and what it drives: loading, saving and converting BERT in every format.
 
-The table's four columns say where a weight is in a Keras model of `modeling.py`, in a TF1 checkpoint of the original scripts, in
-a Hugging Face file, and how the other two lay it out. Files are opened and written by `checkpoints.py`; nothing here
-knows a file format.
+The table's four columns say where a weight is in a Keras model of `modeling.py`, in a TF1 checkpoint of the original
+scripts, in a Hugging Face file, and how the other two lay it out. Files are opened and written by `weight_files.py`;
+nothing here knows a file format.
 """
 
 import re
@@ -13,82 +13,110 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from kobert_tf2 import checkpoints, files
-from kobert_tf2.checkpoints import Checkpoint
+from kobert_tf2 import files, weight_files
 from kobert_tf2.errors import InputError
 from kobert_tf2.modeling import BertConfig
+from kobert_tf2.weight_files import Checkpoint
 
 
 class Row(NamedTuple):
     keras: str
     tf1: str
     hf: str
-    transposed: str = ""  # in which formats: "hf", or "hf tf1"
+    transposed: str = ""  # the formats that hold it the other way round: "hf", or "hf tf1"
 
 
-_EMBEDDINGS = (
-    Row("embeddings/word_embeddings", "bert/embeddings/word_embeddings", "bert.embeddings.word_embeddings.weight"),
-    Row("embeddings/position_embeddings", "bert/embeddings/position_embeddings", "bert.embeddings.position_embeddings.weight"),
-    Row("embeddings/segment_embeddings", "bert/embeddings/token_type_embeddings", "bert.embeddings.token_type_embeddings.weight"),
-    Row("embeddings/norm/gamma", "bert/embeddings/LayerNorm/gamma", "bert.embeddings.LayerNorm.weight"),
-    Row("embeddings/norm/beta", "bert/embeddings/LayerNorm/beta", "bert.embeddings.LayerNorm.bias"),
-)  # fmt: skip
+class Block(NamedTuple):
+    keras: str
+    tf1: str
+    hf: str
+    rows: tuple[Row, ...]
 
-# Of each encoder layer, under `encoder_layer_{i}/`, `bert/encoder/layer_{i}/` and `bert.encoder.layer.{i}.`.
-_ENCODER_LAYER = (
-    Row("query/kernel", "attention/self/query/kernel", "attention.self.query.weight", "hf"),
-    Row("query/bias", "attention/self/query/bias", "attention.self.query.bias"),
-    Row("key/kernel", "attention/self/key/kernel", "attention.self.key.weight", "hf"),
-    Row("key/bias", "attention/self/key/bias", "attention.self.key.bias"),
-    Row("value/kernel", "attention/self/value/kernel", "attention.self.value.weight", "hf"),
-    Row("value/bias", "attention/self/value/bias", "attention.self.value.bias"),
-    Row("attention_output/kernel", "attention/output/dense/kernel", "attention.output.dense.weight", "hf"),
-    Row("attention_output/bias", "attention/output/dense/bias", "attention.output.dense.bias"),
-    Row("attention_norm/gamma", "attention/output/LayerNorm/gamma", "attention.output.LayerNorm.weight"),
-    Row("attention_norm/beta", "attention/output/LayerNorm/beta", "attention.output.LayerNorm.bias"),
-    Row("intermediate/kernel", "intermediate/dense/kernel", "intermediate.dense.weight", "hf"),
-    Row("intermediate/bias", "intermediate/dense/bias", "intermediate.dense.bias"),
-    Row("output/kernel", "output/dense/kernel", "output.dense.weight", "hf"),
-    Row("output/bias", "output/dense/bias", "output.dense.bias"),
-    Row("output_norm/gamma", "output/LayerNorm/gamma", "output.LayerNorm.weight"),
-    Row("output_norm/beta", "output/LayerNorm/beta", "output.LayerNorm.bias"),
-)
 
-_POOLER = (
-    Row("pooler/dense/kernel", "bert/pooler/dense/kernel", "bert.pooler.dense.weight", "hf"),
-    Row("pooler/dense/bias", "bert/pooler/dense/bias", "bert.pooler.dense.bias"),
-)
-
-_HEADS = (
-    Row("masked_lm/transform/kernel", "cls/predictions/transform/dense/kernel", "cls.predictions.transform.dense.weight", "hf"),
-    Row("masked_lm/transform/bias", "cls/predictions/transform/dense/bias", "cls.predictions.transform.dense.bias"),
-    Row("masked_lm/norm/gamma", "cls/predictions/transform/LayerNorm/gamma", "cls.predictions.transform.LayerNorm.weight"),
-    Row("masked_lm/norm/beta", "cls/predictions/transform/LayerNorm/beta", "cls.predictions.transform.LayerNorm.bias"),
-    Row("masked_lm/output_bias", "cls/predictions/output_bias", "cls.predictions.bias"),
-    Row("next_sentence/kernel", "cls/seq_relationship/output_weights", "cls.seq_relationship.weight", "hf tf1"),
-    Row("next_sentence/bias", "cls/seq_relationship/output_bias", "cls.seq_relationship.bias"),
-    Row("span/kernel", "cls/squad/output_weights", "qa_outputs.weight", "hf tf1"),
-    Row("span/bias", "cls/squad/output_bias", "qa_outputs.bias"),
-    Row("classifier/kernel", "output_weights", "classifier.weight", "hf tf1"),
-    Row("classifier/bias", "output_bias", "classifier.bias"),
+TABLE = (
+    Block("embeddings", "bert/embeddings", "bert.embeddings", (
+        Row("word_embeddings", "word_embeddings", "word_embeddings.weight"),
+        Row("position_embeddings", "position_embeddings", "position_embeddings.weight"),
+        Row("segment_embeddings", "token_type_embeddings", "token_type_embeddings.weight"),
+        Row("norm/gamma", "LayerNorm/gamma", "LayerNorm.weight"),
+        Row("norm/beta", "LayerNorm/beta", "LayerNorm.bias"),
+    )),
+    Block("encoder_layer_{i}", "bert/encoder/layer_{i}", "bert.encoder.layer.{i}", (
+        Row("query/kernel", "attention/self/query/kernel", "attention.self.query.weight", "hf"),
+        Row("query/bias", "attention/self/query/bias", "attention.self.query.bias"),
+        Row("key/kernel", "attention/self/key/kernel", "attention.self.key.weight", "hf"),
+        Row("key/bias", "attention/self/key/bias", "attention.self.key.bias"),
+        Row("value/kernel", "attention/self/value/kernel", "attention.self.value.weight", "hf"),
+        Row("value/bias", "attention/self/value/bias", "attention.self.value.bias"),
+        Row("attention_output/kernel", "attention/output/dense/kernel", "attention.output.dense.weight", "hf"),
+        Row("attention_output/bias", "attention/output/dense/bias", "attention.output.dense.bias"),
+        Row("attention_norm/gamma", "attention/output/LayerNorm/gamma", "attention.output.LayerNorm.weight"),
+        Row("attention_norm/beta", "attention/output/LayerNorm/beta", "attention.output.LayerNorm.bias"),
+        Row("intermediate/kernel", "intermediate/dense/kernel", "intermediate.dense.weight", "hf"),
+        Row("intermediate/bias", "intermediate/dense/bias", "intermediate.dense.bias"),
+        Row("output/kernel", "output/dense/kernel", "output.dense.weight", "hf"),
+        Row("output/bias", "output/dense/bias", "output.dense.bias"),
+        Row("output_norm/gamma", "output/LayerNorm/gamma", "output.LayerNorm.weight"),
+        Row("output_norm/beta", "output/LayerNorm/beta", "output.LayerNorm.bias"),
+    )),
+    Block("pooler", "bert/pooler", "bert.pooler", (
+        Row("dense/kernel", "dense/kernel", "dense.weight", "hf"),
+        Row("dense/bias", "dense/bias", "dense.bias"),
+    )),
+    Block("masked_lm", "cls/predictions", "cls.predictions", (
+        Row("transform/kernel", "transform/dense/kernel", "transform.dense.weight", "hf"),
+        Row("transform/bias", "transform/dense/bias", "transform.dense.bias"),
+        Row("norm/gamma", "transform/LayerNorm/gamma", "transform.LayerNorm.weight"),
+        Row("norm/beta", "transform/LayerNorm/beta", "transform.LayerNorm.bias"),
+        Row("output_bias", "output_bias", "bias"),
+    )),
+    Block("next_sentence", "cls/seq_relationship", "cls.seq_relationship", (
+        Row("kernel", "output_weights", "weight", "hf tf1"),
+        Row("bias", "output_bias", "bias"),
+    )),
+    Block("span", "cls/squad", "qa_outputs", (
+        Row("kernel", "output_weights", "weight", "hf tf1"),
+        Row("bias", "output_bias", "bias"),
+    )),
+    Block("classifier", "", "classifier", (
+        Row("kernel", "output_weights", "weight", "hf tf1"),
+        Row("bias", "output_bias", "bias"),
+    )),
 )  # fmt: skip
 
 
 def table(num_hidden_layers: int) -> list[Row]:
-    """Every weight that any of our models of this depth can have."""
-    encoder = [
-        Row(f"encoder_layer_{i}/{row.keras}", f"bert/encoder/layer_{i}/{row.tf1}", f"bert.encoder.layer.{i}.{row.hf}", row.transposed)
-        for i in range(num_hidden_layers)
-        for row in _ENCODER_LAYER
-    ]  # fmt: skip
-    return [*_EMBEDDINGS, *encoder, *_POOLER, *_HEADS]
+    """Every weight that any of our models of this depth can have, under its full names."""
+    return [
+        row
+        for block in TABLE
+        for i in (range(num_hidden_layers) if "{i}" in block.keras else [0])
+        for row in _full_names(block, i)
+    ]
+
+
+def _full_names(block: Block, i: int) -> list[Row]:
+    return [
+        Row(
+            f"{block.keras}/{row.keras}".format(i=i),
+            f"{block.tf1}/{row.tf1}".lstrip("/").format(i=i),
+            f"{block.hf}.{row.hf}".format(i=i),
+            row.transposed,
+        )
+        for row in block.rows
+    ]
 
 
 # What a checkpoint holds beside weights, or twice: passed over in silence.
 _PASSED_OVER = re.compile(
-    r"(^|/)global_step$|/(adam|lamb|adamw)_[mv]$|/Adam(_1)?$|/(Momentum|ExponentialMovingAverage)$"
-    r"|(^|/)beta[12]_power$|(^|/)(current_|good_|loss_)?(loss_scale|steps)$|position_ids$|^cls\.predictions\.decoder\.(weight|bias)$"
-)
+    "|".join([
+        r"/(adam|adamw|lamb)_[mv]$",
+        r"/(Adam|Adam_1|Momentum|ExponentialMovingAverage)$",
+        r"(^|/)(global_step|beta[12]_power|loss_scale|current_loss_scale|good_steps)$",
+        r"position_ids$",
+        r"^cls\.predictions\.decoder\.(weight|bias)$",
+    ])
+)  # fmt: skip
 
 
 def _is_backbone(row: Row) -> bool:
@@ -116,9 +144,9 @@ def is_transposed(row: Row, file_format: str) -> bool:
     return file_format in row.transposed.split()
 
 
-# ---------------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------------
 # Matching a checkpoint with what a model needs
-# ---------------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------------
 
 
 class Match(NamedTuple):
@@ -143,7 +171,10 @@ def find(checkpoint: Checkpoint, rows: Iterable[Row]) -> dict[Row, str]:
 
 
 def match(checkpoint: Checkpoint, expected: dict[Row, tuple[int, ...]], num_hidden_layers: int) -> Match:
-    """Pairs the weights of a model, `expected` with their shapes, with the checkpoint's; all problems are one `InputError`."""
+    """Pairs the weights of a model, `expected` with their shapes, with the checkpoint's.
+
+    All problems together are one `InputError`.
+    """
     found = find(checkpoint, expected)
     absent = [row for row in expected if row not in found]
     new = sorted({_part(row) for row in absent if not _is_backbone(row)} - {_part(row) for row in found})
@@ -205,9 +236,9 @@ def _hints(checkpoint: Checkpoint, missing, misshapen, foreign) -> Iterable[str]
         yield "check num_hidden_layers in the configuration, and that every file of the checkpoint is there"
 
 
-# ---------------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------------
 # Models
-# ---------------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def variables(model: keras.Model) -> dict[Row, keras.Variable]:
@@ -221,7 +252,7 @@ def load(model: keras.Model, path: str, *, allow_pickle: bool = False) -> list[s
 
     Everything that does not fit is one `InputError`, and then no weight of the model has changed.
     """
-    with checkpoints.open_checkpoint(path, allow_pickle=allow_pickle) as checkpoint:
+    with weight_files.open_checkpoint(path, allow_pickle=allow_pickle) as checkpoint:
         return _load(model, checkpoint)
 
 
@@ -251,11 +282,12 @@ def _announce(checkpoint: Checkpoint, matched: Match) -> None:
 
 def read_config(path: str) -> BertConfig:
     """The configuration of a model directory, a TF1 checkpoint or a hub id."""
-    return _config_in(checkpoints.find_source(path))
+    return _config_in(weight_files.find_source(path))
 
 
-def _config_in(source: checkpoints.Source) -> BertConfig:
-    return BertConfig.from_google_json(source.config) if source.format == "tf1" else BertConfig.from_json(source.config)
+def _config_in(source: weight_files.Source) -> BertConfig:
+    read = BertConfig.from_google_json if source.format == "tf1" else BertConfig.from_json
+    return read(source.config)
 
 
 def from_pretrained(
@@ -267,9 +299,9 @@ def from_pretrained(
     **kwargs,
 ) -> keras.Model:
     """A model of class `cls` with the weights at `path`; `config` stands in for the one beside the weights."""
-    source = checkpoints.find_source(path)
+    source = weight_files.find_source(path)
     config = config or _config_in(source)
-    with checkpoints.open_source(source, allow_pickle=allow_pickle) as checkpoint:
+    with weight_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
         if "num_labels" in cls.__init__.__kwdefaults__ and "num_labels" not in kwargs:
             kwargs.update(_num_labels(checkpoint))
         model = cls(config, **kwargs)
@@ -278,7 +310,7 @@ def from_pretrained(
 
 
 def _num_labels(checkpoint: Checkpoint) -> dict[str, int]:
-    bias = next(row for row in _HEADS if row.keras == "classifier/bias")
+    bias = next(row for row in table(0) if row.keras == "classifier/bias")
     found = find(checkpoint, [bias])
     return {"num_labels": checkpoint.shapes[found[bias]][0]} if found else {}
 
@@ -305,7 +337,7 @@ def save_pretrained(model: keras.Model, folder: str, tokenizer=None) -> None:
     name = type(model).__name__
     config = hf_config(model.config, _ARCHITECTURES.get(name, name), getattr(model, "num_labels", None))
     with files.whole_folder(folder, overwrite=True) as unfinished:
-        checkpoints.write_safetensors(f"{unfinished}/{checkpoints.SAFETENSORS}", arrays)
-        files.write_json(f"{unfinished}/{checkpoints.HF_CONFIG}", config)
+        weight_files.write_safetensors(f"{unfinished}/{weight_files.SAFETENSORS}", arrays)
+        files.write_json(f"{unfinished}/{weight_files.HF_CONFIG}", config)
         if tokenizer is not None:
             tokenizer.save_pretrained(unfinished)

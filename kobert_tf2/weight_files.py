@@ -1,7 +1,8 @@
 """Files of weights: found by a path or a hub id, opened for reading by name, and written.
 
-Two formats are read: "tf1", a checkpoint of named variables as TensorFlow 1 writes it, and "hf", a Hugging Face directory with
-safetensors (whole or in shards) or, only where asked for, a `pytorch_model.bin`. Nothing here knows what a name means.
+Two formats are read: "tf1", a checkpoint of named variables as TensorFlow 1 writes it, and "hf", a Hugging Face
+directory with safetensors (whole or in shards) or, only where asked for, a `pytorch_model.bin`. Nothing here knows
+what a name means.
 """
 
 import contextlib
@@ -40,9 +41,9 @@ class Checkpoint(NamedTuple):
     read: Callable[[str], np.ndarray]
 
 
-# ---------------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------------
 # Finding
-# ---------------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def find_source(path: str) -> Source:
@@ -73,7 +74,8 @@ def _source_in_folder(folder: str) -> Source:
             f"{folder}: expected one checkpoint, but found {len(indexes)}; name one of {', '.join(indexes)}"
         )
     raise InputError(
-        f"{folder}: expected a model, but there is neither {HF_CONFIG} (a model directory) nor a .index file (a TF1 checkpoint)"
+        f"{folder}: expected a model, but there is neither {HF_CONFIG} (a model directory) nor a .index file "
+        "(a TF1 checkpoint)"
     )
 
 
@@ -82,9 +84,9 @@ def _has(folder: str, ending: str) -> bool:
     return any(name.endswith(ending) for name in names)
 
 
-# ---------------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------------
 # Reading
-# ---------------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def open_checkpoint(path: str, *, allow_pickle: bool = False):
@@ -138,13 +140,14 @@ def _open_safetensors(folder: str, names: list[str], stack: contextlib.ExitStack
     return Checkpoint(folder, "hf", shapes, lambda name: holders[name].get_tensor(name))
 
 
-# ---------------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------------
 # Writing
-# ---------------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def write_safetensors(path: str, arrays: dict[str, np.ndarray]) -> None:
-    """Writes float arrays under Hugging Face names. The metadata is what `transformers` asks of a file before it loads it."""
+    """Writes float arrays under Hugging Face names. The metadata is what `transformers` asks of a file before it
+    loads it."""
     from safetensors.numpy import save_file
 
     save_file(arrays, path, metadata={"format": "pt"})
