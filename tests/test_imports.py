@@ -36,14 +36,15 @@ ALLOWED = {
     "optimization": FOUNDATION,
     "losses": FOUNDATION,
     "strategies": FOUNDATION,
-    "checkpoints": FOUNDATION,
+    "run_state": FOUNDATION,
     "training_log": FOUNDATION,
     "steps": FOUNDATION,
-    "training": FOUNDATION | {"strategies", "checkpoints", "training_log", "steps"},
+    "training": FOUNDATION | {"strategies", "run_state", "training_log", "steps"},
     "graph_reading": FOUNDATION,
     "graph_tokenizer": FOUNDATION | {"tokenization"},
     "weight_files": FOUNDATION,
     "weights": FOUNDATION | {"bert_config", "modeling", "weight_files"},
+    "predictor": FOUNDATION | {"modeling", "tokenization", "mrc", "josa", "serving"},
     "serving": FOUNDATION | {"modeling", "weights", "tokenization", "mrc", "graph_reading", "graph_tokenizer"},
 }
 TEXT_HALF = {

@@ -1,0 +1,139 @@
+"""The state of a run on disk: whole, checked, and exactly what it takes to go on.
+
+    checkpoints/step-00001000/state.index, state.data-00000-of-00001    a tf.train.Checkpoint of flat dicts of variables
+                              manifest.json                             step, SHA-256 of the files, caller's extras
+
+A folder is filled under another name and renamed when it is whole. `manifest.json` is written last, so that even
+where a rename is not atomic (gs://) a folder without it does not count. Variables go by stable names in flat dicts:
+an object-based checkpoint of a Keras 3 model silently leaves out layers held in lists, and a seed generator's state.
+"""
+
+import contextlib
+import os
+import re
+import sys
+
+import tensorflow as tf
+
+from kobert_tf2 import files
+from kobert_tf2.errors import InputError
+
+_VERSION = 1
+_NAME = re.compile(r"step-(\d{8,})")
+
+
+def named_variables(owner) -> dict[str, tf.Variable]:
+    """The variables of a Keras model or optimizer by paths that do not depend on how many models were made before."""
+    prefix = f"{owner.name}/"
+    named = {variable.path.removeprefix(prefix): variable.value for variable in owner.variables}
+    if len(named) != len(owner.variables):
+        raise ValueError(f"{owner.name}: expected each variable to have a path of its own, but some share one")
+    return named
+
+
+class Checkpoints:
+    """The checkpoints of one run in `folder`, the newest `keep` of them."""
+
+    def __init__(self, folder: str, *, model, optimizer=None, iterator=None, keep: int = 3):
+        self._folder, self._keep = folder, keep
+        self._tracked = {"model": named_variables(model)}
+        if optimizer is not None:
+            self._tracked["optimizer"] = named_variables(optimizer)
+        self._iterator = iterator
+
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints that are there, newest first, broken ones included."""
+        if not files.exists(self._folder):
+            return []
+        names = (name.rstrip("/") for name in tf.io.gfile.listdir(self._folder))
+        return sorted((int(match[1]) for match in map(_NAME.fullmatch, names) if match), reverse=True)
+
+    def path(self, step: int) -> str:
+        return f"{self._folder}/step-{step:08d}"
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def save(self, step: int, extra: dict) -> None:
+        """Writes the checkpoint of `step`, then removes what is beyond `keep`. `extra` is JSON-able and comes back."""
+        self._clear_leftovers()
+        if step in self.steps():  # A broken one of the same step: the run went on from before it.
+            tf.io.gfile.rmtree(self.path(step))
+        with _made_whole(self.path(step)) as folder:
+            self._checkpoint().write(f"{folder}/state")
+            manifest = {"version": _VERSION, "step": step, "extra": extra, "sha256": _checksums(folder)}
+            files.write_json(f"{folder}/manifest.json", manifest)
+        for old in self.steps()[self._keep :]:
+            tf.io.gfile.rmtree(self.path(old))
+
+    def _checkpoint(self) -> tf.train.Checkpoint:
+        data = {"iterator": self._iterator} if self._iterator is not None else {}
+        return tf.train.Checkpoint(**self._tracked, **data)
+
+    def _clear_leftovers(self) -> None:
+        """What a run killed inside a write has left. No other process writes here."""
+        files.make_folder(self._folder)
+        for name in tf.io.gfile.listdir(self._folder):
+            if name.startswith(".tmp-"):
+                tf.io.gfile.rmtree(f"{self._folder}/{name.rstrip('/')}")
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def newest_whole(self) -> dict | None:
+        """The manifest of the newest checkpoint whose files are what was written; broken ones are told on stderr."""
+        for step in self.steps():
+            try:
+                return _checked_manifest(self.path(step))
+            except InputError as error:
+                print(f"warning: passing over a broken checkpoint: {error}", file=sys.stderr)
+        return None
+
+    def restore(self, manifest: dict) -> None:
+        """Sets all that is tracked, the iterator included, to what `manifest` describes."""
+        with self._told_apart(manifest) as path:
+            self._checkpoint().read(path).assert_consumed()
+
+    def restore_model(self, manifest: dict) -> None:
+        """Sets the model alone, for an evaluation."""
+        with self._told_apart(manifest) as path:
+            status = tf.train.Checkpoint(model=self._tracked["model"]).read(path)
+            status.assert_existing_objects_matched().expect_partial()
+
+    @contextlib.contextmanager
+    def _told_apart(self, manifest: dict):
+        """The bytes are sound, so what goes wrong now is a checkpoint of something else."""
+        folder = self.path(manifest["step"])
+        try:
+            yield f"{folder}/state"
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"{folder}: this checkpoint is of another model, optimizer or data pipeline: {reason}"
+            ) from error
+
+
+@contextlib.contextmanager
+def _made_whole(path: str):
+    """A folder to fill that becomes `path`. On gs:// it is `path` from the start: there the manifest counts."""
+    if files.is_remote(path):
+        files.make_folder(path)
+        yield path
+        return
+    parent, name = os.path.split(path)
+    temporary = f"{parent}/.tmp-{name}-{os.getpid()}"
+    os.makedirs(temporary)
+    yield temporary
+    os.rename(temporary, path)
+
+
+def _checksums(folder: str) -> dict[str, str]:
+    return {name: files.sha256(f"{folder}/{name}") for name in sorted(tf.io.gfile.listdir(folder))}
+
+
+def _checked_manifest(folder: str) -> dict:
+    manifest = files.read_json(f"{folder}/manifest.json")
+    if not isinstance(manifest, dict) or manifest.get("version") != _VERSION:
+        raise InputError(f"{folder}/manifest.json: expected a manifest of version {_VERSION}")
+    for name, expected in manifest["sha256"].items():
+        if files.sha256(f"{folder}/{name}") != expected:
+            raise InputError(f"{folder}/{name}: its bytes are not those that were written (SHA-256 differs)")
+    return manifest

@@ -1,0 +1,118 @@
+"""Where a run takes place: one device, the GPUs of one machine, several machines, a TPU.
+
+Nothing is started on import. A TPU is asked for only by name, and what goes wrong there is told in one sentence.
+"""
+
+import os
+import socket
+import urllib.error
+import urllib.parse
+
+import keras
+import tensorflow as tf
+
+from kobert_tf2.errors import InputError
+
+NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+_TPU_PORT = 8470
+_SECONDS_TO_REACH_A_TPU = 30
+
+
+def set_precision(precision: str) -> None:
+    """`bfloat16` computes in bfloat16 and keeps variables in float32. Call it before the model is made."""
+    if precision not in PRECISIONS:
+        raise InputError(f"expected a precision among {', '.join(PRECISIONS)}, but got {precision!r}")
+    keras.config.set_dtype_policy(PRECISIONS[precision])
+
+
+def make_strategy(
+    name: str = "auto",
+    *,
+    use_tpu: bool = False,
+    tpu_name: str | None = None,
+    tpu_zone: str | None = None,
+    gcp_project: str | None = None,
+    num_tpu_cores: int | None = None,
+    master: str | None = None,
+    devices: list[str] | None = None,
+) -> tf.distribute.Strategy:
+    """The strategy of this name. Call it before anything else of TensorFlow runs.
+
+    `auto`: a TPU if `use_tpu`, else several workers if TF_CONFIG names them, else all GPUs if there are several, else
+    one device. `one_device` is TensorFlow's default strategy. `devices` narrows `mirrored` down, for example to
+    ["CPU:0", "CPU:1"].
+    """
+    if name not in NAMES:
+        raise InputError(f"expected a strategy among {', '.join(NAMES)}, but got {name!r}")
+    if name == "tpu" or (name == "auto" and use_tpu):
+        return _tpu_strategy(tpu_name or master, tpu_zone, gcp_project, num_tpu_cores)
+    if name == "multi_worker" or (name == "auto" and "cluster" in os.environ.get("TF_CONFIG", "")):
+        return _multi_worker_strategy()
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "mirrored" or (name == "auto" and len(gpus) > 1):
+        return tf.distribute.MirroredStrategy(devices or _devices_to_mirror(gpus))
+    return tf.distribute.get_strategy()
+
+
+def _devices_to_mirror(gpus) -> list[str]:
+    return [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
+
+
+def _multi_worker_strategy() -> tf.distribute.Strategy:
+    if "cluster" not in os.environ.get("TF_CONFIG", ""):
+        raise InputError(
+            "--strategy=multi_worker: expected the environment variable TF_CONFIG to name the workers, for example "
+            '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
+        )
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def _tpu_strategy(name, zone, project, cores) -> tf.distribute.Strategy:
+    """`name`: a Cloud TPU's name, grpc://address:8470, or `local` on a TPU VM."""
+    if not name:
+        raise InputError("--use_tpu: expected --tpu_name (a Cloud TPU's name, grpc://address:8470, or local), got none")
+    if name.startswith("grpc://"):
+        _check_reachable(name)
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name, zone=zone, project=project)
+        if name != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        strategy = tf.distribute.TPUStrategy(resolver)
+    except Exception as error:  # Whatever libtpu, gRPC or the cloud's API raise: hundreds of lines without the reason.
+        raise InputError(f"TPU {name!r} cannot be used: {_first_line(error)}") from error
+    if cores and cores != strategy.num_replicas_in_sync:
+        raise InputError(f"--num_tpu_cores={cores}, but TPU {name!r} has {strategy.num_replicas_in_sync} cores")
+    return strategy
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _check_reachable(address: str) -> None:
+    """Opens a connection and closes it: gRPC by itself would wait for minutes."""
+    host = urllib.parse.urlsplit(address)
+    try:
+        socket.create_connection((host.hostname, host.port or _TPU_PORT), timeout=_SECONDS_TO_REACH_A_TPU).close()
+    except (OSError, ValueError) as error:
+        raise InputError(f"TPU {address!r} cannot be reached: {error}; is it running, and in this network?") from None
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes the files of the run."""
+    resolver = strategy.cluster_resolver
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
+        return True
+    return resolver.task_type in (None, "chief") or (resolver.task_id == 0 and "chief" not in _jobs(resolver))
+
+
+def _jobs(resolver) -> dict:
+    return resolver.cluster_spec().as_dict()
+
+
+def num_workers(strategy: tf.distribute.Strategy) -> int:
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or strategy.cluster_resolver is None:
+        return 1
+    return sum(len(tasks) for job, tasks in _jobs(strategy.cluster_resolver).items() if job in ("chief", "worker")) or 1

@@ -1,0 +1,108 @@
+"""What a run says while it runs: `train_log.jsonl`, TensorBoard events, a progress bar or plain lines.
+
+The file log of a resumed run reads as if it had never been stopped: records past the checkpoint are taken out again.
+"""
+
+import json
+import math
+import sys
+import time
+
+import tensorflow as tf
+import tqdm
+
+from kobert_tf2 import files
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Window:
+    """Sums of the metrics over the steps since the last record. Its state goes into checkpoints."""
+
+    def __init__(self, sums: dict[str, list[float]] | None = None):
+        self.sums = {name: list(pair) for name, pair in (sums or {}).items()}
+
+    def add(self, name: str, total: float, weight: float) -> None:
+        pair = self.sums.setdefault(name, [0.0, 0.0])
+        pair[0] += float(total)
+        pair[1] += float(weight)
+
+    def means(self) -> dict[str, float]:
+        return {name: total / weight if weight else float("nan") for name, (total, weight) in self.sums.items()}
+
+
+class Speed:
+    """Steps a second, without the first call, which compiles."""
+
+    def __init__(self):
+        self._began: float | None = None
+        self._steps = 0
+        self.steps_per_second = math.nan
+
+    def after(self, steps: int) -> float:
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
+        else:
+            self._steps += steps
+            self.steps_per_second = self._steps / max(now - self._began, 1e-9)
+        return self.steps_per_second
+
+
+class TrainingLog:
+    """Writes records at their steps; only the chief makes one that writes. A context manager."""
+
+    def __init__(self, output_dir: str | None, *, start: int, num_steps: int, quiet: bool = False):
+        self._path = f"{output_dir}/train_log.jsonl" if output_dir else None
+        self._events = tf.summary.create_file_writer(f"{output_dir}/events") if output_dir else None
+        self._start, self._num_steps = start, num_steps
+        self._began = self._line_at = time.monotonic()
+        self._bar = tqdm.tqdm(
+            total=num_steps, initial=start, unit="step", disable=quiet or not sys.stderr.isatty(), dynamic_ncols=True
+        )
+        self._quiet = quiet or not self._bar.disable
+        if self._path:
+            _keep_records_up_to(self._path, start)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._bar.close()
+        if self._events:
+            self._events.close()
+
+    def record(self, step: int, values: dict[str, float]) -> None:
+        """One line of `train_log.jsonl` and one point of each curve."""
+        if self._path:
+            with tf.io.gfile.GFile(self._path, "a") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+            with self._events.as_default(step):
+                for name, value in values.items():
+                    tf.summary.scalar(name, value)
+            self._events.flush()
+
+    def progress(self, step: int, values: dict[str, float]) -> None:
+        """Moves the bar; without a terminal, a plain line every few seconds."""
+        self._bar.n = step
+        self._bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
+        self._bar.refresh()
+        now = time.monotonic()
+        if self._quiet or (now - self._line_at < _SECONDS_BETWEEN_LINES and step < self._num_steps):
+            return
+        self._line_at = now
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        print(f"step {step}/{self._num_steps}: {shown}, {self._left(step, now)} left", file=sys.stderr, flush=True)
+
+    def _left(self, step: int, now: float) -> str:
+        rate = (step - self._start) / max(now - self._began, 1e-9)
+        return tqdm.tqdm.format_interval((self._num_steps - step) / rate) if rate else "?"
+
+
+def _keep_records_up_to(path: str, step: int) -> None:
+    if not files.exists(path):
+        return
+    with files.open_binary(path) as file:
+        lines = [line for line in file if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+    with files.whole_file(path, "wb") as file:
+        file.writelines(lines)
