@@ -188,7 +188,7 @@ def create_optimizer(
     weight_decay_rate: float = 0.01,
     clip_norm: float | None = 1.0,
 ):
-    """The optimizer `name` with linear warm-up and decay, by default as the original's; to be made in `strategy.scope()`."""
+    """The optimizer `name` with linear warm-up and decay, as the original's. Call it in `strategy.scope()`."""
     if name not in NAMES:
         raise InputError(f"expected an optimizer among {', '.join(NAMES)}, but got {name!r}")
     schedule = WarmupLinearDecay(learning_rate, num_train_steps=num_train_steps, num_warmup_steps=num_warmup_steps)

@@ -62,7 +62,7 @@ def _rows(batch: dict, index, count: int) -> dict:
 
 
 def dropout_seed_of(seed: int, step, replica, micro_batch, count: int):
-    """int32 [2], different for every step, replica and micro-batch (`count` of them a step); wraps around as int32 does."""
+    """int32 [2], different for every step, replica and micro-batch (`count` a step). It wraps around as int32 does."""
     odd = tf.constant(-1640531527, tf.int32)  # 2**32 / the golden ratio: consecutive numbers land far apart.
     number = tf.cast(replica, tf.int32) * count + tf.cast(micro_batch, tf.int32)
     return tf.stack([tf.constant(_as_int32(seed)) + (number + 1) * odd, tf.cast(step, tf.int32)])
@@ -81,7 +81,8 @@ def _seeded_dropout(model_seed):
 class ReplicaStep:
     """One training step as one replica sees it: `step(global_batch, number) -> float32 [_MOST_METRICS, 2]`.
 
-    The metrics are (sum, weight) pairs summed over the replicas; "loss" and "gradient_norm" have weight 1 a step.
+    The metrics are (sum, weight) pairs summed over the replicas; "loss", "gradient_norm" and
+    "learning_rate" come first and have weight 1 a step.
     """
 
     def __init__(self, model, optimizer, task: Task, *, seed: int, micro_batch_size: int | None, jit_gradients: bool):
@@ -98,9 +99,10 @@ class ReplicaStep:
         rows = rows_of_replica(batch)
         gradients, sums = self._accumulated(rows, weights, number, context.replica_id_in_sync_group)
         gradients, norm = self._optimizer.sum_and_clip(gradients)
+        learning_rate = tf.cast(self._optimizer.learning_rate, tf.float32)
         self._optimizer.apply_summed(gradients, self._model.trainable_variables)
         sums = context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
-        metrics = tf.concat([[[sums[0, 0], 1.0]], [[norm, 1.0]], sums[1:]], axis=0)
+        metrics = tf.concat([[[sums[0, 0], 1.0], [norm, 1.0], [learning_rate, 1.0]], sums[1:]], axis=0)
         return tf.pad(metrics, [[0, _MOST_METRICS - metrics.shape[0]], [0, 0]])
 
     def _accumulated(self, rows: dict, weights: dict, number, replica):
@@ -129,7 +131,7 @@ class ReplicaStep:
             loss = tf.add_n([terms[name] / weights[name] for name in terms])
         variables = self._model.trainable_variables
         gradients = tape.gradient(loss, [variable.value for variable in variables], unconnected_gradients="zero")
-        self.metric_names = ["loss", "gradient_norm", *metrics]
+        self.metric_names = ["loss", "gradient_norm", "learning_rate", *metrics]
         return [tf.convert_to_tensor(g) for g in gradients], tf.stack([(loss, 0.0), *metrics.values()])
 
 
@@ -168,6 +170,11 @@ def over_steps(one: Callable):
     return many
 
 
+def compiles_by_default() -> bool:
+    """XLA pays on GPUs and is what a TPU runs; on a CPU it does without the fast bfloat16 kernels of oneDNN."""
+    return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
+
+
 class TrainSteps:
     """`steps(batches, first) -> float32 [steps, metrics, 2]`, compiled once for each static shape of a batch.
 
@@ -177,7 +184,8 @@ class TrainSteps:
     compiles what each replica computes.
     """
 
-    def __init__(self, strategy, model, optimizer, task: Task, *, seed=0, micro_batch_size=None, jit_compile=False):
+    def __init__(self, strategy, model, optimizer, task: Task, *, seed=0, micro_batch_size=None, jit_compile=None):
+        jit_compile = compiles_by_default() if jit_compile is None else jit_compile
         one_device = strategy.num_replicas_in_sync == 1 and not isinstance(
             strategy, tf.distribute.MultiWorkerMirroredStrategy
         )
@@ -231,9 +239,10 @@ class TrainSteps:
 
 
 class ForwardPass:
-    """`metrics(batch) -> float32 [metrics, 2]` and `outputs(batch) -> dict of [batch, ...]`, traced once for each shape."""
+    """`metrics(batch) -> float32 [metrics, 2]`, `outputs(batch) -> {name: [batch, ...]}`, traced once for each shape."""
 
-    def __init__(self, strategy, model, task: Task | None, *, inputs=_INPUTS, jit_compile=False):
+    def __init__(self, strategy, model, task: Task | None, *, inputs=_INPUTS, jit_compile=None):
+        jit_compile = compiles_by_default() if jit_compile is None else jit_compile
         self._strategy, self._model, self._task = strategy, model, task
         self._inputs = task.inputs if task else inputs
         jit = jit_compile and strategy.num_replicas_in_sync == 1

@@ -3,7 +3,7 @@
 The loop knows no task: a `Task` of two functions from `losses.py` says what is trained. It is ours rather than
 `model.fit`, because several machines do not work through `fit` in Keras 3, gradients must be clipped after their sum
 over the replicas, and a run that is killed must go on bit for bit. Compiled functions are in `steps.py`, the state on
-disk in `run_state.py`.
+disk in `checkpoints.py`.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import tensorflow as tf
 
-from kobert_tf2 import run_state, steps, training_log
+from kobert_tf2 import checkpoints, steps, training_log
 from kobert_tf2.errors import InputError
 from kobert_tf2.steps import Task
 from kobert_tf2.strategies import is_chief, make_strategy, num_workers, set_precision
@@ -57,7 +57,7 @@ def train(
     save_checkpoints_steps: int = 1000,
     keep_checkpoints: int = 3,
     log_steps: int = 100,
-    jit_compile: bool = False,
+    jit_compile: bool | None = None,
     settings: dict | None = None,
     on_record: Callable[[int, dict], None] | None = None,
 ) -> dict:
@@ -93,6 +93,7 @@ def train(
       output_dir: gets `checkpoints/`, `train_log.jsonl` and TensorBoard `events/`; none of them without it.
       micro_batch_size: rows of a replica whose gradients are taken at once; the rest is accumulated.
       iterations_per_loop: steps in one call of the compiled function at most.
+      jit_compile: XLA; None leaves it to the device.
       settings: what must not change when a run is resumed, as a flat JSON-able dict.
       on_record: called with (step, record) for each record of the log.
 
@@ -128,7 +129,7 @@ def train(
     with log, _Sigterm() as sigterm:
         while step < num_steps:
             # ---- N steps ----
-            count = calls.count(step, num_steps, save_checkpoints_steps, log_steps)
+            count = calls.count(step, num_steps, save_checkpoints_steps)
             batches = run.next_batches(count, step)
             count = len(next(iter(batches.values())))
             check_batch(batches, strategy, micro_batch_size)
@@ -137,16 +138,16 @@ def train(
             step += count
 
             # ---- Say ----
-            _add_to_window(window, train_steps.metric_names, results, batches)
             tokens_per_second = speed.after(count) * _tokens(batches)
-            if step % log_steps == 0 or step == num_steps:
-                rate = float(optimizer.learning_rate)
-                record = window.means() | {"learning_rate": rate, "tokens_per_second": tokens_per_second}
-                log.record(step, record)
-                if on_record:
-                    on_record(step, record)
-                window = training_log.Window()
-            log.progress(step, (record or window.means()) | {"tokens_per_second": tokens_per_second})
+            for number, metrics in enumerate(_metrics(train_steps.metric_names, results, batches), step - count + 1):
+                window.add(metrics)
+                if number in (1, num_steps) or number % log_steps == 0:
+                    record = window.means() | {"tokens_per_second": tokens_per_second}
+                    log.record(number, record)
+                    if on_record:
+                        on_record(number, record)
+                    window = training_log.Window()
+            log.progress(step, record | {"tokens_per_second": tokens_per_second})
 
             # ---- Save ----
             stopping = run.agree(sigterm.came)
@@ -170,14 +171,14 @@ def _check_made_in_scope(strategy, optimizer) -> None:
 
 def _already_done(output_dir, step: int, num_steps: int) -> str:
     return (
-        f"{output_dir}: training is already at step {step} and --num_train_steps={num_steps} asks for no more. To go on, "
-        "raise --num_train_steps (this stretches the learning rate's decay); for a new phase, such as longer sequences, "
-        f"start in a new --output_dir with --init_checkpoint={output_dir}/model"
+        f"{output_dir}: training is already at step {step} and --num_train_steps={num_steps} asks for no more. To go "
+        "on, raise --num_train_steps (this stretches the learning rate's decay); for a new phase, such as longer "
+        f"sequences, start in a new --output_dir with --init_checkpoint={output_dir}/model"
     )
 
 
 class _Run:
-    """The parts of a run that are saved together: model, optimizer, the data's position, the sums since the last record."""
+    """What is saved together: model, optimizer, the position in the data, the sums since the last record."""
 
     def __init__(self, model, optimizer, dataset, output_dir, strategy, *, keep: int, settings: dict | None):
         self.is_chief = is_chief(strategy)
@@ -186,7 +187,7 @@ class _Run:
         self._iterator = iter(dataset)
         self._checkpoints = None
         if output_dir:
-            self._checkpoints = run_state.Checkpoints(
+            self._checkpoints = checkpoints.Checkpoints(
                 f"{output_dir}/checkpoints", model=model, optimizer=optimizer, iterator=self._iterator, keep=keep
             )
 
@@ -211,9 +212,9 @@ class _Run:
         for name in saved.keys() & self._settings.keys():
             if saved[name] != self._settings[name]:
                 raise InputError(
-                    f"{self._output_dir}: the run there has {name}={saved[name]!r}, but now came {self._settings[name]!r}; "
-                    "go on with the same value, or start a new run in another --output_dir (with --init_checkpoint for its "
-                    "weights)"
+                    f"{self._output_dir}: the run there has {name}={saved[name]!r}, but now came "
+                    f"{self._settings[name]!r}; go on with the same value, or start a new run in another --output_dir "
+                    "(with --init_checkpoint for its weights)"
                 )
 
     def save(self, step: int, window: training_log.Window) -> None:
@@ -249,9 +250,9 @@ class _Run:
         name = "loss" if not math.isfinite(results[wrong - step - 1, 0, 0]) else "gradients' norm"
         last = self._checkpoints.steps()[:1] if self._checkpoints else []
         raise InputError(
-            f"the {name} is not finite in step {wrong} (steps {step + 1} to {step + len(results)} were one call); nothing "
-            f"of it was saved, the last good checkpoint is of {f'step {last[0]}' if last else 'no step'}. Lower "
-            "--learning_rate, lengthen --num_warmup_steps, or look at the data of these steps"
+            f"the {name} is not finite in step {wrong} (steps {step + 1} to {step + len(results)} were one call); "
+            f"nothing of it was saved, the last good checkpoint is of {f'step {last[0]}' if last else 'no step'}. "
+            "Lower --learning_rate, lengthen --num_warmup_steps, or look at the data of these steps"
         )
 
     def agree(self, stop: bool) -> bool:
@@ -271,8 +272,8 @@ def _data_error(step: int, error: tf.errors.OpError) -> InputError:
 
 def _disk_error(output_dir, step: int, error: Exception) -> InputError:
     return InputError(
-        f"{output_dir}: the checkpoint of step {step} could not be written ({_reason(error)}); is the disk full? Earlier "
-        "checkpoints are as they were, and the same command goes on from the newest of them"
+        f"{output_dir}: the checkpoint of step {step} could not be written ({_reason(error)}); is the disk full? "
+        "Earlier checkpoints are as they were, and the same command goes on from the newest of them"
     )
 
 
@@ -296,9 +297,9 @@ class _Calls:
         self._free = free and not train_steps.loops_on_device
         self._seconds_a_step = math.inf
 
-    def count(self, step: int, *boundaries: int) -> int:
-        """Up to the next multiple of any boundary, and not for too long."""
-        count = min([self._most, *(boundary - step % boundary for boundary in boundaries)])
+    def count(self, step: int, num_steps: int, save_checkpoints_steps: int) -> int:
+        """Up to the end or the next checkpoint, and not for too long."""
+        count = min(self._most, num_steps - step, save_checkpoints_steps - step % save_checkpoints_steps)
         if self._free and count > 1:
             count = max(1, min(count, int(_SECONDS_A_CALL / self._seconds_a_step)))
         return count
@@ -327,13 +328,14 @@ def check_batch(batches: dict, strategy, micro_batch_size: int | None) -> None:
     steps.micro_batches(rows // replicas, micro_batch_size)
 
 
-def _add_to_window(window: training_log.Window, names: list[str], results: np.ndarray, batches: dict) -> None:
-    for one in results:
-        for name, (total, weight) in zip(names, one[: len(names)], strict=True):
-            window.add(name, total, weight)
-    if "input_mask" in batches:
-        for mask in batches["input_mask"].numpy():
-            window.add("padding", mask.size - mask.sum(), mask.size)
+def _metrics(names: list[str], results: np.ndarray, batches: dict):
+    """For each step of a call: {metric: (sum, weight)}, and the share of padding."""
+    masks = batches["input_mask"].numpy() if "input_mask" in batches else None
+    for index, pairs in enumerate(results):
+        metrics = {name: (float(total), float(weight)) for name, (total, weight) in zip(names, pairs, strict=False)}
+        if masks is not None:
+            metrics["padding"] = (float(masks[index].size - masks[index].sum()), float(masks[index].size))
+        yield metrics
 
 
 def _tokens(batches: dict) -> int:
@@ -343,7 +345,7 @@ def _tokens(batches: dict) -> int:
 
 
 class _Sigterm:
-    """Within it SIGTERM is noted rather than obeyed. Signals belong to the main thread; elsewhere nothing is changed."""
+    """Within it SIGTERM is noted rather than obeyed. Signals belong to the main thread: others change nothing."""
 
     came = False
 
@@ -373,7 +375,7 @@ def evaluate(
     *,
     strategy: tf.distribute.Strategy | None = None,
     max_steps: int | None = None,
-    jit_compile: bool = False,
+    jit_compile: bool | None = None,
 ) -> dict[str, float]:
     """Means over the whole dataset (`max_steps` batches at most): the task's metrics, and `loss`, the sum of its
     terms' means.
@@ -385,9 +387,8 @@ def evaluate(
     forward = steps.ForwardPass(strategy, model, task, jit_compile=jit_compile)
     window = training_log.Window()
     for batch, _ in _padded_batches(dataset, strategy, max_steps):
-        sums = forward.metrics(batch).numpy()  # Its first call traces, and names the metrics.
-        for name, pair in zip(forward.metric_names, sums, strict=True):
-            window.add(name, *pair)
+        sums = forward.metrics(batch).numpy().tolist()  # Its first call traces, and names the metrics.
+        window.add(dict(zip(forward.metric_names, sums, strict=True)))
     if not window.sums:
         raise InputError("expected at least one example to evaluate, but the data is empty")
     means = window.means()
@@ -402,7 +403,7 @@ def predict(
     strategy: tf.distribute.Strategy | None = None,
     keep: tuple[str, ...] = (),
     padding_value: float = 0.0,
-    jit_compile: bool = False,
+    jit_compile: bool | None = None,
 ) -> dict[str, np.ndarray]:
     """The model's outputs for every row of the dataset, in its order: a dict of arrays [rows, ...].
 
@@ -433,7 +434,7 @@ def _joined(arrays: list[np.ndarray], padding_value: float) -> np.ndarray:
 
 
 def _padded_batches(dataset, strategy, max_steps: int | None):
-    """(batch, real rows): each batch filled up with rows of weight 0 to the largest size, a multiple of the replicas."""
+    """(batch, real rows): batches filled up with rows of weight 0 to the largest size, a multiple of the replicas."""
     replicas, size = strategy.num_replicas_in_sync, 0
     for number, batch in enumerate(_read(dataset)):
         if number == max_steps:

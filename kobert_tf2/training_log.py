@@ -16,16 +16,20 @@ from kobert_tf2 import files
 _SECONDS_BETWEEN_LINES = 10.0
 
 
+# Not averaged over the steps of a record.
+_LAST_VALUE_COUNTS = ("learning_rate",)
+
+
 class Window:
     """Sums of the metrics over the steps since the last record. Its state goes into checkpoints."""
 
     def __init__(self, sums: dict[str, list[float]] | None = None):
         self.sums = {name: list(pair) for name, pair in (sums or {}).items()}
 
-    def add(self, name: str, total: float, weight: float) -> None:
-        pair = self.sums.setdefault(name, [0.0, 0.0])
-        pair[0] += float(total)
-        pair[1] += float(weight)
+    def add(self, metrics: dict[str, tuple[float, float]]) -> None:
+        for name, (total, weight) in metrics.items():
+            before = (0.0, 0.0) if name in _LAST_VALUE_COUNTS else self.sums.get(name, (0.0, 0.0))
+            self.sums[name] = [before[0] + total, before[1] + weight]
 
     def means(self) -> dict[str, float]:
         return {name: total / weight if weight else float("nan") for name, (total, weight) in self.sums.items()}
