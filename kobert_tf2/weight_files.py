@@ -6,7 +6,11 @@ what a name means.
 """
 
 import contextlib
+import glob
 import os
+import re
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -46,15 +50,43 @@ class Checkpoint(NamedTuple):
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def find_source(path: str) -> Source:
-    """What a path names: a folder, a TF1 checkpoint's prefix or one of its files, or else a hub id."""
-    path = os.fspath(path).rstrip("/")
+def find_source(path: str, *, allow_pickle: bool = False) -> Source:
+    """What a path names: a folder, a TF1 checkpoint's prefix or one of its files, or else a model of the hub."""
+    path = os.fspath(path)
     if files.is_folder(path):
-        return _source_in_folder(path)
+        return _source_in_folder(path.rstrip("/"))
     prefix = _tf1_prefix(path)
     if files.exists(prefix + ".index"):
         return Source("tf1", os.path.dirname(prefix), prefix, os.path.join(os.path.dirname(prefix), GOOGLE_CONFIG))
-    raise InputError(f"{path}: expected a model directory or a TF1 checkpoint, but there is nothing of that name")
+    if files.exists(path):
+        raise InputError(f"{path}: expected a model directory or a TF1 checkpoint, but this is another file")
+    if not _HUB_ID.fullmatch(path) or ".." in path:
+        raise InputError(f"{path}: expected a model directory or a TF1 checkpoint, but nothing has that name")
+    return _source_in_folder(_fetch(path, allow_pickle))
+
+
+# `name` or `owner/name`: nothing that could lead out of a folder.
+_HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
+_WANTED = (HF_CONFIG, "model*.safetensors", SAFETENSORS_INDEX, "vocab.txt", "tokenizer_config.json")
+
+
+def _fetch(name: str, allow_pickle: bool) -> str:
+    """The folder of the hub client's cache that holds the model `name`, downloaded where it is not there yet."""
+    import huggingface_hub
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    hub = huggingface_hub.constants.ENDPOINT
+    patterns = [*_WANTED, *([PYTORCH_BIN] if allow_pickle else [])]
+    try:
+        return huggingface_hub.snapshot_download(name, allow_patterns=patterns)
+    except RepositoryNotFoundError:
+        raise InputError(f"{name}: there is no such folder here, and no such model at {hub}") from None
+    except Exception as error:
+        address = f"{hub}/{name}"
+        raise InputError(
+            f"{name}: there is no such folder here, and {address} could not be read ({_first_line(error)}); download "
+            f"{HF_CONFIG}, {SAFETENSORS} and vocab.txt from {address} into a folder and give that folder instead"
+        ) from None
 
 
 def _tf1_prefix(path: str) -> str:
@@ -66,7 +98,7 @@ def _tf1_prefix(path: str) -> str:
 def _source_in_folder(folder: str) -> Source:
     if files.exists(f"{folder}/{HF_CONFIG}"):
         return Source("hf", folder, "", f"{folder}/{HF_CONFIG}")
-    indexes = files.match(f"{folder}/*.index") if _has(folder, ".index") else []
+    indexes = _files_ending(folder, ".index")
     if len(indexes) == 1:
         return Source("tf1", folder, indexes[0].removesuffix(".index"), f"{folder}/{GOOGLE_CONFIG}")
     if indexes:
@@ -79,9 +111,11 @@ def _source_in_folder(folder: str) -> Source:
     )
 
 
-def _has(folder: str, ending: str) -> bool:
-    names = os.listdir(folder) if not files.is_remote(folder) else files._gfile().listdir(folder)
-    return any(name.endswith(ending) for name in names)
+def _files_ending(folder: str, ending: str) -> list[str]:
+    try:
+        return files.match([f"{glob.escape(folder)}/*{ending}"])
+    except InputError:
+        return []
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -90,7 +124,7 @@ def _has(folder: str, ending: str) -> bool:
 
 
 def open_checkpoint(path: str, *, allow_pickle: bool = False):
-    return open_source(find_source(path), allow_pickle=allow_pickle)
+    return open_source(find_source(path, allow_pickle=allow_pickle), allow_pickle=allow_pickle)
 
 
 @contextlib.contextmanager
@@ -101,6 +135,10 @@ def open_source(source: Source, *, allow_pickle: bool = False) -> Iterator[Check
             yield _open_tf1(source.prefix)
         elif files.exists(f"{source.folder}/{SAFETENSORS}"):
             yield _open_safetensors(source.folder, [SAFETENSORS], stack)
+        elif files.exists(f"{source.folder}/{SAFETENSORS_INDEX}"):
+            yield _open_safetensors(source.folder, _shards(f"{source.folder}/{SAFETENSORS_INDEX}"), stack)
+        elif files.exists(f"{source.folder}/{PYTORCH_BIN}"):
+            yield _open_pickle(f"{source.folder}/{PYTORCH_BIN}", allow_pickle)
         else:
             raise InputError(f"{source.folder}: expected {SAFETENSORS}, but it is not there")
 
@@ -111,18 +149,26 @@ def _open_tf1(prefix: str) -> Checkpoint:
     try:
         reader = tf.train.load_checkpoint(prefix)
     except Exception as error:
-        raise InputError(f"{prefix}: not a TensorFlow checkpoint ({_first_line(error)})") from None
-
-    def read(name: str) -> np.ndarray:
-        try:
-            return reader.get_tensor(name)
-        except Exception as error:
-            raise InputError(
-                f"{prefix}: {name} cannot be read: the data file is cut short or damaged ({_first_line(error)})"
-            ) from None
-
+        raise InputError(f"{prefix}: TensorFlow cannot open it as a checkpoint ({_first_line(error)})") from None
     shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
-    return Checkpoint(prefix, "tf1", shapes, read)
+    if _OBJECT_GRAPH in shapes:
+        raise InputError(
+            f"{prefix}: expected a checkpoint of named variables (TF1), but this is one of TF2 objects; load it with "
+            "the program that wrote it and save a model directory"
+        )
+    return Checkpoint(prefix, "tf1", shapes, lambda name: _read_tf1(reader, prefix, name))
+
+
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
+
+def _read_tf1(reader, prefix: str, name: str) -> np.ndarray:
+    try:
+        return reader.get_tensor(name)
+    except Exception as error:
+        raise InputError(
+            f"{prefix}: {name} cannot be read, the data file is cut short, damaged or missing ({_first_line(error)})"
+        ) from None
 
 
 def _first_line(error: Exception) -> str:
@@ -130,14 +176,64 @@ def _first_line(error: Exception) -> str:
 
 
 def _open_safetensors(folder: str, names: list[str], stack: contextlib.ExitStack) -> Checkpoint:
-    from safetensors import safe_open
-
     holders = {}
     for name in names:
-        file = stack.enter_context(safe_open(f"{folder}/{name}", framework="np"))
+        file = stack.enter_context(_safe_open(_local_copy(f"{folder}/{name}", stack)))
         holders.update(dict.fromkeys(file.keys(), file))
     shapes = {name: tuple(file.get_slice(name).get_shape()) for name, file in holders.items()}
     return Checkpoint(folder, "hf", shapes, lambda name: holders[name].get_tensor(name))
+
+
+def _safe_open(path: str):
+    import ml_dtypes  # noqa: F401 -- gives NumPy the bfloat16 that a file may hold
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(path, framework="np")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a whole safetensors file ({_first_line(error)})") from None
+
+
+def _local_copy(path: str, stack: contextlib.ExitStack) -> str:
+    """A file as the safetensors library can map it: a remote one is copied first."""
+    if not files.is_remote(path):
+        return path
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    with files.open_binary(path) as remote, open(f"{folder}/copy", "wb") as local:
+        shutil.copyfileobj(remote, local, 1 << 24)
+    return f"{folder}/copy"
+
+
+def _shards(index: str) -> list[str]:
+    """The files that an index of shards names; each must be a name in the index's own folder."""
+    values = files.read_json(index)
+    if not isinstance(values, dict) or not isinstance(values.get("weight_map"), dict):
+        raise InputError(f'{index}: expected a JSON object with "weight_map"')
+    names = sorted(set(values["weight_map"].values()))
+    for name in names:
+        if not isinstance(name, str) or os.path.basename(name) != name or name in (".", ".."):
+            raise InputError(f"{index}: expected names of files in this folder, but found {name!r}")
+        if not files.exists(f"{os.path.dirname(index)}/{name}"):
+            raise InputError(f"{index}: names {name}, but there is no such file beside it")
+    return names
+
+
+def _open_pickle(path: str, allow_pickle: bool) -> Checkpoint:
+    if not allow_pickle:
+        raise InputError(
+            f"{path}: a pickle can run code when it is loaded; ask for it with allow_pickle=True (--allow_pickle) "
+            f"if you trust it, or get the model's {SAFETENSORS}"
+        )
+    try:
+        import torch
+    except ImportError:
+        raise InputError(f"{path}: reading it needs PyTorch: pip install 'kobert_tf2[torch]'") from None
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:
+        raise InputError(f"{path}: PyTorch cannot read it as weights ({_first_line(error)})") from None
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    return Checkpoint(path, "hf", shapes, lambda name: tensors[name].float().numpy())
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -151,3 +247,15 @@ def write_safetensors(path: str, arrays: dict[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
     save_file(arrays, path, metadata={"format": "pt"})
+
+
+def write_tf1(prefix: str, arrays: dict[str, np.ndarray]) -> None:
+    """Writes a checkpoint of named variables, `prefix`.index and .data-*, which TensorFlow 1 restores by name.
+
+    `prefix` is on a local disk, in a folder that is there.
+    """
+    import tensorflow as tf
+
+    names = sorted(arrays)
+    tensors = [tf.convert_to_tensor(arrays[name]) for name in names]
+    tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)

@@ -1,148 +1,20 @@
-"""One table of weight names, and what it drives: loading, saving and converting BERT in every format.
+"""Weights into models and out of them, by the table of names; what does not fit is one report.
 
-The table's four columns say where a weight is in a Keras model of `modeling.py`, in a TF1 checkpoint of the original
-scripts, in a Hugging Face file, and how the other two lay it out. Files are opened and written by `weight_files.py`;
-nothing here knows a file format.
+`weight_table.py` knows the names, `weight_files.py` the files; nothing here knows either.
 """
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import keras
-import numpy as np
 
 from kobert_tf2 import files, weight_files
+from kobert_tf2.bert_config import BertConfig
 from kobert_tf2.errors import InputError
-from kobert_tf2.modeling import BertConfig
 from kobert_tf2.weight_files import Checkpoint
-
-
-class Row(NamedTuple):
-    keras: str
-    tf1: str
-    hf: str
-    transposed: str = ""  # the formats that hold it the other way round: "hf", or "hf tf1"
-
-
-class Block(NamedTuple):
-    keras: str
-    tf1: str
-    hf: str
-    rows: tuple[Row, ...]
-
-
-TABLE = (
-    Block("embeddings", "bert/embeddings", "bert.embeddings", (
-        Row("word_embeddings", "word_embeddings", "word_embeddings.weight"),
-        Row("position_embeddings", "position_embeddings", "position_embeddings.weight"),
-        Row("segment_embeddings", "token_type_embeddings", "token_type_embeddings.weight"),
-        Row("norm/gamma", "LayerNorm/gamma", "LayerNorm.weight"),
-        Row("norm/beta", "LayerNorm/beta", "LayerNorm.bias"),
-    )),
-    Block("encoder_layer_{i}", "bert/encoder/layer_{i}", "bert.encoder.layer.{i}", (
-        Row("query/kernel", "attention/self/query/kernel", "attention.self.query.weight", "hf"),
-        Row("query/bias", "attention/self/query/bias", "attention.self.query.bias"),
-        Row("key/kernel", "attention/self/key/kernel", "attention.self.key.weight", "hf"),
-        Row("key/bias", "attention/self/key/bias", "attention.self.key.bias"),
-        Row("value/kernel", "attention/self/value/kernel", "attention.self.value.weight", "hf"),
-        Row("value/bias", "attention/self/value/bias", "attention.self.value.bias"),
-        Row("attention_output/kernel", "attention/output/dense/kernel", "attention.output.dense.weight", "hf"),
-        Row("attention_output/bias", "attention/output/dense/bias", "attention.output.dense.bias"),
-        Row("attention_norm/gamma", "attention/output/LayerNorm/gamma", "attention.output.LayerNorm.weight"),
-        Row("attention_norm/beta", "attention/output/LayerNorm/beta", "attention.output.LayerNorm.bias"),
-        Row("intermediate/kernel", "intermediate/dense/kernel", "intermediate.dense.weight", "hf"),
-        Row("intermediate/bias", "intermediate/dense/bias", "intermediate.dense.bias"),
-        Row("output/kernel", "output/dense/kernel", "output.dense.weight", "hf"),
-        Row("output/bias", "output/dense/bias", "output.dense.bias"),
-        Row("output_norm/gamma", "output/LayerNorm/gamma", "output.LayerNorm.weight"),
-        Row("output_norm/beta", "output/LayerNorm/beta", "output.LayerNorm.bias"),
-    )),
-    Block("pooler", "bert/pooler", "bert.pooler", (
-        Row("dense/kernel", "dense/kernel", "dense.weight", "hf"),
-        Row("dense/bias", "dense/bias", "dense.bias"),
-    )),
-    Block("masked_lm", "cls/predictions", "cls.predictions", (
-        Row("transform/kernel", "transform/dense/kernel", "transform.dense.weight", "hf"),
-        Row("transform/bias", "transform/dense/bias", "transform.dense.bias"),
-        Row("norm/gamma", "transform/LayerNorm/gamma", "transform.LayerNorm.weight"),
-        Row("norm/beta", "transform/LayerNorm/beta", "transform.LayerNorm.bias"),
-        Row("output_bias", "output_bias", "bias"),
-    )),
-    Block("next_sentence", "cls/seq_relationship", "cls.seq_relationship", (
-        Row("kernel", "output_weights", "weight", "hf tf1"),
-        Row("bias", "output_bias", "bias"),
-    )),
-    Block("span", "cls/squad", "qa_outputs", (
-        Row("kernel", "output_weights", "weight", "hf tf1"),
-        Row("bias", "output_bias", "bias"),
-    )),
-    Block("classifier", "", "classifier", (
-        Row("kernel", "output_weights", "weight", "hf tf1"),
-        Row("bias", "output_bias", "bias"),
-    )),
-)  # fmt: skip
-
-
-def table(num_hidden_layers: int) -> list[Row]:
-    """Every weight that any of our models of this depth can have, under its full names."""
-    return [
-        row
-        for block in TABLE
-        for i in (range(num_hidden_layers) if "{i}" in block.keras else [0])
-        for row in _full_names(block, i)
-    ]
-
-
-def _full_names(block: Block, i: int) -> list[Row]:
-    return [
-        Row(
-            f"{block.keras}/{row.keras}".format(i=i),
-            f"{block.tf1}/{row.tf1}".lstrip("/").format(i=i),
-            f"{block.hf}.{row.hf}".format(i=i),
-            row.transposed,
-        )
-        for row in block.rows
-    ]
-
-
-# What a checkpoint holds beside weights, or twice: passed over in silence.
-_PASSED_OVER = re.compile(
-    "|".join([
-        r"/(adam|adamw|lamb)_[mv]$",
-        r"/(Adam|Adam_1|Momentum|ExponentialMovingAverage)$",
-        r"(^|/)(global_step|beta[12]_power|loss_scale|current_loss_scale|good_steps)$",
-        r"position_ids$",
-        r"^cls\.predictions\.decoder\.(weight|bias)$",
-    ])
-)  # fmt: skip
-
-
-def _is_backbone(row: Row) -> bool:
-    return row.tf1.startswith("bert/") and not row.keras.startswith("pooler/")
-
-
-def _part(row: Row) -> str:
-    """The part of a model that is either all there or new: `masked_lm`, `span`, `pooler` ..."""
-    return row.keras.split("/")[0]
-
-
-def names_in(row: Row, file_format: str) -> list[str]:
-    """The names under which a file may hold this weight; the first is the one that we write."""
-    if file_format == "tf1":
-        return [row.tf1]
-    names = [row.hf, row.hf.removeprefix("bert.")]
-    if "LayerNorm" in row.hf:
-        names += [re.sub("weight$", "gamma", re.sub("bias$", "beta", name)) for name in names]
-    if row.hf == "cls.predictions.bias":
-        names.append("cls.predictions.decoder.bias")
-    return list(dict.fromkeys(names))
-
-
-def is_transposed(row: Row, file_format: str) -> bool:
-    return file_format in row.transposed.split()
-
+from kobert_tf2.weight_table import PASSED_OVER, Row, is_required, names_in, part, table, turned
 
 # ------------------------------------------------------------------------------------------------------------------
 # Matching a checkpoint with what a model needs
@@ -150,14 +22,11 @@ def is_transposed(row: Row, file_format: str) -> bool:
 
 
 class Match(NamedTuple):
-    found: dict[Row, str]  # the name in the checkpoint
+    """How a checkpoint and a model meet."""
+
+    found: dict[Row, str]  # the checkpoint's name of each weight
     new: list[str]  # parts of the model that the checkpoint does not have
-    unused: list[str]  # names in the checkpoint that the model has no place for
-
-
-def shape_in_keras(checkpoint: Checkpoint, row: Row, name: str) -> tuple[int, ...]:
-    shape = tuple(checkpoint.shapes[name])
-    return shape[::-1] if is_transposed(row, checkpoint.format) else shape
+    unused: list[str]  # the checkpoint's names that have no place in the model
 
 
 def find(checkpoint: Checkpoint, rows: Iterable[Row]) -> dict[Row, str]:
@@ -170,70 +39,95 @@ def find(checkpoint: Checkpoint, rows: Iterable[Row]) -> dict[Row, str]:
     return found
 
 
-def match(checkpoint: Checkpoint, expected: dict[Row, tuple[int, ...]], num_hidden_layers: int) -> Match:
-    """Pairs the weights of a model, `expected` with their shapes, with the checkpoint's.
+def match(checkpoint: Checkpoint, expected: dict[Row, tuple[int, ...]], config: BertConfig) -> Match:
+    """Pairs the weights of a model, `expected` with their shapes in Keras, with the checkpoint's.
 
-    All problems together are one `InputError`.
+    A pooler or a head of which nothing is there is new. Everything else that does not fit is one `InputError`, which
+    lists all of it with both shapes and says what to do.
     """
     found = find(checkpoint, expected)
     absent = [row for row in expected if row not in found]
-    new = sorted({_part(row) for row in absent if not _is_backbone(row)} - {_part(row) for row in found})
-    missing = [row for row in absent if _part(row) not in new]
-    misshapen = {
-        row: shape_in_keras(checkpoint, row, name)
-        for row, name in found.items()
-        if shape_in_keras(checkpoint, row, name) != expected[row]
-    }
-    surplus = _surplus(checkpoint, set(found.values()))
-    foreign = _foreign_encoder_names(checkpoint, surplus, num_hidden_layers)
-    if missing or misshapen or foreign:
-        raise InputError(_report(checkpoint, expected, missing, misshapen, foreign))
-    return Match(found, new, surplus)
+    new = sorted({part(row) for row in absent if not is_required(row)} - {part(row) for row in found})
+    unused = sorted(set(checkpoint.shapes) - set(found.values()))
+    unused = [name for name in unused if not PASSED_OVER.search(name)]
+    problems = [
+        *(Missing(row, expected[row]) for row in absent if part(row) not in new),
+        *(OtherShape(row, expected[row], shape) for row, shape in _other_shapes(checkpoint, expected, found)),
+        *(Unexpected(name, checkpoint.shapes[name]) for name in _of_another_encoder(checkpoint, unused, config)),
+    ]
+    if problems:
+        raise InputError(_report(checkpoint, problems))
+    return Match(found, new, unused)
 
 
-def _surplus(checkpoint: Checkpoint, used: set[str]) -> list[str]:
-    return sorted(name for name in checkpoint.shapes if name not in used and not _PASSED_OVER.search(name))
+class Missing(NamedTuple):
+    row: Row
+    expected: tuple[int, ...]
 
 
-def _foreign_encoder_names(checkpoint: Checkpoint, names: list[str], num_hidden_layers: int) -> list[str]:
-    """Names of the encoder that no row has: more layers than the configuration says, or another architecture."""
-    known = {name for row in table(num_hidden_layers) for name in names_in(row, checkpoint.format)}
-    inside = re.compile(r"^(bert[./])?(embeddings|encoder)[./]")
-    return [name for name in names if inside.search(name) and name not in known]
+class OtherShape(NamedTuple):
+    row: Row
+    expected: tuple[int, ...]
+    found: tuple[int, ...]
 
 
-def _report(checkpoint: Checkpoint, expected, missing, misshapen, foreign) -> str:
-    count = len(missing) + len(misshapen) + len(foreign)
-    lines = [f"{checkpoint.path}: the weights do not fit the model ({count} problem{'s' * (count > 1)})"]
-    for row in missing:
-        name = names_in(row, checkpoint.format)[0]
-        lines.append(f"  missing: {name}, expected with the shape {_in_file(row, expected[row], checkpoint)}")
-    for row, shape in misshapen.items():
-        name = names_in(row, checkpoint.format)[0]
-        expectation = f"expected {_in_file(row, expected[row], checkpoint)}"
-        lines.append(f"  other shape: {name}, {expectation}, but found {_in_file(row, shape, checkpoint)}")
-    for name in foreign:
-        lines.append(f"  unexpected: {name}, shape {list(checkpoint.shapes[name])}")
-    return "\n".join([*lines, *(f"what to do: {hint}" for hint in _hints(checkpoint, missing, misshapen, foreign))])
+class Unexpected(NamedTuple):
+    name: str
+    found: tuple[int, ...]
 
 
-def _in_file(row: Row, shape: tuple[int, ...], checkpoint: Checkpoint) -> list[int]:
-    return list(shape[::-1] if is_transposed(row, checkpoint.format) else shape)
+def _other_shapes(checkpoint: Checkpoint, expected, found: dict[Row, str]) -> Iterator[tuple[Row, tuple[int, ...]]]:
+    for row, name in found.items():
+        shape = turned(tuple(checkpoint.shapes[name]), row, checkpoint.format)
+        if shape != expected[row]:
+            yield row, shape
 
 
-def _hints(checkpoint: Checkpoint, missing, misshapen, foreign) -> Iterable[str]:
-    if misshapen and {row.keras for row in misshapen} <= {"embeddings/word_embeddings", "masked_lm/output_bias"}:
-        rows = next(iter(misshapen.values()))[0]
-        yield f"load it with vocab_size {rows}, then call resize_token_embeddings or add_tokens"
-    elif any(_part(row) == "classifier" for row in misshapen):
+def _of_another_encoder(checkpoint: Checkpoint, names: list[str], config: BertConfig) -> list[str]:
+    """Names inside the encoder that no row has: more layers than the configuration says, or another architecture."""
+    known = {name for row in table(config.num_hidden_layers) for name in names_in(row, checkpoint.format)}
+    return [name for name in names if _IN_THE_ENCODER.match(name) and name not in known]
+
+
+_IN_THE_ENCODER = re.compile(r"(bert[./])?(embeddings|encoder)[./]")
+
+
+def _report(checkpoint: Checkpoint, problems: list) -> str:
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    lines = [f"{checkpoint.path}: the weights do not fit the model ({count})"]
+    lines += [f"  {_problem(problem, checkpoint.format)}" for problem in problems]
+    return "\n".join([*lines, *(f"what to do: {hint}" for hint in _hints(checkpoint, problems))])
+
+
+def _problem(problem, file_format: str) -> str:
+    """One line, with names and shapes as the file has them."""
+    if isinstance(problem, Unexpected):
+        return f"unexpected: {problem.name} {list(problem.found)}"
+    name = names_in(problem.row, file_format)[0]
+    expected = list(turned(problem.expected, problem.row, file_format))
+    if isinstance(problem, Missing):
+        return f"missing: {name} {expected}"
+    found = list(turned(problem.found, problem.row, file_format))
+    return f"other shape: {name}: the model needs {expected}, the checkpoint has {found}"
+
+
+def _hints(checkpoint: Checkpoint, problems: list) -> Iterator[str]:
+    misshapen = {problem.row.keras: problem.found for problem in problems if isinstance(problem, OtherShape)}
+    if misshapen and set(misshapen) <= _BY_VOCABULARY:
+        size = next(iter(misshapen.values()))[0]
+        yield f"load it with vocab_size {size}, then call resize_token_embeddings(n) or add_tokens(...)"
+    elif misshapen and all(name.startswith("classifier/") for name in misshapen):
         yield "give num_labels as the checkpoint has it, or load the backbone alone and put a new head on it"
     elif misshapen:
-        yield f"use the configuration file that belongs to {checkpoint.path}"
-    if len(missing) > 5 and not any(_is_backbone(row) for row in find(checkpoint, table(1))):
-        some = ", ".join(sorted(checkpoint.shapes)[:3])
-        yield f"this looks like another model's checkpoint (it begins with {some}): a BERT is needed"
-    elif missing or foreign:
-        yield "check num_hidden_layers in the configuration, and that every file of the checkpoint is there"
+        yield "use the configuration file that belongs to this checkpoint"
+    if not find(checkpoint, [row for row in table(1) if is_required(row)]):
+        some = ", ".join(sorted(checkpoint.shapes)[:3]) or "no names at all"
+        yield f"this looks like another model's checkpoint (it holds {some} ...): name a BERT's"
+    elif any(not isinstance(problem, OtherShape) for problem in problems):
+        yield "compare num_hidden_layers in the configuration with the checkpoint, and see that all its files are there"
+
+
+_BY_VOCABULARY = {"embeddings/word_embeddings", "masked_lm/output_bias"}
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -258,23 +152,17 @@ def load(model: keras.Model, path: str, *, allow_pickle: bool = False) -> list[s
 
 def _load(model: keras.Model, checkpoint: Checkpoint) -> list[str]:
     targets = variables(model)
-    matched = match(
-        checkpoint, {row: tuple(target.shape) for row, target in targets.items()}, model.config.num_hidden_layers
-    )
+    matched = match(checkpoint, {row: tuple(target.shape) for row, target in targets.items()}, model.config)
     for row, name in matched.found.items():
-        targets[row].assign(_oriented(checkpoint.read(name), row, checkpoint.format))
-    _announce(checkpoint, matched)
+        targets[row].assign(turned(checkpoint.read(name), row, checkpoint.format))
+    announce(checkpoint, matched)
     return matched.new
 
 
-def _oriented(array: np.ndarray, row: Row, file_format: str) -> np.ndarray:
-    """An array from Keras' layout to a file's, or back: the same turn both ways."""
-    return np.ascontiguousarray(array.T) if is_transposed(row, file_format) else array
-
-
-def _announce(checkpoint: Checkpoint, matched: Match) -> None:
-    for part in matched.new:
-        print(f"{checkpoint.path} has no weights for {part!r}: it starts new and needs training", file=sys.stderr)
+def announce(checkpoint: Checkpoint, matched: Match) -> None:
+    """Tells on standard error what starts new and what was not used: neither is dropped in silence."""
+    for new in matched.new:
+        print(f"{checkpoint.path} has no weights for {new!r}: it starts new and needs training", file=sys.stderr)
     if matched.unused:
         shown = ", ".join(matched.unused[:8]) + (" ..." if len(matched.unused) > 8 else "")
         print(f"{checkpoint.path}: {len(matched.unused)} weights were not used: {shown}", file=sys.stderr)
@@ -282,10 +170,10 @@ def _announce(checkpoint: Checkpoint, matched: Match) -> None:
 
 def read_config(path: str) -> BertConfig:
     """The configuration of a model directory, a TF1 checkpoint or a hub id."""
-    return _config_in(weight_files.find_source(path))
+    return config_in(weight_files.find_source(path))
 
 
-def _config_in(source: weight_files.Source) -> BertConfig:
+def config_in(source: weight_files.Source) -> BertConfig:
     read = BertConfig.from_google_json if source.format == "tf1" else BertConfig.from_json
     return read(source.config)
 
@@ -299,8 +187,8 @@ def from_pretrained(
     **kwargs,
 ) -> keras.Model:
     """A model of class `cls` with the weights at `path`; `config` stands in for the one beside the weights."""
-    source = weight_files.find_source(path)
-    config = config or _config_in(source)
+    source = weight_files.find_source(path, allow_pickle=allow_pickle)
+    config = config or config_in(source)
     with weight_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
         if "num_labels" in cls.__init__.__kwdefaults__ and "num_labels" not in kwargs:
             kwargs.update(_num_labels(checkpoint))
@@ -331,7 +219,7 @@ def hf_config(config: BertConfig, architecture: str, num_labels: int | None = No
 def save_pretrained(model: keras.Model, folder: str, tokenizer=None) -> None:
     """Writes the model's directory (and the tokenizer's files where one is given), whole or not at all."""
     arrays = {
-        row.hf: _oriented(keras.ops.convert_to_numpy(variable.value), row, "hf")
+        row.hf: turned(keras.ops.convert_to_numpy(variable.value), row, "hf")
         for row, variable in variables(model).items()
     }
     name = type(model).__name__

@@ -47,7 +47,11 @@ ALLOWED = {
     "graph_reading": FOUNDATION,
     "graph_tokenizer": FOUNDATION | {"tokenization"},
     "weight_files": FOUNDATION,
-    "weights": FOUNDATION | {"bert_config", "modeling", "weight_files"},
+    "weight_table": {"bert_config"},
+    "weights": FOUNDATION | {"bert_config", "weight_files", "weight_table"},
+    "transformers_forward": {"errors"},
+    "conversion": FOUNDATION | {"bert_config", "weight_files", "weight_table", "weights", "transformers_forward"},
+    "keras_hub_models": FOUNDATION | {"bert_config", "modeling", "weight_files", "weight_table", "weights"},
     "predictor": FOUNDATION | {"modeling", "tokenization", "mrc", "josa", "serving"},
     "serving": FOUNDATION | {"modeling", "weights", "tokenization", "mrc", "graph_reading", "graph_tokenizer"},
 }
