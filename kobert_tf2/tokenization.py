@@ -1,10 +1,8 @@
 """Text to WordPieces, each with its place in the original string.
 
-A string goes through three steps: it is normalised (`normalization.py`), cut into words (Mecab's morphemes, or BERT's
-own words), and each word is cut into pieces of the vocabulary, greedily, longest first. The result of the last step
-depends on the word alone, so it is looked up in a cache: a word is a "key", its text with the spaces before it (and
-Mecab's feature, where a setting needs it), and the lengths of the keys add up to the offsets. Nothing else is done
-per token.
+A string is normalised (`normalization.py`), cut into words (`segmentation.py`), and each word into pieces
+(`wordpiece.py`). What a word becomes depends on its key alone, so it is kept in a cache; per token nothing is
+left to do but to look up and add.
 """
 
 import functools
@@ -12,8 +10,6 @@ import hashlib
 import itertools
 import json
 import os
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -21,15 +17,13 @@ import numpy as np
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
-from kobert_tf2.morphemes import MorphemeAnalyser, read_feature, spelled_parts
-from kobert_tf2.normalization import Normalizer, character_class, code_points
+from kobert_tf2.segmentation import Segmenter, Word, length_of_key
+from kobert_tf2.wordpiece import WordPiece
 
 VOCAB_FILE = "vocab.txt"
 CONFIG_FILE = "tokenizer_config.json"
-# BERT's rule: a longer word is one [UNK].
-MAX_WORD_LENGTH = 100
+SPECIAL_NAMES = ("PAD", "UNK", "CLS", "SEP", "MASK")
 _CACHE_LIMIT = 500_000
-_SPECIAL_NAMES = ("PAD", "UNK", "CLS", "SEP", "MASK")
 
 
 class Token(NamedTuple):
@@ -39,18 +33,6 @@ class Token(NamedTuple):
     id: int
     start: int
     end: int
-
-
-class Word(NamedTuple):
-    """What WordPiece cuts: a morpheme (or a part of one), or a word of plain BERT. `begins` tells whether it begins
-    an eojeol.
-    """
-
-    surface: str
-    tag: str
-    start: int
-    end: int
-    begins: bool
 
 
 class Tokenizer:
@@ -79,58 +61,49 @@ class Tokenizer:
         dictionary: str | None = None,
         user_dictionary: str | None = None,
     ):
-        _one_of("pre_tokenizer", pre_tokenizer, ("mecab", "none"))
-        _one_of("continuation", continuation, ("eojeol", "morpheme"))
+        source = os.fspath(vocab) if isinstance(vocab, str | os.PathLike) else "vocabulary"
         self.vocab = _read_vocab(vocab)
-        self.pre_tokenizer = pre_tokenizer
-        self.continuation = continuation
-        self.tags = bool(tags)
-        self.decompose_compounds = bool(decompose_compounds)
-        self.do_lower_case = bool(do_lower_case)
-        self.strip_accents = bool(strip_accents)
-        self.dictionary = dictionary
-        self.user_dictionary = user_dictionary
-        if pre_tokenizer == "none" and (tags or decompose_compounds):
-            raise InputError(
-                "tags and decompose_compounds need morphemes: expected pre_tokenizer='mecab', but it is 'none'"
-            )
-        self._source = os.fspath(vocab) if isinstance(vocab, str | os.PathLike) else "vocabulary"
-        self._find_special_tokens()
-        self._build_lookup()
-        self.analyser = MorphemeAnalyser(dictionary, user_dictionary) if pre_tokenizer == "mecab" else None
-        self._normalizer = Normalizer(lower_case=do_lower_case, strip_accents=strip_accents)
-        self._features = self.tags or self.decompose_compounds
+        self._pieces = _in_order(self.vocab, source)
+        self.is_continuation = np.array([piece.startswith("##") and len(piece) > 2 for piece in self._pieces])
+        self._find_special_tokens(source)
+        self._wordpiece = WordPiece(self.vocab, unk_token=self.unk_token, special_tokens=self._special_tokens())
+        self._segmenter = Segmenter(
+            pre_tokenizer=pre_tokenizer,
+            continuation=continuation,
+            tags=tags,
+            decompose_compounds=decompose_compounds,
+            do_lower_case=do_lower_case,
+            strip_accents=strip_accents,
+            dictionary=dictionary,
+            user_dictionary=user_dictionary,
+        )
         self._pieces_of = _Cache(self._cut_key)
         self._ids_of = _Cache(lambda key: tuple(piece[1] for piece in self._pieces_of[key][1]))
 
     def __reduce__(self):
         return functools.partial(type(self), **self.settings()), (self.vocab,)
 
+    @property
+    def analyser(self):
+        """The `MorphemeAnalyser`; None in plain mode."""
+        return self._segmenter.analyser
+
     # --- The vocabulary ---
 
-    def _find_special_tokens(self) -> None:
-        found = {name: _find_special(self.vocab, name) for name in _SPECIAL_NAMES}
+    def _find_special_tokens(self, source: str) -> None:
+        found = {name: _find_special(self.vocab, name) for name in SPECIAL_NAMES}
         missing = [f"[{name}]" for name, token in found.items() if token is None]
         if missing:
             raise InputError(
-                f"{self._source}: expected the special tokens {' '.join(f'[{n}]' for n in _SPECIAL_NAMES)} "
+                f"{source}: expected the special tokens {' '.join(f'[{name}]' for name in SPECIAL_NAMES)} "
                 f"(or <CLS> style), but {' '.join(missing)} is missing"
             )
         self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token = found.values()
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (self.vocab[t] for t in found.values())
-        self.special_ids = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(self.vocab.get, found.values())
+        self.special_ids = {self.vocab[token] for token in found.values()}
 
-    def _build_lookup(self) -> None:
-        """Pieces that begin a word and pieces that go on with one, the latter without their ##.
-
-        Special tokens are in neither: text that spells "[MASK]" must not become one. Neither is "##x" a beginning.
-        """
-        self._pieces = _in_order(self.vocab, self._source)
-        self.is_continuation = np.array([piece.startswith("##") and len(piece) > 2 for piece in self._pieces])
-        ordinary = {piece: i for piece, i in self.vocab.items() if i not in self.special_ids}
-        self._initial = {piece: i for piece, i in ordinary.items() if not piece.startswith("##")}
-        self._inner = {piece[2:]: i for piece, i in ordinary.items() if piece.startswith("##") and len(piece) > 2}
-        self._longest = max((len(piece) for piece in self.vocab), default=1)
+    def _special_tokens(self) -> tuple[str, ...]:
+        return self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token
 
     def convert_tokens_to_ids(self, pieces: Iterable[str]) -> list[int]:
         """Ids of pieces; a piece outside the vocabulary is the unknown token's id."""
@@ -138,10 +111,11 @@ class Tokenizer:
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
         """Pieces of ids; an id outside the vocabulary is an `InputError`."""
-        try:
-            return [self._pieces[_not_negative(i)] for i in ids]
-        except IndexError as error:
-            raise InputError(f"expected ids from 0 to {len(self._pieces) - 1}, but got {error}") from None
+        ids = list(ids)
+        wrong = next((i for i in ids if not 0 <= i < len(self._pieces)), None)
+        if wrong is not None:
+            raise InputError(f"expected ids from 0 to {len(self._pieces) - 1}. Received: {wrong}")
+        return [self._pieces[i] for i in ids]
 
     # --- Text to tokens ---
 
@@ -151,16 +125,16 @@ class Tokenizer:
 
     def encode_ids(self, text: str) -> list[int]:
         """The ids of a text's pieces, without special tokens."""
-        normalized = self._normalizer(text)
-        if normalized.starts is not None and normalized.seams():
+        normalized = self._segmenter.normalize(text)
+        if normalized.seams():
             return [token.id for token in self.encode(text)]
         ids_of = self._ids_of
-        return list(itertools.chain.from_iterable([ids_of[key] for key in self._keys(normalized.text)[0]]))
+        return list(itertools.chain.from_iterable([ids_of[key] for key in self._segmenter.keys(normalized.text)[0]]))
 
     def encode(self, text: str) -> list[Token]:
         """The tokens of a text, in order, without special tokens; offsets are characters of `text` itself."""
-        normalized = self._normalizer(text)
-        tokens = self._tokens(*self._keys(normalized.text))
+        normalized = self._segmenter.normalize(text)
+        tokens = self._tokens(*self._segmenter.keys(normalized.text))
         if normalized.starts is None:
             return tokens
         starts, ends = normalized.starts, normalized.ends
@@ -177,29 +151,7 @@ class Tokenizer:
 
     def pre_tokenize(self, text: str) -> list[Word]:
         """The words that WordPiece cuts, with offsets into `text` and whether each begins an eojeol."""
-        normalized = self._normalizer(text)
-        keys, position = self._keys(normalized.text)
-        words = []
-        for key in keys:
-            spaced = key.partition("\t")[0]
-            for surface, tag, start, begins, _ in self._words_of_key(key):
-                span = normalized.span(position + start, position + start + len(surface))
-                words.append(Word(surface, tag, *span, begins))
-            position += len(spaced)
-        return words
-
-    def _keys(self, text: str) -> tuple[list[str], int]:
-        """Words with the spaces before them, and where the first one begins.
-
-        The beginning of a text begins an eojeol: it is given the space that it lacks, and begins at -1.
-        """
-        keys = (
-            _plain_words().findall(text) if self.analyser is None else self.analyser.keys(text, features=self._features)
-        )
-        if not keys or keys[0][0] == " ":
-            return keys, 0
-        keys[0] = " " + keys[0]
-        return keys, -1
+        return self._segmenter.words(text)
 
     def _tokens(self, keys: list[str], position: int) -> list[Token]:
         """Tokens with offsets into the normalised text."""
@@ -212,6 +164,14 @@ class Tokenizer:
             position += length
         return tokens
 
+    def _cut_key(self, key: str) -> tuple[int, tuple[Token, ...]]:
+        """What the cache holds: (length of the key in the text, its tokens with offsets from the key's beginning)."""
+        tokens = []
+        for word in self._segmenter.words_of_key(key):
+            for piece, i, start, end in self._wordpiece.cut(word.surface, tag=word.tag, continues=word.continues):
+                tokens.append(Token(piece, i, word.start + start, word.start + end))
+        return length_of_key(key), tuple(tokens)
+
     def _joined_at_seams(self, tokens: list[Token], seams: set[int]) -> list[Token]:
         """Tokens that share an original character (one that NFC or lower-casing writes as two) become one [UNK]."""
         joined: list[Token] = []
@@ -222,63 +182,11 @@ class Tokenizer:
                 joined.append(token)
         return joined
 
-    # --- One key to its pieces: what the caches hold ---
-
-    def _cut_key(self, key: str) -> tuple[int, tuple[tuple[str, int, int, int], ...]]:
-        """(length of the key in the text, its pieces with offsets from the key's beginning)."""
-        pieces = []
-        for surface, tag, start, _, continues in self._words_of_key(key):
-            pieces += self._cut_word(surface, tag, start, continues)
-        return len(key.partition("\t")[0]), tuple(pieces)
-
-    def _words_of_key(self, key: str) -> list[tuple[str, str, int, bool, bool]]:
-        """(surface, tag, start in the key, begins an eojeol, continues: its first piece carries ##) of each word in a
-        key.
-        """
-        spaced, _, feature = key.partition("\t")
-        if self.analyser is None:
-            surface = spaced.lstrip(" ")
-            return [(surface, "", len(spaced) - len(surface), surface != spaced, False)]
-        tag, kind, expression = read_feature(feature) if feature else ("", "", "")
-        parts = spelled_parts(spaced.lstrip(" "), expression) if self.decompose_compounds and kind == "Compound" else []
-        words, end = [], len(spaced) - len(spaced.lstrip(" "))
-        for order, (part, part_tag) in enumerate(parts or [(spaced.lstrip(" "), tag)]):
-            for match in re.finditer("[^ ]+", part):
-                begins = (end > 0 and order == 0) or match.start() > 0
-                continues = not begins and (self.continuation == "eojeol" or order > 0)
-                words.append((match.group(), part_tag if self.tags else "", end + match.start(), begins, continues))
-            end += len(part)
-        return words
-
-    def _cut_word(self, word: str, tag: str, offset: int, continues: bool) -> list[tuple[str, int, int, int]]:
-        """WordPiece: the longest piece that fits, again and again; what cannot be cut is one [UNK]."""
-        unknown = [(self.unk_token, self.unk_id, offset, offset + len(word))]
-        if len(word) > MAX_WORD_LENGTH:
-            return unknown
-        pieces, start = [], 0
-        while start < len(word):
-            found = self._longest_piece(word, tag, start, self._inner if continues or start else self._initial)
-            if found is None:
-                return unknown
-            i, end = found
-            pieces.append((self._pieces[i], i, offset + start, offset + end))
-            start = end
-        return pieces
-
-    def _longest_piece(self, word: str, tag: str, start: int, lookup: dict[str, int]) -> tuple[int, int] | None:
-        """(id, end) of the longest piece at `start`: with its tag if the vocabulary has one, otherwise without."""
-        for suffix in (f"/{tag}", "") if tag else ("",):
-            for end in range(min(len(word), start + self._longest), start, -1):
-                i = lookup.get(word[start:end] + suffix)
-                if i is not None:
-                    return i, end
-        return None
-
     # --- Settings, and a tokenizer as files ---
 
     def settings(self) -> dict:
         """The keyword arguments that make this tokenizer again from its vocabulary; JSON can hold them."""
-        return {name: getattr(self, name) for name in SETTINGS}
+        return dict(self._segmenter.settings)
 
     def fingerprint(self) -> str:
         """A hash of everything that decides the ids: vocabulary, settings, analyser."""
@@ -299,8 +207,8 @@ class Tokenizer:
         special |= {"sep_token": self.sep_token, "mask_token": self.mask_token}
         return {
             "tokenizer_class": "BertTokenizer",
-            "do_lower_case": self.do_lower_case,
-            "strip_accents": self.strip_accents,
+            "do_lower_case": self._segmenter.settings["do_lower_case"],
+            "strip_accents": self._segmenter.settings["strip_accents"],
             "tokenize_chinese_chars": True,
             **special,
             "kobert_tf2": {"settings": self.settings(), "fingerprint": self.fingerprint()},
@@ -319,18 +227,6 @@ class Tokenizer:
         return cls(os.path.join(path, VOCAB_FILE), **settings)
 
 
-SETTINGS = (
-    "pre_tokenizer",
-    "continuation",
-    "tags",
-    "decompose_compounds",
-    "do_lower_case",
-    "strip_accents",
-    "dictionary",
-    "user_dictionary",
-)
-
-
 class _Cache(dict):
     """A dict that computes what it lacks. It empties itself when it is full: what is frequent is back at once."""
 
@@ -342,17 +238,6 @@ class _Cache(dict):
             self.clear()
         value = self[key] = self._compute(key)
         return value
-
-
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"{name}: expected one of {', '.join(choices)}. Received: {value!r}")
-
-
-def _not_negative(i: int) -> int:
-    if i < 0:
-        raise IndexError(i)
-    return i
 
 
 def _read_vocab(vocab) -> dict[str, int]:
@@ -376,33 +261,3 @@ def _in_order(vocab: dict[str, int], source: str) -> list[str]:
 def _find_special(vocab: dict[str, int], name: str) -> str | None:
     styles = (f"[{name}]", f"<{name}>", f"[{name.lower()}]", f"<{name.lower()}>")
     return next((token for token in styles if token in vocab), None)
-
-
-# --- Words of plain BERT: white space, punctuation and ideographs stand alone ---
-
-_IDEOGRAPHS = (
-    (0x3400, 0x4DBF),
-    (0x4E00, 0x9FFF),
-    (0xF900, 0xFAFF),
-    (0x20000, 0x2A6DF),
-    (0x2A700, 0x2B73F),
-    (0x2B740, 0x2B81F),
-    (0x2B820, 0x2CEAF),
-    (0x2F800, 0x2FA1F),
-)
-
-
-@functools.cache
-def _plain_words() -> re.Pattern:
-    """A word with the spaces before it, for `findall`."""
-    alone = {code for first, last in _IDEOGRAPHS for code in range(first, last + 1)}
-    alone.update(code for code in code_points() if _is_punctuation(chr(code)))
-    single = character_class(sorted(alone))
-    return re.compile(f" *(?:[^ {single}]+|[{single}])")
-
-
-def _is_punctuation(char: str) -> bool:
-    """BERT's: everything of ASCII that is no letter, digit or space, and Unicode's P categories."""
-    if char < "\x80":
-        return "!" <= char <= "~" and not char.isalnum()
-    return unicodedata.category(char).startswith("P")

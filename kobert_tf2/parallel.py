@@ -1,0 +1,98 @@
+"""One function over many blocks in several processes, the results in the blocks' order.
+
+Processes, because MeCab holds Python's lock; started afresh ("spawn"), because a fork of a process in which
+TensorFlow runs hangs. A started process does not import the caller's main program (it would load TensorFlow
+there, or run an unguarded script again): the function must live in an importable module.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import itertools
+import multiprocessing
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator
+
+# Blocks that wait or run for each process: enough to keep it busy, few enough to bound the memory.
+_WINDOW = 3
+
+_function: Callable | None = None
+
+
+class Workers:
+    """`num_workers` processes that hold `function` (pickled once for each of them); a context manager."""
+
+    def __init__(self, function: Callable, *, num_workers: int):
+        self.num_workers = num_workers
+        self._executor = concurrent.futures.ProcessPoolExecutor(
+            num_workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_hold,
+            initargs=(function,),
+        )
+
+    def map(self, blocks: Iterable) -> Iterator:
+        """`function(block)` of every block, in order. Blocks are drawn only as fast as they are worked on."""
+        blocks = iter(blocks)
+        waiting = collections.deque()
+        try:
+            for block in itertools.islice(blocks, _WINDOW * self.num_workers):
+                waiting.append(self._submit(block))
+            while waiting:
+                result = waiting.popleft().result()
+                for block in itertools.islice(blocks, 1):
+                    waiting.append(self._submit(block))
+                yield result
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _submit(self, block):
+        with _no_main_program():
+            return self._executor.submit(_call, block)
+
+    def close(self) -> None:
+        self._executor.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def ordered_map(function: Callable, blocks: Iterable, *, num_workers: int = 1) -> Iterator:
+    """`function(block)` of every block, in order; with one worker in this process."""
+    if num_workers <= 1:
+        yield from map(function, blocks)
+        return
+    with Workers(function, num_workers=num_workers) as workers:
+        yield from workers.map(blocks)
+
+
+def blocks_of(items: Iterable, size: int) -> Iterator[list]:
+    """Lists of up to `size` items."""
+    items = iter(items)
+    while block := list(itertools.islice(items, size)):
+        yield block
+
+
+def _hold(function: Callable) -> None:
+    global _function
+    _function = function
+
+
+def _call(block):
+    return _function(block)
+
+
+@contextlib.contextmanager
+def _no_main_program():
+    """While a process starts, multiprocessing looks here for the program that the process should import."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

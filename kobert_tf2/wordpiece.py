@@ -1,0 +1,53 @@
+"""One word to pieces of the vocabulary: greedily, the longest piece first, as in BERT."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+# BERT's rule: a longer word is unknown.
+MAX_WORD_LENGTH = 100
+
+
+class Piece(NamedTuple):
+    """A piece that stands for `word[start:end]`."""
+
+    piece: str
+    id: int
+    start: int
+    end: int
+
+
+class WordPiece:
+    """Cuts words. Special tokens are never found in a text, whatever it spells."""
+
+    def __init__(self, vocab: dict[str, int], *, unk_token: str, special_tokens: Iterable[str] = ()):
+        self._unknown = unk_token, vocab[unk_token]
+        special = {unk_token, *special_tokens}
+        # What begins a word and what goes on with one. A text that begins with "##" must not look up a continuation.
+        self._initial = {p: i for p, i in vocab.items() if not p.startswith("##") and p not in special}
+        self._inner = {p[2:]: i for p, i in vocab.items() if p.startswith("##") and len(p) > 2}
+        self._longest = max(map(len, vocab))
+        self._pieces = {i: p for p, i in vocab.items()}
+
+    def cut(self, word: str, *, tag: str = "", continues: bool = False) -> list[Piece]:
+        """The pieces of a word, or one unknown token for all of it.
+
+        With `continues` the first piece carries ## as well. With a `tag` each piece is looked up with it
+        (사과/NNG), and without it only where the vocabulary has none.
+        """
+        pieces, start = [], 0
+        while start < len(word) <= MAX_WORD_LENGTH:
+            found = self._longest_at(word, start, tag, self._inner if continues or start else self._initial)
+            if found is None:
+                break
+            i, end = found
+            pieces.append(Piece(self._pieces[i], i, start, end))
+            start = end
+        return pieces if start == len(word) else [Piece(*self._unknown, 0, len(word))]
+
+    def _longest_at(self, word: str, start: int, tag: str, lookup: dict[str, int]) -> tuple[int, int] | None:
+        for suffix in (f"/{tag}", "") if tag else ("",):
+            for end in range(min(len(word), start + self._longest), start, -1):
+                i = lookup.get(word[start:end] + suffix)
+                if i is not None:
+                    return i, end
+        return None

@@ -1,0 +1,99 @@
+"""Sub-words from word counts with tensorflow_text's WordPiece learner, told about words that go on with an eojeol.
+
+TensorFlow is imported only when pieces are asked for.
+"""
+
+from collections.abc import Callable, Iterable
+
+# A learned piece is at most so long, and so are the words it is learned from (Mecab groups up to 24 unknown
+# characters).
+LONGEST_PIECE = 24
+_MARKER = "\U0010ffff"
+_FIRST_SYMBOL = 0xF0000
+_SYMBOLS = 0x1FFFE
+_ITERATIONS = 4
+# How far above the number of pieces wanted the learner's answer may lie.
+_SURPLUS = 1.15
+
+
+class WordPieceLearner:
+    """The learner knows words and ##. What it does not know is written into its words:
+
+    a word that continues an eojeol gets a marker in front, so that "marker + 를", and ##를 behind the marker, are
+    our ##를; with tags every (character, tag) is one symbol, a private character. Its own search for the size
+    never looks below a threshold of 10 and may overshoot, so the threshold is searched for here.
+
+    `words` are (surface, tag, continues) with their counts.
+    """
+
+    def __init__(self, words: dict[tuple[str, str, bool], int]):
+        self._symbols: dict[tuple[str, str], str] = {}
+        encoded = ((self._encode(*word), count) for word, count in sorted(words.items()) if _fits(word[0]))
+        self._words = [(word, count) for word, count in encoded if word]
+        self._spelled = {symbol: spelled for spelled, symbol in self._symbols.items()}
+
+    def pieces(self, wanted: int) -> list[tuple[str, str, bool]]:
+        """At least `wanted` (surface, tag, continues), if the words have them, and not many more; sorted."""
+        if not self._words:
+            return []
+        return sorted(_search(self._with_threshold, wanted, max(count for _, count in self._words)))
+
+    def _with_threshold(self, threshold: int) -> set[tuple[str, str, bool]]:
+        from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib as learner
+
+        parameters = learner.Params(
+            upper_thresh=None,
+            lower_thresh=None,
+            num_iterations=_ITERATIONS,
+            max_input_tokens=-1,
+            max_token_length=LONGEST_PIECE + 1,
+            max_unique_chars=0,
+            vocab_size=0,
+            slack_ratio=0,
+            include_joiner_token=True,
+            joiner="##",
+            reserved_tokens=[],
+        )
+        pieces = map(self._decode, learner.learn_with_thresh(self._words, threshold, parameters))
+        return {piece for piece in pieces if piece[0]}
+
+    def _encode(self, surface: str, tag: str, continues: bool) -> str:
+        """A word as the learner gets it; empty when the symbols are used up (131,070 characters with tags)."""
+        symbols = [self._symbol(char, tag) for char in surface] if tag else list(surface)
+        return (_MARKER if continues else "") + "".join(symbols) if all(symbols) else ""
+
+    def _symbol(self, char: str, tag: str) -> str:
+        if (char, tag) not in self._symbols and len(self._symbols) < _SYMBOLS:
+            self._symbols[char, tag] = chr(_FIRST_SYMBOL + len(self._symbols))
+        return self._symbols.get((char, tag), "")
+
+    def _decode(self, piece: str) -> tuple[str, str, bool]:
+        """(surface, tag, continues) of the learner's piece; an empty surface for the marker itself."""
+        continues = piece.startswith(("##", _MARKER))
+        symbols = piece.removeprefix("##").removeprefix(_MARKER)
+        spelled = [self._spelled.get(symbol, (symbol, "")) for symbol in symbols]
+        return "".join(char for char, _ in spelled), spelled[0][1] if spelled else "", continues
+
+
+def _fits(surface: str) -> bool:
+    """Whether the learner can take a word; "#" and private characters are its own signs."""
+    return len(surface) <= LONGEST_PIECE and "#" not in surface and max(surface) < chr(_FIRST_SYMBOL)
+
+
+def _search(find: Callable[[int], Iterable], wanted: int, highest: int) -> Iterable:
+    """The pieces of the highest threshold that gives at least `wanted`, near enough; of threshold 1 where none does.
+
+    Sizes follow the threshold's logarithm, so the geometric middle is tried.
+    """
+    low, high, best = 1, highest, None
+    threshold = min(10, highest)
+    while low <= high:
+        found = find(threshold)
+        if len(found) >= wanted or threshold == 1:
+            best, low = found, threshold + 1
+            if len(found) <= _SURPLUS * wanted:
+                break
+        else:
+            high = threshold - 1
+        threshold = max(low, min(high, int((low * high) ** 0.5)))
+    return best if best is not None else find(1)

@@ -1,0 +1,53 @@
+"""Learns a WordPiece vocabulary from Korean text.
+
+    python tools/build_vocab.py --input_file='corpus/*.txt' --output_dir=vocab --vocab_size=32000
+
+The corpus is UTF-8 text, a sentence or a document a line. Written into --output_dir: `vocab.txt`;
+`tokenizer_config.json`, so that `Tokenizer.from_pretrained` makes the very tokenizer that the vocabulary was
+learned for; `coverage.json`, measured on lines that were kept from learning; and `bert_config.json`, a BERT-base
+of this vocabulary's size, to be changed at will.
+"""
+
+import os
+
+from absl import flags
+
+from kobert_tf2 import command_line, files, vocabulary
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("input_file", None, "Text files: comma-separated globs.", required=True)
+flags.DEFINE_string("output_dir", None, "Folder to write into.", required=True)
+flags.DEFINE_integer("vocab_size", 32000, "Entries of vocab.txt, special tokens included.", lower_bound=8)
+flags.DEFINE_enum(
+    "model",
+    "wordpiece",
+    ["wordpiece", "morpheme"],
+    "Sub-words learned inside morphemes, or the most frequent whole morphemes and single syllables.",
+)
+flags.DEFINE_integer("min_frequency", 2, "A word seen less often brings no pieces of its own.", lower_bound=1)
+flags.DEFINE_integer("num_unused", 0, "How many [unusedN] entries to keep free for later.", lower_bound=0)
+flags.DEFINE_enum("special_tokens", "[CLS]", ["[CLS]", "<CLS>"], "How the five special tokens are written.")
+flags.DEFINE_integer("held_out", 100, "One in so many lines measures and does not teach; 0: none.", lower_bound=0)
+flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Processes that cut the text.", lower_bound=1)
+command_line.define_tokenizer_flags()
+
+
+def main() -> dict:
+    paths = files.match(FLAGS.input_file)
+    return vocabulary.build(
+        paths,
+        FLAGS.output_dir,
+        settings=command_line.tokenizer_settings(),
+        vocab_size=FLAGS.vocab_size,
+        model=FLAGS.model,
+        min_frequency=FLAGS.min_frequency,
+        num_unused=FLAGS.num_unused,
+        special_style=FLAGS.special_tokens,
+        held_out=FLAGS.held_out,
+        num_workers=FLAGS.num_workers,
+    )
+
+
+if __name__ == "__main__":
+    command_line.run(main)
