@@ -1,0 +1,403 @@
+"""TFRecord shards of `tf.train.Example`: written with NumPy alone, read with `tf.data`.
+
+A feature table is a dict from a feature's name to an array [rows, length]; every row has the same lengths, integers
+become an int64 list and floats a float list. That fixed layout is what makes writing fast: the protocol-buffer bytes of
+a thousand rows are laid side by side as one byte matrix instead of building a Python object per number. The bytes are
+those of `tf.train.Example.SerializeToString(deterministic=True)`, so any TensorFlow reads them, and so does the
+original run_pretraining.py.
+
+TensorFlow is imported by `dataset` and `reading` only: a process that writes data starts without it.
+
+The side-car, a JSON file beside the shards, says their lengths, counts and where they came from. It carries the shards'
+name without their number: `train.tfrecord-00000-of-00016` and `train.tfrecord` both -> `train.tfrecord.json`.
+"""
+
+import contextlib
+import functools
+import gzip
+import os
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import google_crc32c
+import numpy as np
+
+from kobert_tf2 import files
+from kobert_tf2.errors import InputError
+
+_ROWS_AT_ONCE = 1024
+_GZIP_MAGIC = b"\x1f\x8b"
+_SHARD_NAME = re.compile(r"^(?P<name>.*)-\d{5}-of-\d{5}$")
+_MAX_RECORD = 1 << 28
+
+
+class Feature(NamedTuple):
+    """What one feature of a record holds: `length` numbers, `int32` or `float32` (int64 or float in the file)."""
+
+    dtype: str
+    length: int
+
+
+def pretraining_features(*, max_seq_length: int, max_predictions_per_seq: int) -> dict[str, Feature]:
+    """The features that the original create_pretraining_data.py writes and run_pretraining.py reads."""
+    return {
+        "input_ids": Feature("int32", max_seq_length),
+        "input_mask": Feature("int32", max_seq_length),
+        "segment_ids": Feature("int32", max_seq_length),
+        "masked_lm_positions": Feature("int32", max_predictions_per_seq),
+        "masked_lm_ids": Feature("int32", max_predictions_per_seq),
+        "masked_lm_weights": Feature("float32", max_predictions_per_seq),
+        "next_sentence_labels": Feature("int32", 1),
+    }
+
+
+# -------------------------------------------------------------------------------------------------------------- writing
+
+
+def shard_names(name: str, count: int) -> list[str]:
+    """`name` itself for one shard, otherwise name-00000-of-00016 and its like."""
+    return [name] if count == 1 else [f"{name}-{index:05d}-of-{count:05d}" for index in range(count)]
+
+
+def write(path: str, table: dict[str, np.ndarray], *, compression: str = "") -> None:
+    """Writes a feature table as one TFRecord file, whole or not at all. `compression` is "" or "GZIP"."""
+    with files.whole_file(path, "wb") as file, compressed(file, compression) as stream:
+        for record in framed(serialize(table)):
+            stream.write(record)
+
+
+@contextlib.contextmanager
+def compressed(file, compression: str):
+    """The stream for records: `file` itself, or GZIP around it without time and name (equal data, equal bytes)."""
+    if compression not in ("", "GZIP"):
+        raise InputError(f'expected the compression "" or "GZIP", but got {compression!r}')
+    if not compression:
+        yield file
+        return
+    with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as stream:
+        yield stream
+
+
+def serialize(table: dict[str, np.ndarray]) -> list[bytes]:
+    """One serialised `tf.train.Example` for each row of a feature table {name: [rows, length]}."""
+    arrays = {name: np.asarray(table[name]) for name in sorted(table)}
+    _check_table(arrays)
+    rows = len(next(iter(arrays.values())))
+    examples: list[bytes] = []
+    for start in range(0, rows, _ROWS_AT_ONCE):
+        examples += _serialize_rows({name: array[start : start + _ROWS_AT_ONCE] for name, array in arrays.items()})
+    return examples
+
+
+def _check_table(arrays: dict[str, np.ndarray]) -> None:
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if not shapes or any(len(shape) != 2 or not shape[1] for shape in shapes.values()):
+        raise InputError(f"expected features of the shape [rows, length], but got {shapes}")
+    if len({shape[0] for shape in shapes.values()}) > 1:
+        raise InputError(f"expected as many rows in every feature, but got {shapes}")
+
+
+class _Bytes(NamedTuple):
+    """A part of every row's bytes: of `value`, uint8 [rows, width], those are kept where `kept` holds (None: all)."""
+
+    value: np.ndarray
+    kept: np.ndarray | None
+    length: np.ndarray  # int64 [rows]
+
+
+def _serialize_rows(arrays: dict[str, np.ndarray]) -> list[bytes]:
+    """Example{1: Features{1: entry{1: name, 2: Feature{2: FloatList | 3: Int64List}}, ...}}, names in sorted order."""
+    features: list[_Bytes] = []
+    for name, array in arrays.items():
+        tag, numbers = (0x12, _floats(array)) if array.dtype.kind == "f" else (0x1A, _varints(array))
+        packed = _message(0x0A, [numbers])
+        key = _message(0x0A, [_constant(name.encode(), rows=len(array))])
+        features += _message(0x0A, [*key, *_message(0x12, _message(tag, packed))])
+    return _split(_message(0x0A, features))
+
+
+def _message(tag: int, parts: list[_Bytes]) -> list[_Bytes]:
+    """A length-delimited protocol-buffer field: its tag, the length of its content, the content."""
+    length = sum(part.length for part in parts)
+    return [_constant(bytes([tag]), rows=len(length)), _varints(length[:, None]), *parts]
+
+
+def _constant(value: bytes, *, rows: int) -> _Bytes:
+    array = np.broadcast_to(np.frombuffer(value, np.uint8), (rows, len(value)))
+    return _Bytes(array, None, np.full(rows, len(value)))
+
+
+def _floats(array: np.ndarray) -> _Bytes:
+    value = np.ascontiguousarray(array, dtype="<f4").view(np.uint8)
+    return _Bytes(value, None, np.full(len(array), value.shape[1]))
+
+
+def _varints(array: np.ndarray) -> _Bytes:
+    """Base-128 integers, low groups first; a negative one takes ten bytes, as in any protocol buffer."""
+    number = array.astype(np.int64).view(np.uint64)
+    largest = int(number.max(initial=0))
+    width = max(1, -(-largest.bit_length() // 7))
+    if width == 1:
+        return _Bytes(number.astype(np.uint8), None, np.full(len(array), array.shape[1]))
+    number = number.astype(np.uint32) if width <= 4 else number
+    groups = np.empty((*array.shape, width), np.uint8)
+    kept = np.ones((*array.shape, width), bool)
+    for index in range(width):
+        rest = number >> number.dtype.type(7 * index)
+        if index:
+            kept[..., index] = rest != 0
+        groups[..., index] = (rest & 0x7F) | ((rest >= 0x80).astype(np.uint8) << 7)
+    length = kept.sum(axis=(1, 2))
+    return _Bytes(groups.reshape(len(array), -1), kept.reshape(len(array), -1), length)
+
+
+def _split(parts: list[_Bytes]) -> list[bytes]:
+    """The rows of parts laid side by side."""
+    rows, width = len(parts[0].length), sum(part.value.shape[1] for part in parts)
+    value, kept = np.empty((rows, width), np.uint8), np.ones((rows, width), bool)
+    start = 0
+    for part in parts:
+        end = start + part.value.shape[1]
+        value[:, start:end] = part.value
+        if part.kept is not None:
+            kept[:, start:end] = part.kept
+        start = end
+    joined = value[kept].tobytes()
+    ends = np.cumsum(sum(part.length for part in parts)).tolist()
+    return [joined[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def framed(examples: list[bytes]) -> list[bytes]:
+    """Each example as a TFRecord: length, masked CRC32C of the length, data, masked CRC32C of the data."""
+    checksums = np.fromiter(map(google_crc32c.value, examples), np.uint32, len(examples))
+    tails = _masked(checksums).astype("<u4").tobytes()
+    return [_head(len(example)) + example + tails[4 * i : 4 * i + 4] for i, example in enumerate(examples)]
+
+
+def _masked(checksum):
+    """TFRecord stores a rotated checksum, for data that itself holds checksums (tensorflow/core/lib/hash/crc32c.h)."""
+    checksum = np.asarray(checksum, np.uint64)
+    rotated = (checksum >> np.uint64(15)) | (checksum << np.uint64(17) & np.uint64(0xFFFFFFFF))
+    return ((rotated + np.uint64(0xA282EAD8)) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+
+
+@functools.lru_cache(maxsize=4096)
+def _head(length: int) -> bytes:
+    packed = struct.pack("<Q", length)
+    return packed + int(_masked(google_crc32c.value(packed))).to_bytes(4, "little")
+
+
+# ------------------------------------------------------------------------------------------------------------- checking
+
+
+def read_examples(path: str) -> Iterator[bytes]:
+    """The serialised examples of one TFRecord file, GZIP or not; damage is an `InputError` with its place."""
+    with files.open_binary(path) as raw:
+        stream = gzip.GzipFile(fileobj=raw) if _is_gzip(path) else raw
+        number = 0
+        try:
+            while head := stream.read(12):
+                number += 1
+                yield _read_record(stream, head, f"{path}, record {number}")
+        except (EOFError, gzip.BadGzipFile, OSError) as error:
+            if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+                raise
+            raise InputError(f"{path}, after record {number}: the GZIP stream is broken ({error})") from None
+
+
+def _read_record(stream, head: bytes, place: str) -> bytes:
+    if len(head) < 12:
+        raise InputError(f"{place}: the file ends within a record (truncated?)")
+    length = int.from_bytes(head[:8], "little")
+    if head != _head(length) or length > _MAX_RECORD:
+        raise InputError(f"{place}: its length field does not match its checksum (not a TFRecord file, or damaged)")
+    body = stream.read(length + 4)
+    if len(body) < length + 4:
+        raise InputError(f"{place}: expected {length + 4} bytes more, but the file ends after {len(body)} (truncated?)")
+    example = body[:length]
+    if int(_masked(google_crc32c.value(example))).to_bytes(4, "little") != body[length:]:
+        raise InputError(f"{place}: its data does not match its checksum (damaged)")
+    return example
+
+
+def _is_gzip(path: str) -> bool:
+    with files.open_binary(path) as file:
+        return file.read(2) == _GZIP_MAGIC
+
+
+def check(patterns: str | Iterable[str], features: dict[str, Feature], *, first_only: bool = False) -> None:
+    """Reads all records (or each file's first); the first that does not hold `features` is an `InputError`."""
+    for path in files.match(patterns):
+        example = None
+        for number, example in enumerate(read_examples(path), start=1):
+            _check_example(example, features, f"{path}, record {number}")
+            if first_only:
+                break
+        if example is None and not first_only:
+            raise InputError(f"{path}: expected records, but the file is empty")
+
+
+def _check_example(example: bytes, features: dict[str, Feature], place: str) -> None:
+    import tensorflow as tf
+
+    try:
+        held = tf.train.Example.FromString(example).features.feature
+    except Exception:
+        raise InputError(f"{place}: expected a tf.train.Example, but its data is something else") from None
+    for name, feature in features.items():
+        if name not in held:
+            raise InputError(f"{place}: expected the feature {name}, but it holds {sorted(held) or 'none'}")
+        kind = "float_list" if feature.dtype.startswith("float") else "int64_list"
+        length = len(getattr(held[name], kind).value)
+        if length != feature.length:
+            raise InputError(
+                f"{place}: {name} has {length} numbers, but {feature.length} were asked for; the lengths given here "
+                "must be those that the records were made with (max_seq_length, max_predictions_per_seq)"
+            )
+
+
+def check_sizes(patterns: str | Iterable[str]) -> None:
+    """Holds each file's size against its side-car, where there is one.
+
+    A file that is cut within the twelve bytes before a record ends there without an error as far as TensorFlow is
+    concerned; its size tells.
+    """
+    sizes: dict[str, int] = {}
+    for path in files.match(patterns):
+        car = sidecar_path(path)
+        if files.exists(car):
+            shards = files.read_json(car).get("shards", ())
+            sizes |= {f"{os.path.dirname(car)}/{shard['name']}": shard["bytes"] for shard in shards}
+        expected = sizes.get(f"{os.path.dirname(path)}/{os.path.basename(path)}")
+        came = _size(path) if expected is not None else None
+        if came != expected:
+            raise InputError(f"{path}: expected {expected} bytes, as {car} says, but it has {came} (truncated?)")
+
+
+def _size(path: str) -> int:
+    with files.open_binary(path) as file:
+        file.seek(0, os.SEEK_END)
+        return file.tell()
+
+
+@contextlib.contextmanager
+def reading(patterns: str | Iterable[str], features: dict[str, Feature]):
+    """Around a loop over a `dataset`: TensorFlow's error about a broken record becomes a sentence with file and record.
+
+    The error of tf.data names no file; so when one comes, the files are read again, one by one, until the broken record
+    is found.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
+        check(patterns, features)
+        raise
+
+
+# -------------------------------------------------------------------------------------------------------------- reading
+
+
+def dataset(
+    patterns: str | Iterable[str],
+    features: dict[str, Feature],
+    *,
+    batch_size: int,
+    shuffle_buffer: int = 0,
+    seed: int | None = None,
+    repeat: bool = False,
+    drop_remainder: bool = False,
+    shard: tuple[int, int] = (0, 1),
+    parallel_files: int = 8,
+):
+    """A `tf.data.Dataset` of batches {name: int32 or float32 [batch, length]} out of TFRecord files.
+
+    Args:
+        patterns: comma-separated globs or a list of them; GZIP is recognised by itself, file by file.
+        features: what each record must hold; the first record of every file is checked at once.
+        batch_size: rows of a batch. With `drop_remainder` (or `repeat`) its size is static, as a TPU needs it.
+        shuffle_buffer: 0 reads the files in order. Otherwise the order of the files is drawn anew each epoch, and
+            records are shuffled within a window of this many; with a `seed` every run has the same order.
+        shard: (index, count): this worker's share, every count-th record.
+        parallel_files: files read at the same time, interleaved record by record in a fixed order.
+
+    The iterator can be checkpointed (`tf.train.Checkpoint(iterator=...)`) and goes on exactly where it was.
+    """
+    import tensorflow as tf
+
+    paths = files.match(patterns)
+    check(paths, features, first_only=True)
+    check_sizes(paths)
+    kinds = {path: "GZIP" if _is_gzip(path) else "" for path in paths}
+    kind = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(list(kinds), list(kinds.values())), default_value=""
+    )
+    records = tf.data.Dataset.from_tensor_slices(paths)
+    if shuffle_buffer:
+        records = records.shuffle(len(paths), seed=seed, reshuffle_each_iteration=True)
+    records = records.interleave(
+        lambda path: tf.data.TFRecordDataset(path, compression_type=kind.lookup(path)),
+        cycle_length=min(parallel_files, len(paths)),
+        num_parallel_calls=min(parallel_files, len(paths)),
+        deterministic=True,
+    )
+    if shard[1] > 1:
+        records = records.shard(shard[1], shard[0])
+    if shuffle_buffer:
+        records = records.shuffle(shuffle_buffer, seed=seed, reshuffle_each_iteration=True)
+    if repeat:
+        records = records.repeat()
+    records = records.batch(batch_size, drop_remainder=drop_remainder or repeat)
+    return records.map(_parser(features), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+
+
+def _parser(features: dict[str, Feature]):
+    import tensorflow as tf
+
+    def stored(feature: Feature):
+        return tf.float32 if feature.dtype.startswith("float") else tf.int64
+
+    layout = {name: tf.io.FixedLenFeature([feature.length], stored(feature)) for name, feature in features.items()}
+
+    def parse(examples):
+        parsed = tf.io.parse_example(examples, layout)
+        return {name: tf.cast(parsed[name], feature.dtype) for name, feature in features.items()}
+
+    return parse
+
+
+# ------------------------------------------------------------------------------------------------------------- side-car
+
+
+def sidecar_path(path: str) -> str:
+    """Where the side-car of a shard is: beside it, without the shard's number."""
+    path = os.fspath(path)
+    named = _SHARD_NAME.match(path)
+    return (named["name"] if named else path) + ".json"
+
+
+def read_sidecar(patterns: str | Iterable[str]) -> dict | None:
+    """What the side-cars of these files say, or None where there is none (records of the original script have none).
+
+    Sets that are read together must agree on their lengths and their vocabulary; counts are summed under "counts".
+    """
+    found = dict.fromkeys(sidecar_path(path) for path in files.match(patterns))
+    cars = {path: files.read_json(path) for path in found if files.exists(path)}
+    if not cars:
+        return None
+    first, car = next(iter(cars.items()))
+    for path, other in cars.items():
+        if not isinstance(other, dict) or other.get("format") != car.get("format"):
+            raise InputError(f"{path}: expected the side-car of TFRecords, but its format differs or is missing")
+        if not other.get("complete", True):
+            raise InputError(f"{path}: these records are not complete; run create_pretraining_data.py again")
+        for name in ("max_seq_length", "max_predictions_per_seq", "vocab_sha256"):
+            if other.get(name) != car.get(name):
+                raise InputError(f"{path}: {name} is {other.get(name)}, but {car.get(name)} in {first}")
+    if len(cars) > 1:
+        instances = sum(other.get("counts", {}).get("instances", 0) for other in cars.values())
+        car = {**car, "counts": {"instances": instances}}
+    return car
