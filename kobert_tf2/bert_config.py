@@ -52,6 +52,11 @@ class BertConfig:
     @classmethod
     def from_json(cls, path: str) -> "BertConfig":
         """Reads a Hugging Face `config.json`, whose "gelu" is the erf form."""
+        if "registered_name" in files.read_json(path):
+            raise InputError(
+                f"{path}: this is a keras-hub preset; turn it into a model directory: "
+                "python tools/convert_checkpoint.py --to=hf"
+            )
         values = _read_config(path)
         if values.get("model_type", "bert") != "bert":
             raise InputError(f'{path}: expected "model_type": "bert", but found {values["model_type"]!r}')
@@ -86,6 +91,11 @@ class BertConfig:
             raise InputError(
                 f"hidden_act={self.hidden_act!r} does not exist in the original bert_config.json (its 'gelu' is the "
                 "tanh form), so this model would answer differently there"
+            )
+        if self.layer_norm_eps != 1e-12:
+            raise InputError(
+                f"layer_norm_eps={self.layer_norm_eps} cannot be said in the original bert_config.json, which means "
+                "1e-12: this model would answer differently there"
             )
         values = {
             name: value for name, value in self.to_dict().items() if name not in ("layer_norm_eps", "pad_token_id")

@@ -128,8 +128,8 @@ def part(row: Row) -> str:
 
 def names_in(row: Row, file_format: str) -> list[str]:
     """The names under which a file may hold this weight; the first is the one that we write."""
-    if file_format == "tf1":
-        return [row.tf1]
+    if file_format in ("tf1", "keras"):
+        return [getattr(row, file_format)]
     names = [row.hf, row.hf.removeprefix("bert.")]
     if "LayerNorm" in row.hf:
         names += [re.sub("weight$", "gamma", re.sub("bias$", "beta", name)) for name in names]

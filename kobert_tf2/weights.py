@@ -147,10 +147,11 @@ def load(model: keras.Model, path: str, *, allow_pickle: bool = False) -> list[s
     Everything that does not fit is one `InputError`, and then no weight of the model has changed.
     """
     with weight_files.open_checkpoint(path, allow_pickle=allow_pickle) as checkpoint:
-        return _load(model, checkpoint)
+        return load_checkpoint(model, checkpoint)
 
 
-def _load(model: keras.Model, checkpoint: Checkpoint) -> list[str]:
+def load_checkpoint(model: keras.Model, checkpoint: Checkpoint) -> list[str]:
+    """`load`, from a checkpoint that is open."""
     targets = variables(model)
     matched = match(checkpoint, {row: tuple(target.shape) for row, target in targets.items()}, model.config)
     for row, name in matched.found.items():
@@ -190,17 +191,17 @@ def from_pretrained(
     source = weight_files.find_source(path, allow_pickle=allow_pickle)
     config = config or config_in(source)
     with weight_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
-        if "num_labels" in cls.__init__.__kwdefaults__ and "num_labels" not in kwargs:
-            kwargs.update(_num_labels(checkpoint))
+        if "num_labels" in cls.__init__.__kwdefaults__ and num_labels_in(checkpoint):
+            kwargs = {"num_labels": num_labels_in(checkpoint), **kwargs}
         model = cls(config, **kwargs)
-        _load(model, checkpoint)
+        load_checkpoint(model, checkpoint)
     return model
 
 
-def _num_labels(checkpoint: Checkpoint) -> dict[str, int]:
-    bias = next(row for row in table(0) if row.keras == "classifier/bias")
-    found = find(checkpoint, [bias])
-    return {"num_labels": checkpoint.shapes[found[bias]][0]} if found else {}
+def num_labels_in(checkpoint: Checkpoint) -> int | None:
+    """How many labels the checkpoint's classifier has; `None` where it has none."""
+    found = find(checkpoint, [row for row in table(0) if row.keras == "classifier/bias"])
+    return next((checkpoint.shapes[name][0] for name in found.values()), None)
 
 
 _ARCHITECTURES = {"BertBackbone": "BertModel"}

@@ -1,0 +1,42 @@
+"""Moves a BERT between TF1 checkpoints, model directories (Hugging Face) and keras-hub, and shows that it is the same.
+
+    python tools/convert_checkpoint.py --input=multi_cased_L-12_H-768_A-12 --output=bert --to=hf
+    python tools/convert_checkpoint.py --input=bert --output=for_tf1 --to=tf1
+
+The input is a TF1 checkpoint (its prefix, its .index, or its folder, with bert_config.json and vocab.txt beside it), a
+model directory, a hub id such as klue/bert-base, or a keras-hub preset folder. It ends with one forward pass on both
+sides, where the other side is installed (pip install 'kobert_tf2[torch]'), and prints the largest difference.
+"""
+
+from absl import flags
+
+from kobert_tf2 import command_line
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("input", None, "TF1 checkpoint, model directory, hub id or keras-hub preset.", required=True)
+flags.DEFINE_string("output", None, "The folder to write.", required=True)
+flags.DEFINE_enum("to", "hf", ["hf", "tf1", "keras_hub"], "The format to write.")
+flags.DEFINE_string("architecture", None, "The class for config.json; by default the one that the heads belong to.")
+flags.DEFINE_bool("overwrite", False, "Write into an output folder that is already there.")
+flags.DEFINE_bool("allow_pickle", False, "Read pytorch_model.bin, a pickle, where there is no safetensors file.")
+flags.DEFINE_bool("compare", True, "End with a forward pass on both sides.")
+command_line.define_tokenizer_flags()
+
+
+def main() -> dict:
+    from kobert_tf2 import conversion
+
+    return conversion.convert(
+        FLAGS.input,
+        FLAGS.output,
+        to=FLAGS.to,
+        architecture=FLAGS.architecture,
+        overwrite=FLAGS.overwrite,
+        allow_pickle=FLAGS.allow_pickle,
+        compare=FLAGS.compare,
+        tokenizer_settings=command_line.tokenizer_settings(given_only=True),
+    )
+
+
+if __name__ == "__main__":
+    command_line.run(main)
