@@ -5,25 +5,29 @@ A string is normalised (`normalization.py`), cut into words (`segmentation.py`),
 left to do but to look up and add.
 """
 
+import contextlib
 import functools
+import gc
 import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
-from kobert_tf2.segmentation import Segmenter, Word, length_of_key
+from kobert_tf2.parallel import ordered_map
+from kobert_tf2.segmentation import Segmenter, Word
 from kobert_tf2.wordpiece import WordPiece
 
 VOCAB_FILE = "vocab.txt"
 CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_NAMES = ("PAD", "UNK", "CLS", "SEP", "MASK")
 _CACHE_LIMIT = 500_000
+_CHARACTERS_PER_BLOCK = 200_000
 
 
 class Token(NamedTuple):
@@ -77,8 +81,8 @@ class Tokenizer:
             dictionary=dictionary,
             user_dictionary=user_dictionary,
         )
-        self._pieces_of = _Cache(self._cut_key)
-        self._ids_of = _Cache(lambda key: tuple(piece[1] for piece in self._pieces_of[key][1]))
+        self._ids_of = _Cache(lambda key: self._cut_key(key)[0])
+        self._steps_of = _Cache(lambda key: self._cut_key(key)[1])
 
     def __reduce__(self):
         return functools.partial(type(self), **self.settings()), (self.vocab,)
@@ -126,61 +130,82 @@ class Tokenizer:
     def encode_ids(self, text: str) -> list[int]:
         """The ids of a text's pieces, without special tokens."""
         normalized = self._segmenter.normalize(text)
-        if normalized.seams():
-            return [token.id for token in self.encode(text)]
-        ids_of = self._ids_of
-        return list(itertools.chain.from_iterable([ids_of[key] for key in self._segmenter.keys(normalized.text)[0]]))
+        if normalized.starts is None:
+            keys, _ = self._segmenter.keys(normalized.text)
+            return list(itertools.chain.from_iterable(map(self._ids_of.__getitem__, keys)))
+        return self._spans(text)[0]
 
     def encode(self, text: str) -> list[Token]:
         """The tokens of a text, in order, without special tokens; offsets are characters of `text` itself."""
-        normalized = self._segmenter.normalize(text)
-        tokens = self._tokens(*self._segmenter.keys(normalized.text))
-        if normalized.starts is None:
-            return tokens
-        starts, ends = normalized.starts, normalized.ends
-        tokens = self._joined_at_seams(tokens, normalized.seams())
-        return [Token(piece, i, starts[start], ends[end - 1]) for piece, i, start, end in tokens]
-
-    def encode_batch(self, texts: Iterable[str], *, num_workers: int = 1) -> list[list[Token]]:
-        """`encode` of every text, in order, by `num_workers` processes."""
-        return [self.encode(text) for text in texts]
+        return self._as_tokens(*self._spans(text))
 
     def encode_ids_batch(self, texts: Iterable[str], *, num_workers: int = 1) -> list[list[int]]:
-        """`encode_ids` of every text, in order, by `num_workers` processes."""
-        return [self.encode_ids(text) for text in texts]
+        """`encode_ids` of every text, in order.
+
+        With `num_workers` > 1 so many processes are started for this call, which pays from a few MB of text on.
+        """
+        with _collector_paused():
+            if num_workers <= 1:
+                return [self.encode_ids(text) for text in texts]
+            blocks = ordered_map(self._ids_of_block, _blocks(texts), num_workers=num_workers)
+            return [ids for block in blocks for ids in _split(*block)]
+
+    def encode_batch(self, texts: Iterable[str], *, num_workers: int = 1) -> list[list[Token]]:
+        """`encode` of every text, in order; `num_workers` as in `encode_ids_batch`."""
+        with _collector_paused():
+            if num_workers <= 1:
+                return [self.encode(text) for text in texts]
+            blocks = ordered_map(self._spans_of_block, _blocks(texts), num_workers=num_workers)
+            return [self._as_tokens(*spans) for block in blocks for spans in zip(*map(_split, *block), strict=True)]
 
     def pre_tokenize(self, text: str) -> list[Word]:
         """The words that WordPiece cuts, with offsets into `text` and whether each begins an eojeol."""
         return self._segmenter.words(text)
 
-    def _tokens(self, keys: list[str], position: int) -> list[Token]:
-        """Tokens with offsets into the normalised text."""
-        pieces_of = self._pieces_of
-        tokens = []
-        for key in keys:
-            length, pieces = pieces_of[key]
-            for piece, i, start, end in pieces:
-                tokens.append(Token(piece, i, position + start, position + end))
-            position += length
-        return tokens
+    def _spans(self, text: str) -> tuple[list[int], list[int], list[int]]:
+        """(ids, starts, ends) of a text's tokens."""
+        normalized = self._segmenter.normalize(text)
+        keys, position = self._segmenter.keys(normalized.text)
+        ids = list(itertools.chain.from_iterable(map(self._ids_of.__getitem__, keys)))
+        steps = itertools.chain.from_iterable(map(self._steps_of.__getitem__, keys))
+        edges = list(itertools.accumulate(steps, initial=position))
+        starts, ends = edges[1::2], edges[2::2]
+        if normalized.starts is None:
+            return ids, starts, ends
+        ids, starts, ends = self._joined_at_seams(ids, starts, ends, normalized.seams())
+        return ids, [normalized.starts[i] for i in starts], [normalized.ends[i - 1] for i in ends]
 
-    def _cut_key(self, key: str) -> tuple[int, tuple[Token, ...]]:
-        """What the cache holds: (length of the key in the text, its tokens with offsets from the key's beginning)."""
-        tokens = []
-        for word in self._segmenter.words_of_key(key):
-            for piece, i, start, end in self._wordpiece.cut(word.surface, tag=word.tag, continues=word.continues):
-                tokens.append(Token(piece, i, word.start + start, word.start + end))
-        return length_of_key(key), tuple(tokens)
-
-    def _joined_at_seams(self, tokens: list[Token], seams: set[int]) -> list[Token]:
+    def _joined_at_seams(self, ids, starts, ends, seams: set[int]):
         """Tokens that share an original character (one that NFC or lower-casing writes as two) become one [UNK]."""
-        joined: list[Token] = []
-        for token in tokens:
-            if joined and token.start == joined[-1].end and token.start in seams:
-                joined[-1] = Token(self.unk_token, self.unk_id, joined[-1].start, token.end)
+        joined: list[list[int]] = []
+        for i, start, end in zip(ids, starts, ends, strict=True):
+            if joined and start in seams:
+                joined[-1] = [self.unk_id, joined[-1][1], end]
             else:
-                joined.append(token)
-        return joined
+                joined.append([i, start, end])
+        return tuple(map(list, zip(*joined, strict=True))) if joined else ([], [], [])
+
+    def _as_tokens(self, ids: list[int], starts: list[int], ends: list[int]) -> list[Token]:
+        return list(map(_new_token, zip(map(self._pieces.__getitem__, ids), ids, starts, ends)))  # noqa: B905
+
+    def _cut_key(self, key: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """(ids, steps) of a key: before each token the characters left out, then the token's own."""
+        ids, steps, position = [], [], 0
+        for word in self._segmenter.words_of_key(key):
+            for _, i, start, end in self._wordpiece.cut(word.surface, tag=word.tag, continues=word.continues):
+                ids.append(i)
+                steps += [word.start + start - position, end - start]
+                position = word.start + end
+        return tuple(ids), tuple(steps)
+
+    def _ids_of_block(self, texts: list[str]):
+        """What a worker process sends back: arrays, which travel faster than lists of tokens."""
+        return _concatenated([self.encode_ids(text) for text in texts])
+
+    def _spans_of_block(self, texts: list[str]):
+        all_ids, all_starts, all_ends = zip(*map(self._spans, texts), strict=True)
+        (ids, lengths), (starts, _), (ends, _) = map(_concatenated, (all_ids, all_starts, all_ends))
+        return (ids, starts, ends), (lengths, lengths, lengths)
 
     # --- Settings, and a tokenizer as files ---
 
@@ -238,6 +263,45 @@ class _Cache(dict):
             self.clear()
         value = self[key] = self._compute(key)
         return value
+
+
+# `Token(*fields)` at half the price: there is one call a token.
+_new_token = functools.partial(tuple.__new__, Token)
+
+
+@contextlib.contextmanager
+def _collector_paused():
+    """Python's cycle collector goes through all tokens made so far, again and again, and never finds anything."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of texts, about `_CHARACTERS_PER_BLOCK` in each."""
+    block, size = [], 0
+    for text in texts:
+        block.append(text)
+        size += len(text) + 1
+        if size >= _CHARACTERS_PER_BLOCK:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _concatenated(lists: Sequence[list[int]]) -> tuple[np.ndarray, list[int]]:
+    lengths = list(map(len, lists))
+    return np.fromiter(itertools.chain.from_iterable(lists), np.int32, sum(lengths)), lengths
+
+
+def _split(values: np.ndarray, lengths: list[int]) -> Iterator[list[int]]:
+    values = iter(values.tolist())
+    return (list(itertools.islice(values, length)) for length in lengths)
 
 
 def _read_vocab(vocab) -> dict[str, int]:
