@@ -1,0 +1,472 @@
+"""A whole corpus to TFRecord shards on one machine: with every core, bounded memory, and so that it can be killed at
+any time.
+
+Beside the output stand the side-car `<output>.json` and, while the work lasts, the folder `<output>.work`:
+
+1. The side-car says what the records are made with. One that is there already must say the same, or the run is refused.
+2. Every block of the corpus becomes `tokens-00000` in the folder, then `records-00000`.
+3. Shards are made from the records. Each finished one is entered in the side-car with its size and hash.
+4. The side-car gets the counts and "complete": true, and the folder goes.
+
+Every file appears whole under its name. A run that finds them goes on from there: files of the folder are taken if
+their checksum holds, shards if their size and hash are those of the side-car. Memory is that of a few blocks and one
+bucket for each worker. The disk must hold the records twice, plus 2 to 4 bytes a token.
+"""
+
+import collections
+import concurrent.futures.process
+import contextlib
+import dataclasses
+import functools
+import glob
+import hashlib
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import tqdm
+
+from kobert_tf2 import corpus, data_blocks, files, records
+from kobert_tf2.corpus import Block
+from kobert_tf2.data_blocks import Plan
+from kobert_tf2.errors import InputError
+from kobert_tf2.parallel import ordered_map
+from kobert_tf2.pretraining_data import DocumentTokenizer, Pieces, Settings
+from kobert_tf2.tokenization import Tokenizer
+
+FORMAT = "kobert_tf2 pre-training records, version 1"
+_SECONDS_BETWEEN_LINES = 15
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a run is asked for.
+
+    `input_file`: comma-separated globs. `output_file`: comma-separated names, or one, of which `num_shards` are made.
+    The runs with other `num_workers` or another `work_dir` make the same bytes.
+    """
+
+    input_file: str
+    output_file: str
+    tokenizer: Tokenizer
+    settings: Settings
+    random_seed: int = 12345
+    num_shards: int = 1
+    compression: str = ""
+    input_format: str = "lines"
+    num_workers: int = 1
+    work_dir: str | None = None
+    overwrite: bool = False
+    block_bytes: int | None = None
+
+    def outputs(self) -> list[str]:
+        names = [name.strip() for name in self.output_file.split(",") if name.strip()]
+        if self.num_shards < 1:
+            raise InputError(f"num_shards: expected at least 1, but got {self.num_shards}")
+        if len(names) > 1 and self.num_shards not in (1, len(names)):
+            raise InputError(
+                f"output_file names {len(names)} files, but num_shards is {self.num_shards}; "
+                "give one name, or leave num_shards out"
+            )
+        if not names or len(set(names)) < len(names):
+            raise InputError(f"output_file: expected names, each once, but got {self.output_file!r}")
+        return names if len(names) > 1 else records.shard_names(names[0], self.num_shards)
+
+    def block_size(self, paths: list[str]) -> int:
+        return self.block_bytes or corpus.block_bytes(sum(map(corpus.size_of, paths)))
+
+
+def create(request: Request) -> dict:
+    """Makes the records; returns the summary that the side-car holds under "counts"."""
+    outputs = request.outputs()
+    blocks = list(_cut(files.match(request.input_file), request))
+    ledger = Ledger(request, outputs, made_with(request, blocks))
+    todo = [index for index, name in enumerate(outputs) if not ledger.holds(name)]
+    if not todo and ledger.car["complete"]:
+        _say("all shards are there already, and are what the side-car says")
+        return ledger.car["counts"]
+    plan = plan_of(request, blocks=len(blocks), shards=len(outputs))
+    with _plain_words_for_a_dead_worker():
+        counts = _tokenize(request, blocks, ledger.work)
+        plan = plan.with_buckets(counts["tokens"])
+        before = _make_records(request, plan, blocks, counts, ledger.work)
+        _write_shards(request, plan, before, counts, outputs, todo, ledger)
+    return ledger.finish(summary(counts))
+
+
+def plan_of(request: Request, *, blocks: int, shards: int) -> Plan:
+    return Plan(
+        settings=request.settings,
+        pieces=Pieces.of(request.tokenizer),
+        seed=request.random_seed,
+        blocks=blocks,
+        shards=shards,
+    )
+
+
+def _cut(paths: list[str], request: Request) -> Iterator[Block]:
+    size = request.block_size(paths)
+    with Progress("reading", sum(map(corpus.size_of, paths)), "B") as progress:
+        for path in paths:
+            for block in corpus.blocks(path, size):
+                progress.advance(block.end - block.start)
+                yield block
+
+
+# --------------------------------------------------------------------------------------------------------- the stages
+
+
+def _tokenize(request: Request, blocks: list[Block], work: str) -> collections.Counter:
+    """Stage 1: every block to ids, once; returns the counts of the corpus."""
+    task = functools.partial(
+        _tokenize_block,
+        DocumentTokenizer(request.tokenizer, mask_unit=request.settings.mask_unit),
+        request.tokenizer.unk_id,
+        request.input_format,
+        work,
+        os.getpid(),
+    )
+    counts = collections.Counter(documents_cut=sum(block.is_cut for block in blocks))
+    with Progress("tokenizing", sum(block.documents for block in blocks), "documents") as progress:
+        results = ordered_map(task, enumerate(blocks), num_workers=min(request.num_workers, len(blocks)))
+        for block, made in zip(blocks, results, strict=True):
+            counts.update(made)
+            progress.advance(block.documents, sentences=counts["sentences"])
+    if not counts["sentences"]:
+        raise InputError(f"{request.input_file}: expected sentences, but there is none")
+    return counts
+
+
+def _tokenize_block(
+    tokenizer: DocumentTokenizer, unk_id: int, input_format: str, work: str, parent: int, numbered: tuple[int, Block]
+) -> dict:
+    _die_with(parent)
+    number, block = numbered
+    path = _tokens_path(work, number)
+    if (info := _kept(path)) is not None:
+        return info
+    texts = corpus.read_documents(block, input_format=input_format)
+    documents = tokenizer.documents(texts)
+    info = token_counts(texts, documents, unk_id)
+    data_blocks.save_arrays(path, info, data_blocks.token_arrays(documents))
+    return info
+
+
+def token_counts(texts: list[list[str]], documents, unk_id: int) -> dict:
+    sentences = len(documents.sentence_starts) - 1
+    return {
+        "documents": len(documents),
+        "sentences": sentences,
+        "sentences_without_tokens": sum(map(len, texts)) - sentences,
+        "tokens": len(documents.ids),
+        "unknown_tokens": int((documents.ids == unk_id).sum()),
+    }
+
+
+def _make_records(request: Request, plan: Plan, blocks: list[Block], counts, work: str) -> list[int]:
+    """Stage 2: every block to shuffled records; returns how many instances come before each block."""
+    task = functools.partial(_block_to_records, plan, work, os.getpid())
+    before = [0]
+    with Progress("making instances", sum(block.documents for block in blocks), "documents") as progress:
+        results = ordered_map(task, range(len(blocks)), num_workers=min(request.num_workers, len(blocks)))
+        for block, made in zip(blocks, results, strict=True):
+            counts.update(made)
+            before.append(counts["instances"])
+            progress.advance(block.documents, instances=counts["instances"])
+    if counts["instances"] < plan.shards:
+        raise InputError(
+            f"{request.input_file}: gives {counts['instances']} instances, too few for {plan.shards} output files"
+        )
+    return before[:-1]
+
+
+def _block_to_records(plan: Plan, work: str, parent: int, block: int) -> dict:
+    _die_with(parent)
+    path = _records_path(work, block)
+    if (info := _kept(path)) is not None:
+        return info
+    documents = [
+        data_blocks.documents_of(data_blocks.load_arrays(_tokens_path(work, each))[1])
+        for each in [block, *plan.partners(block)]
+    ]
+    examples, counts = data_blocks.block_records(plan, block, documents)
+    data_blocks.save_records(path, counts, examples, plan.buckets)
+    return counts
+
+
+def _write_shards(request: Request, plan: Plan, before, counts, outputs: list[str], todo: list[int], ledger) -> None:
+    """Stage 3: the shards that are not there yet, each from its buckets."""
+    task = functools.partial(_write_one, plan, ledger.work, before, outputs, request.compression, os.getpid())
+    there = sum(shard["instances"] for shard in ledger.car["shards"])
+    with Progress("writing", counts["instances"] - there, "instances") as progress:
+        for shard in ordered_map(task, todo, num_workers=min(request.num_workers, len(todo))):
+            ledger.enter(shard)
+            progress.advance(shard["instances"], shards=len(ledger.car["shards"]))
+
+
+def _write_one(
+    plan: Plan, work: str, before: list[int], outputs: list[str], compression: str, parent: int, shard: int
+) -> dict:
+    _die_with(parent)
+    buckets = (_bucket(plan, work, before, bucket) for bucket in range(shard, plan.buckets, plan.shards))
+    return data_blocks.write_shard(outputs[shard], buckets, compression=compression)
+
+
+def _bucket(plan: Plan, work: str, before: list[int], bucket: int) -> list[bytes]:
+    examples: list[bytes] = []
+    for block, instances_before in enumerate(before):
+        column = data_blocks.column_of(bucket, instances_before=instances_before, buckets=plan.buckets)
+        examples += data_blocks.read_column(_records_path(work, block), column)
+    return data_blocks.shuffled(plan, bucket, examples)
+
+
+def _tokens_path(work: str, block: int) -> str:
+    return f"{work}/tokens-{block:05d}"
+
+
+def _records_path(work: str, block: int) -> str:
+    return f"{work}/records-{block:05d}"
+
+
+def _kept(path: str) -> dict | None:
+    """What an earlier run says of a file that it finished; None where there is none, or it is damaged."""
+    if not files.exists(path):
+        return None
+    with contextlib.suppress(InputError):
+        return data_blocks.load_arrays(path)[0]
+
+
+def summary(counts: dict) -> dict:
+    """The counts with the shares that tell whether the data are what they should be."""
+    instances, real = max(counts["instances"], 1), max(counts["real_tokens"], 1)
+    return {
+        **counts,
+        "average_length": round(counts["real_tokens"] / instances, 2),
+        "masked_share": round(counts["predictions"] / real, 4),
+        "random_next_share": round(counts["random_next"] / instances, 4),
+        "unknown_share": round(counts["unknown_tokens"] / max(counts["tokens"], 1), 6),
+    }
+
+
+# ------------------------------------------------------------------------------------------------------- the side-car
+
+
+def made_with(request: Request, blocks: list[Block]) -> dict:
+    """Everything that decides the bytes."""
+    inputs: dict[str, list] = {}
+    for block in blocks:
+        inputs.setdefault(os.path.basename(block.path), []).append([block.end - block.start, block.crc32c])
+    said = {
+        "input_file": {name: [sum(size for size, _ in parts), parts] for name, parts in inputs.items()},
+        "output_file": [os.path.basename(name) for name in request.outputs()],
+        **dataclasses.asdict(request.settings),
+        "random_seed": request.random_seed,
+        "compression": request.compression,
+        "input_format": request.input_format,
+        "tokenizer": request.tokenizer.settings(),
+        "tokenizer_fingerprint": request.tokenizer.fingerprint(),
+        "numpy": np.__version__,
+    }
+    if request.input_format == "paragraphs":
+        said["sentence_splitter"] = corpus.sentence_splitter_version()
+    return said
+
+
+def side_car(request: Request, made: dict) -> dict:
+    """The side-car before there is a shard."""
+    vocab = request.tokenizer.vocab
+    return {
+        "format": FORMAT,
+        "complete": False,
+        "max_seq_length": request.settings.max_seq_length,
+        "max_predictions_per_seq": request.settings.max_predictions_per_seq,
+        "vocab_size": len(vocab),
+        "vocab_sha256": vocabulary_hash(vocab),
+        "made_with": made,
+        "shards": [],
+    }
+
+
+def vocabulary_hash(vocab: dict[str, int]) -> str:
+    """The SHA-256 of the vocabulary as a file: a piece a line, in the order of the ids."""
+    lines = "".join(f"{piece}\n" for piece in sorted(vocab, key=vocab.__getitem__))
+    return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Ledger:
+    """The side-car of a run, and the folder of its work."""
+
+    def __init__(self, request: Request, outputs: list[str], made: dict):
+        self._paths = list(dict.fromkeys(map(records.sidecar_path, outputs)))
+        self.path = self._paths[0]
+        self.work = request.work_dir or self.path.removesuffix(".json") + ".work"
+        self._folder = os.path.dirname(outputs[0])
+        if request.overwrite:
+            self._clear(outputs)
+        self.car = self._read(made, outputs) or side_car(request, made)
+        self._write()
+        files.make_folder(self.work)
+        _remove_unfinished([*outputs, *self._paths, f"{self.work}/*"])
+
+    def _read(self, made: dict, outputs: list[str]) -> dict | None:
+        if not files.exists(self.path):
+            there = next(filter(files.exists, [*outputs, self.work]), None)
+            if there is not None:
+                raise InputError(
+                    f"{there}: already there, and no side-car says how it was made; --overwrite replaces it"
+                )
+            return None
+        car = files.read_json(self.path)
+        if not isinstance(car, dict) or car.get("format") != FORMAT:
+            raise InputError(f"{self.path}: expected the side-car of an earlier run, but it is something else")
+        _refuse_other_flags(self.path, car["made_with"], made)
+        return car
+
+    def holds(self, name: str) -> bool:
+        """Whether a shard is there and is what the side-car says; one that is not is made again."""
+        said = next((shard for shard in self.car["shards"] if shard["name"] == os.path.basename(name)), None)
+        if said is None:
+            return False
+        is_same = files.exists(name) and files.sha256(name) == said["sha256"]
+        if not is_same:
+            _say(f"{name}: not what {self.path} says; it is made again")
+            self.car["shards"].remove(said)
+        return is_same
+
+    def enter(self, shard: dict) -> None:
+        self.car["shards"] = sorted([*self.car["shards"], shard], key=lambda each: each["name"])
+        self._write()
+
+    def finish(self, counts: dict) -> dict:
+        self.car |= {"complete": True, "counts": counts}
+        for path in self._paths:
+            files.write_json(path, self.car)
+        _remove_folder(self.work)
+        return counts
+
+    def _write(self) -> None:
+        files.write_json(self.path, self.car)
+
+    def _clear(self, outputs: list[str]) -> None:
+        for path in filter(files.exists, [*self._paths, *outputs]):
+            _remove(path)
+        _remove_folder(self.work)
+
+
+def _refuse_other_flags(path: str, old: dict, new: dict) -> None:
+    differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    if not differing:
+        return
+    said = "; ".join(f"{name} was {_short(old.get(name))}, is {_short(new.get(name))}" for name in differing)
+    raise InputError(f"{path}: these records were begun with other flags ({said}); name another output, or --overwrite")
+
+
+def _short(value) -> str:
+    if isinstance(value, dict) and value and all(isinstance(each, list) for each in value.values()):
+        return ", ".join(
+            f"{name} ({size} bytes, checksum {parts[0][1]:08x}...)" for name, (size, parts) in value.items()
+        )
+    return str(value)
+
+
+def _remove_unfinished(patterns: list[str]) -> None:
+    """What a killed run was writing stands under temporary names."""
+    for pattern in patterns:
+        if not files.is_remote(pattern):
+            for path in glob.glob(f"{glob.escape(pattern) if '*' not in pattern else pattern}.tmp-*"):
+                os.remove(path)
+
+
+def _remove_folder(path: str) -> None:
+    if files.is_remote(path):
+        _gfile().rmtree(path)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove(path: str) -> None:
+    _gfile().remove(path) if files.is_remote(path) else os.remove(path)
+
+
+def _gfile():
+    import tensorflow as tf
+
+    return tf.io.gfile
+
+
+# ---------------------------------------------------------------------------------------------------------- the workers
+
+
+@functools.cache
+def _die_with(parent: int) -> None:
+    """A worker whose parent was killed would wait for work for ever: each second it looks if the parent lives."""
+    if os.getpid() == parent:
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _plain_words_for_a_dead_worker():
+    try:
+        yield
+    except concurrent.futures.process.BrokenProcessPool:
+        raise InputError(
+            "a worker process died (killed, or out of memory?); start the same command again to go on, with fewer "
+            "--num_workers where memory is short"
+        ) from None
+
+
+class Progress:
+    """A bar on a terminal; elsewhere a line now and then, with the rate and the time left."""
+
+    def __init__(self, what: str, total: int, unit: str):
+        self._what, self._total, self._unit = what, total, unit
+        self._done, self._began, self._said = 0, time.monotonic(), time.monotonic()
+        is_terminal = sys.stderr.isatty()
+        self._bar = tqdm.tqdm(desc=what, total=total, unit=f" {unit}", unit_scale=True) if is_terminal else None
+
+    def advance(self, done: int, **also: int) -> None:
+        self._done += done
+        if self._bar:
+            self._bar.update(done)
+            self._bar.set_postfix(
+                {name: f"{count:,}{self._rate(count)}" for name, count in also.items()}, refresh=False
+            )
+        elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
+            self._line(also)
+
+    def _rate(self, count: int) -> str:
+        return f" ({count / max(time.monotonic() - self._began, 1e-9):,.0f}/s)"
+
+    def _line(self, also: dict[str, int]) -> None:
+        self._said = time.monotonic()
+        left = (self._total - self._done) * (self._said - self._began) / max(self._done, 1)
+        more = "".join(f", {count:,} {name}{self._rate(count)}" for name, count in also.items())
+        _say(
+            f"{self._what}: {self._done:,} of {self._total:,} {self._unit}{self._rate(self._done)}{more}, "
+            f"{tqdm.tqdm.format_interval(left)} left"
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        if self._bar:
+            self._bar.close()
+        elif kind is None:
+            took = time.monotonic() - self._began
+            _say(f"{self._what}: {self._done:,} {self._unit} in {tqdm.tqdm.format_interval(took)}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,124 @@
+"""A text corpus to TFRecords for pre-training: masked LM and next sentence prediction.
+
+The corpus has one sentence a line and an empty line between documents. Killed and started again with the same flags,
+it goes on.
+"""
+
+import os
+
+from absl import flags
+
+from kobert_tf2 import command_line, data_job, files
+from kobert_tf2.errors import InputError
+from kobert_tf2.pretraining_data import Settings
+from kobert_tf2.tokenization import CONFIG_FILE, VOCAB_FILE, Tokenizer
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("input_file", None, "Raw text: comma-separated files or globs.", required=True)
+flags.DEFINE_string(
+    "output_file",
+    None,
+    "TFRecords: comma-separated files, or one name, of which --num_shards become name-00000-of-00016 and so on.",
+    required=True,
+)
+flags.DEFINE_string(
+    "vocab_file",
+    None,
+    "A vocab.txt, or the folder of a tokenizer or model; the settings in a tokenizer_config.json beside it hold.",
+    required=True,
+)
+command_line.define_tokenizer_flags()
+flags.DEFINE_bool("do_whole_word_mask", False, "Mask all pieces of a word: a piece and the ## pieces after it.")
+flags.DEFINE_enum(
+    "mask_unit",
+    None,
+    ["token", "word", "morpheme"],
+    "What is masked as a whole: one piece (the default), all pieces of a word (an eojeol), or of a morpheme.",
+)
+flags.DEFINE_integer("max_seq_length", 128, "Maximum sequence length.")
+flags.DEFINE_integer("max_predictions_per_seq", 20, "Maximum number of masked LM predictions per sequence.")
+flags.DEFINE_integer("random_seed", 12345, "The same seed gives the same bytes, whatever --num_workers.")
+flags.DEFINE_integer("dupe_factor", 10, "How many times each document is used, each time with other pairs and masks.")
+flags.DEFINE_float("masked_lm_prob", 0.15, "Share of the tokens that are predicted.")
+flags.DEFINE_float("short_seq_prob", 0.1, "Share of the documents that are packed to a random shorter length.")
+flags.DEFINE_integer("num_shards", 1, "Files to make of --output_file, of even size.", lower_bound=1)
+flags.DEFINE_integer("num_workers", None, "Processes; all cores where it is not given.", lower_bound=1)
+flags.DEFINE_enum(
+    "compression", "", ["", "GZIP"], "Compress the records. The original run_pretraining.py reads no GZIP."
+)
+flags.DEFINE_enum(
+    "input_format",
+    "lines",
+    ["lines", "paragraphs"],
+    "A line is a sentence, or a paragraph, which is split into sentences (pip install 'kobert_tf2[sentences]').",
+)
+flags.DEFINE_enum("runner", "local", ["local", "beam"], "On this machine, or as an Apache Beam pipeline.")
+flags.DEFINE_multi_string(
+    "beam_option", [], "With --runner beam: an option of the pipeline, such as --beam_option=--runner=DataflowRunner."
+)
+flags.DEFINE_string("work_dir", None, "Folder for intermediate files; <output>.work where it is not given.")
+flags.DEFINE_bool("overwrite", False, "Start afresh over what an earlier run made under the same name.")
+
+
+def main() -> dict:
+    request = data_job.Request(
+        input_file=FLAGS.input_file,
+        output_file=FLAGS.output_file,
+        tokenizer=load_tokenizer(FLAGS.vocab_file),
+        settings=Settings(
+            mask_unit=mask_unit(),
+            **{name: FLAGS[name].value for name in _SETTINGS},
+        ),
+        random_seed=FLAGS.random_seed,
+        num_shards=FLAGS.num_shards,
+        compression=FLAGS.compression,
+        input_format=FLAGS.input_format,
+        num_workers=FLAGS.num_workers or len(os.sched_getaffinity(0)),
+        work_dir=FLAGS.work_dir,
+        overwrite=FLAGS.overwrite,
+    )
+    if FLAGS.runner == "local":
+        return data_job.create(request)
+    from kobert_tf2 import data_beam  # needs the extra `beam`
+
+    return data_beam.create(request, FLAGS.beam_option)
+
+
+_SETTINGS = (
+    "max_seq_length",
+    "max_predictions_per_seq",
+    "masked_lm_prob",
+    "short_seq_prob",
+    "dupe_factor",
+)
+
+
+def load_tokenizer(path: str):
+    """The tokenizer of a folder, or of the folder of a vocab.txt; without a tokenizer_config.json the flags decide."""
+    folder = path if files.is_folder(path) else None
+    if folder is None and path.rpartition("/")[2] == VOCAB_FILE:
+        folder = path.rpartition("/")[0] or "."
+    if folder is None or not files.exists(f"{folder}/{CONFIG_FILE}"):
+        return Tokenizer(f"{folder}/{VOCAB_FILE}" if folder else path, **command_line.tokenizer_settings())
+    tokenizer = Tokenizer.from_pretrained(folder)
+    for name, value in command_line.tokenizer_settings(given_only=True).items():
+        if tokenizer.settings()[name] != value:
+            raise InputError(
+                f"--{name} is {value!r}, but {folder}/{CONFIG_FILE} says {tokenizer.settings()[name]!r}; "
+                "leave the flag out, or name a vocab.txt that stands alone"
+            )
+    return tokenizer
+
+
+def mask_unit() -> str:
+    """--do_whole_word_mask groups by ##: what the tokenizer's `continuation` makes of it."""
+    if not FLAGS.do_whole_word_mask:
+        return FLAGS.mask_unit or "token"
+    if FLAGS.mask_unit == "token":
+        raise InputError("--do_whole_word_mask and --mask_unit=token contradict each other; give one of them")
+    return FLAGS.mask_unit or "pieces"
+
+
+if __name__ == "__main__":
+    command_line.run(main)
