@@ -31,6 +31,14 @@ def named_variables(owner) -> dict[str, tf.Variable]:
     return named
 
 
+def steps_in(folder: str) -> list[int]:
+    """Steps of the checkpoints that are there, newest first, broken ones included."""
+    if not files.exists(folder):
+        return []
+    names = (name.rstrip("/") for name in tf.io.gfile.listdir(folder))
+    return sorted((int(match[1]) for match in map(_NAME.fullmatch, names) if match), reverse=True)
+
+
 class Checkpoints:
     """The checkpoints of one run in `folder`, the newest `keep` of them."""
 
@@ -42,11 +50,7 @@ class Checkpoints:
         self._iterator = iterator
 
     def steps(self) -> list[int]:
-        """Steps of the checkpoints that are there, newest first, broken ones included."""
-        if not files.exists(self._folder):
-            return []
-        names = (name.rstrip("/") for name in tf.io.gfile.listdir(self._folder))
-        return sorted((int(match[1]) for match in map(_NAME.fullmatch, names) if match), reverse=True)
+        return steps_in(self._folder)
 
     def path(self, step: int) -> str:
         return f"{self._folder}/step-{step:08d}"

@@ -50,6 +50,72 @@ def tokenizer_settings(*, given_only: bool = False) -> dict:
     return {name: FLAGS[name].value for name in TOKENIZER_FLAGS if not given_only or FLAGS[name].present}
 
 
+def define_running_flags() -> None:
+    """Where and how a model runs: shared by pre-training and fine-tuning."""
+    flags.DEFINE_enum(
+        "strategy",
+        "auto",
+        ["auto", "one_device", "mirrored", "multi_worker", "tpu"],
+        "auto: the TPU of --use_tpu, else the workers of TF_CONFIG, else all GPUs, else one device.",
+    )
+    flags.DEFINE_enum(
+        "precision", "float32", ["float32", "bfloat16"], "bfloat16 computes in bfloat16 and keeps weights in float32."
+    )
+    flags.DEFINE_bool("jit_compile", None, "Compile with XLA. Not given: on GPUs and TPUs, not on CPUs.")
+    flags.DEFINE_integer(
+        "micro_batch_size", None, "Rows of a replica computed at once; gradients are accumulated. Saves memory."
+    )
+    flags.DEFINE_enum("optimizer", "bert_adam", ["bert_adam", "adamw", "lamb"], "bert_adam is the original's.")
+    flags.DEFINE_integer("save_checkpoints_steps", 1000, "How often to save the state that a run resumes from.")
+    flags.DEFINE_integer("keep_checkpoints", 3, "How many of these to keep.")
+    flags.DEFINE_integer("log_steps", 100, "Steps between the records of train_log.jsonl and TensorBoard.")
+    flags.DEFINE_integer("iterations_per_loop", 1000, "Steps in one call of the compiled program, at most.")
+    flags.DEFINE_integer("seed", 0, "Of initial weights, data order and dropout.")
+    flags.DEFINE_bool("use_tpu", False, "Train on the TPU of --tpu_name.")
+    flags.DEFINE_string("tpu_name", None, "A Cloud TPU's name, grpc://address:8470, or local on a TPU VM.")
+    flags.DEFINE_string("tpu_zone", None, "The TPU's zone, where it cannot be found out.")
+    flags.DEFINE_string("gcp_project", None, "The TPU's project, where it cannot be found out.")
+    flags.DEFINE_string("master", None, "Of the original scripts: the TPU's address, where --tpu_name is not given.")
+    flags.DEFINE_integer("num_tpu_cores", 8, "Cores that the TPU is expected to have, checked if it is given.")
+
+
+def running_settings() -> dict:
+    """The running flags, by what takes them.
+
+    `strategy` are keyword arguments for `training.make_strategy`, `train` for `training.train`; `precision`,
+    `optimizer`, `seed` and `jit_compile` (None: the device decides) stand alone.
+    """
+    flag = {name: FLAGS[name].value for name in RUNNING_FLAGS}
+    cores = flag["num_tpu_cores"] if FLAGS["num_tpu_cores"].present else None
+    strategy = {name: flag[name] for name in ("use_tpu", "tpu_name", "tpu_zone", "gcp_project", "master")}
+    train = {name: flag[name] for name in TRAIN_FLAGS}
+    alone = {name: flag[name] for name in ("precision", "optimizer", "seed", "jit_compile")}
+    return {"strategy": {"name": flag["strategy"], "num_tpu_cores": cores, **strategy}, "train": train, **alone}
+
+
+TRAIN_FLAGS = (
+    "micro_batch_size",
+    "save_checkpoints_steps",
+    "keep_checkpoints",
+    "log_steps",
+    "iterations_per_loop",
+    "seed",
+    "jit_compile",
+)
+RUNNING_FLAGS = (
+    *TRAIN_FLAGS,
+    "strategy",
+    "precision",
+    "optimizer",
+    "use_tpu",
+    "tpu_name",
+    "tpu_zone",
+    "gcp_project",
+    "master",
+    "num_tpu_cores",
+)
+
+
 def run(main: Callable[[], dict | None]) -> None:
     """Parses the flags, calls `main()` and ends the process.
 

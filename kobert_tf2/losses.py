@@ -6,14 +6,12 @@ For each task two plain functions:
   batch, so that it is known before any gradient is taken.
 - `*_sums(outputs, batch) -> ({term: loss sum}, {metric: (sum, weight)})`: from the outputs for a part of that batch.
 
-The loss is the sum over the terms of loss sum / weight. All sums are float32 scalars. A row of a batch that only pads
-it has `example_weight` 0 (float32 [batch]; absent means that all rows are real). Nothing here knows a model.
+The loss is the sum over the terms of loss sum / weight, 0 where the weight is 0. All sums are float32 scalars. A row
+of a batch that only pads it has `example_weight` 0 (float32 [batch]; absent means that all rows are real). Nothing
+here knows a model.
 """
 
 from keras import ops
-
-# As in the original's get_masked_lm_output: a batch without a single prediction divides by this and not by zero.
-_EPSILON = 1e-5
 
 
 def _example_weight(batch):
@@ -40,7 +38,7 @@ def _masked_lm_weight(batch):
 
 def pretraining_weights(batch) -> dict:
     return {
-        "masked_lm": ops.sum(_masked_lm_weight(batch)) + _EPSILON,
+        "masked_lm": ops.sum(_masked_lm_weight(batch)),
         "next_sentence": ops.sum(_example_weight(batch)),
     }
 

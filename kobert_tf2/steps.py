@@ -128,7 +128,7 @@ class ReplicaStep:
             with _seeded_dropout(seed):
                 outputs = self._model(inputs_of(rows, self._task.inputs), training=True)
             terms, metrics = self._task.sums(outputs, rows)
-            loss = tf.add_n([terms[name] / weights[name] for name in terms])
+            loss = tf.add_n([tf.math.divide_no_nan(terms[name], weights[name]) for name in terms])
         variables = self._model.trainable_variables
         gradients = tape.gradient(loss, [variable.value for variable in variables], unconnected_gradients="zero")
         self.metric_names = ["loss", "gradient_norm", "learning_rate", *metrics]
@@ -239,7 +239,7 @@ class TrainSteps:
 
 
 class ForwardPass:
-    """`metrics(batch) -> float32 [metrics, 2]`, `outputs(batch) -> {name: [batch, ...]}`, traced once for each shape."""
+    """`metrics(batch) -> float32 [metrics, 2]`, `outputs(batch) -> {name: [batch, ...]}`, traced once a shape."""
 
     def __init__(self, strategy, model, task: Task | None, *, inputs=_INPUTS, jit_compile=None):
         jit_compile = compiles_by_default() if jit_compile is None else jit_compile

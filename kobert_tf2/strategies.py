@@ -100,6 +100,24 @@ def _check_reachable(address: str) -> None:
         raise InputError(f"TPU {address!r} cannot be reached: {error}; is it running, and in this network?") from None
 
 
+def require_remote_paths(strategy: dict, **paths: str | None) -> None:
+    """A TPU that is not this machine's own cannot read its disk: refuses local paths before anything is started.
+
+    `strategy` are the keyword arguments of `make_strategy`, `paths` are named as their flags.
+    """
+    name = strategy.get("tpu_name") or strategy.get("master")
+    if not (strategy.get("use_tpu") or strategy.get("name") == "tpu") or name in (None, "", "local"):
+        return
+    for flag, value in paths.items():
+        for path in filter(None, (value or "").split(",")):
+            if not path.startswith("gs://"):
+                raise InputError(
+                    f"--{flag}={path}: TPU {name!r} is another machine and cannot read this one's disk; copy it to a "
+                    "bucket (gsutil cp -r ... gs://bucket/...) that the TPU's service account may read, and give the "
+                    "gs:// path"
+                )
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes the files of the run."""
     resolver = strategy.cluster_resolver

@@ -16,6 +16,10 @@ from kobert_tf2 import files
 _SECONDS_BETWEEN_LINES = 10.0
 
 
+# What tf.summary.scalar writes; that function would need the tensorboard package on the training machine.
+_SCALAR = tf.compat.v1.SummaryMetadata(
+    plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"), data_class="DATA_CLASS_SCALAR"
+)
 # Not averaged over the steps of a record.
 _LAST_VALUE_COUNTS = ("learning_rate",)
 
@@ -83,7 +87,7 @@ class TrainingLog:
                 file.write(json.dumps({"step": step, **values}) + "\n")
             with self._events.as_default(step):
                 for name, value in values.items():
-                    tf.summary.scalar(name, value)
+                    tf.summary.write(name, tf.constant(value, tf.float32), metadata=_SCALAR)
             self._events.flush()
 
     def progress(self, step: int, values: dict[str, float]) -> None:

@@ -1,0 +1,311 @@
+"""Masked LM and next sentence pre-training, from TFRecords to a model directory.
+
+    output_dir/run_config.json    what was asked for and what came of it
+               checkpoints/       what a run resumes from
+               train_log.jsonl    and events/ for TensorBoard
+               model/             a model directory
+               eval_results.txt   under the keys of the original run_pretraining
+
+This is the one call that `tools/pretrain.py` makes.
+"""
+
+import contextlib
+import math
+import os
+import sys
+
+import keras
+import tensorflow as tf
+
+from kobert_tf2 import checkpoints, files, losses, modeling, optimization, records, training
+from kobert_tf2.errors import InputError
+from kobert_tf2.strategies import is_chief, require_remote_paths
+
+TASK = training.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
+_SHUFFLE_BUFFER = 10_000
+# A masked LM that has learnt nothing loses ln(vocabulary); one that has learnt no more than which pieces are
+# frequent, about 3 less. Less than this below ln(vocabulary) after the warm-up: something is broken.
+_LEARNT_SOMETHING = 0.5
+
+
+def pretrain(
+    *,
+    bert_config_file: str | None,
+    input_file: str,
+    output_dir: str,
+    init_checkpoint: str | None = None,
+    vocab_file: str | None = None,
+    eval_file: str | None = None,
+    max_seq_length: int | None = None,
+    max_predictions_per_seq: int | None = None,
+    do_train: bool = False,
+    do_eval: bool = False,
+    train_batch_size: int = 32,
+    eval_batch_size: int = 8,
+    max_eval_steps: int = 100,
+    learning_rate: float = 5e-5,
+    num_train_steps: int = 100_000,
+    num_warmup_steps: int = 10_000,
+    running: dict,
+) -> dict:
+    """Trains, evaluates or both; the arguments are the flags of `tools/pretrain.py`, `running` its running settings.
+
+    Returns a summary: `global_step`, `resumed_from`, the metrics, `model_dir`. Raises `InputError` for what a user
+    can mend.
+    """
+    if not do_train and not do_eval:
+        raise InputError("expected --do_train, --do_eval or both, but got neither")
+    require_remote_paths(
+        running["strategy"], input_file=input_file, output_dir=output_dir, init_checkpoint=init_checkpoint
+    )
+    keras.utils.set_random_seed(running["seed"])
+    training.set_precision(running["precision"])
+    strategy = training.make_strategy(**running["strategy"])
+
+    # ---- Data, and what its side-car says ----
+    car = records.read_sidecar(input_file) or {}
+    features = records.pretraining_features(
+        max_seq_length=_agreed("max_seq_length", max_seq_length, car, 128),
+        max_predictions_per_seq=_agreed("max_predictions_per_seq", max_predictions_per_seq, car, 20),
+    )
+    tokenizer = _tokenizer(vocab_file or _folder_of_vocabulary(car))
+
+    # ---- Model ----
+    config = read_config(bert_config_file, init_checkpoint, vocab_size=_vocab_size(tokenizer, car))
+    _check_config(config, bert_config_file or init_checkpoint, features, _vocab_size(tokenizer, car))
+    with strategy.scope():
+        model = _make_model(config, init_checkpoint, output_dir)
+        optimizer = optimization.create_optimizer(
+            running["optimizer"],
+            learning_rate=learning_rate,
+            num_train_steps=num_train_steps,
+            num_warmup_steps=num_warmup_steps,
+        )
+
+    # ---- Say what will be done ----
+    resolved = {
+        "model": config.to_dict(),
+        "parameters": model.count_params(),
+        "data": {"files": len(files.match(input_file)), **{name: feature.length for name, feature in features.items()}},
+        "strategy": type(strategy).__name__,
+        "replicas": strategy.num_replicas_in_sync,
+        "train_batch_size": train_batch_size,
+        "train_batch_size_per_replica": train_batch_size / strategy.num_replicas_in_sync,
+        "learning_rate": learning_rate,
+        "num_train_steps": num_train_steps,
+        "num_warmup_steps": num_warmup_steps,
+        "init_checkpoint": init_checkpoint,
+        "running": running,
+    }
+    if is_chief(strategy):
+        _say(resolved, output_dir)
+
+    summary = {"output_dir": output_dir}
+    if do_train:
+        with _naming_the_shard(input_file, features):
+            summary |= training.train(
+                model,
+                optimizer,
+                records.dataset(
+                    input_file,
+                    features,
+                    batch_size=train_batch_size,
+                    shuffle_buffer=_SHUFFLE_BUFFER,
+                    seed=running["seed"],
+                    repeat=True,
+                ),
+                TASK,
+                num_steps=num_train_steps,
+                output_dir=output_dir,
+                strategy=strategy,
+                settings={
+                    "train_batch_size": train_batch_size,
+                    "max_seq_length": features["input_ids"].length,
+                    "max_predictions_per_seq": features["masked_lm_ids"].length,
+                    "seed": running["seed"],
+                    "optimizer": running["optimizer"],
+                    "input_files": [os.path.basename(path) for path in files.match(input_file)],
+                },
+                on_record=_Health(config.vocab_size, num_warmup_steps, fresh=not init_checkpoint),
+                **running["train"],
+            )
+        if is_chief(strategy):
+            model.save_pretrained(f"{output_dir}/model", tokenizer)
+            summary["model_dir"] = f"{output_dir}/model"
+    elif not init_checkpoint or checkpoints.steps_in(f"{output_dir}/checkpoints"):
+        summary["global_step"] = _load_newest(model, output_dir)
+
+    if do_eval:
+        files_to_evaluate = eval_file or input_file
+        with _naming_the_shard(files_to_evaluate, features):
+            metrics = training.evaluate(
+                model,
+                records.dataset(files_to_evaluate, features, batch_size=eval_batch_size),
+                TASK,
+                strategy=strategy,
+                max_steps=max_eval_steps,
+                jit_compile=running["jit_compile"],
+            )
+        summary |= {"global_step": summary.get("global_step", 0), **metrics}
+        if is_chief(strategy):
+            write_eval_results(output_dir, {"global_step": summary["global_step"], **metrics})
+    return summary
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What is read, and whether its parts fit
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _agreed(name: str, given: int | None, car: dict, default: int) -> int:
+    """The length that flag and side-car agree on; a flag that is not given follows the data."""
+    if given is not None and name in car and given != car[name]:
+        raise InputError(f"--{name}={given}, but the records were made with {name}={car[name]} (their side-car says)")
+    return given if given is not None else car.get(name, default)
+
+
+def _folder_of_vocabulary(car: dict) -> str | None:
+    path = car.get("vocab_file")
+    return path if path and files.exists(path) else None
+
+
+def _tokenizer(path: str | None):
+    """The tokenizer whose files go into the model directory: of a folder, or of a bare vocab.txt."""
+    if path is None:
+        return None
+    from kobert_tf2.tokenization import Tokenizer
+
+    folder = path if files.is_folder(path) else os.path.dirname(path) or "."
+    if not files.is_folder(path) and not files.exists(f"{folder}/tokenizer_config.json"):
+        print(f"warning: no tokenizer_config.json beside {path}; taking the tokenizer's defaults", file=sys.stderr)
+        return Tokenizer(path)
+    return Tokenizer.from_pretrained(folder)
+
+
+def _vocab_size(tokenizer, car: dict) -> int | None:
+    return len(tokenizer.vocab) if tokenizer is not None else car.get("vocab_size")
+
+
+def read_config(path: str | None, init_checkpoint: str | None = None, *, vocab_size: int | None = None):
+    """A `BertConfig` of Google's bert_config.json, of a model directory or its config.json, or of `init_checkpoint`.
+
+    In Google's format "gelu" is the tanh form, in Hugging Face's the erf form. A file without `vocab_size` gets the
+    given one.
+    """
+    if not path:
+        if not init_checkpoint:
+            raise InputError(
+                "expected --bert_config_file, or --init_checkpoint with a configuration beside its weights"
+            )
+        return modeling.BertConfig.from_pretrained(init_checkpoint)
+    if files.is_folder(path):
+        return modeling.BertConfig.from_pretrained(path)
+    values = files.read_json(path)
+    if isinstance(values, dict) and {"model_type", "architectures"} & values.keys():
+        return modeling.BertConfig.from_json(path)
+    if isinstance(values, dict) and "vocab_size" not in values and vocab_size:
+        return _config_with_vocab_size(path, values, vocab_size)
+    return modeling.BertConfig.from_google_json(path)
+
+
+def _config_with_vocab_size(path: str, values: dict, vocab_size: int):
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        completed = os.path.join(folder, os.path.basename(path))
+        files.write_json(completed, {**values, "vocab_size": vocab_size})
+        return modeling.BertConfig.from_google_json(completed)
+
+
+def _check_config(config, path: str, features: dict, vocab_size: int | None) -> None:
+    if vocab_size is not None and vocab_size != config.vocab_size:
+        raise InputError(
+            f"{path}: vocab_size is {config.vocab_size}, but the vocabulary of the records has {vocab_size} entries"
+        )
+    length = features["input_ids"].length
+    if length > config.max_position_embeddings:
+        raise InputError(
+            f"{path}: max_position_embeddings is {config.max_position_embeddings}, but the records have "
+            f"max_seq_length={length}"
+        )
+
+
+def _make_model(config, init_checkpoint: str | None, output_dir: str):
+    resumes = bool(checkpoints.steps_in(f"{output_dir}/checkpoints"))
+    if not init_checkpoint or resumes:
+        return modeling.BertForPreTraining(config)
+    print(f"starting from the weights of {init_checkpoint}, with a new schedule from step 0", file=sys.stderr)
+    return modeling.BertForPreTraining.from_pretrained(init_checkpoint, config=config)
+
+
+def _load_newest(model, output_dir: str) -> int:
+    newest = checkpoints.Checkpoints(f"{output_dir}/checkpoints", model=model)
+    manifest = newest.newest_whole()
+    if manifest is None:
+        raise InputError(f"{output_dir}/checkpoints: expected a checkpoint to evaluate, but there is none")
+    newest.restore_model(manifest)
+    return manifest["step"]
+
+
+@contextlib.contextmanager
+def _naming_the_shard(patterns: str, features: dict):
+    """tf.data's errors name no file: when one comes, all files are read again until the broken record is found."""
+    paths = files.match(patterns)
+    try:
+        yield
+    except InputError as error:
+        if isinstance(error.__cause__, tf.errors.OpError) and not isinstance(
+            error.__cause__, tf.errors.ResourceExhaustedError
+        ):
+            _find_broken(paths, features, error)
+        raise
+
+
+def _find_broken(paths: list[str], features: dict, error: InputError) -> None:
+    for path in paths:
+        if not files.exists(path):
+            raise InputError(f"{error}; {path} is no longer there") from error
+    try:
+        records.check(paths, features)
+    except InputError as broken:
+        raise InputError(f"{error}; {broken}") from error
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What is said
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _say(resolved: dict, output_dir: str) -> None:
+    files.write_json(f"{output_dir}/run_config.json", resolved)
+    for name, value in resolved.items():
+        print(f"  {name}: {value}", file=sys.stderr)
+
+
+class _Health:
+    """Called with each record: tells the start loss beside ln(vocabulary), warns if it is there after the warm-up."""
+
+    def __init__(self, vocab_size: int, num_warmup_steps: int, *, fresh: bool):
+        self._chance, self._after, self._fresh = math.log(vocab_size), num_warmup_steps, fresh
+        self._warned = False
+
+    def __call__(self, step: int, record: dict) -> None:
+        loss = record["masked_lm_loss"]
+        if step == 1 and self._fresh:
+            print(f"masked LM loss at the start: {loss:.2f}; ln(vocab_size) = {self._chance:.2f}", file=sys.stderr)
+        if step > max(self._after, 1) and loss > self._chance - _LEARNT_SOMETHING and not self._warned:
+            self._warned = True
+            print(
+                f"warning: step {step} is past the warm-up, but the masked LM loss is {loss:.2f}, still near "
+                f"ln(vocab_size) = {self._chance:.2f}: the model learns nothing. Look at --learning_rate, and at "
+                "whether the records were made with this vocabulary",
+                file=sys.stderr,
+            )
+
+
+def write_eval_results(output_dir: str, results: dict) -> None:
+    """`key = value` lines in the order of the original."""
+    with files.whole_file(f"{output_dir}/eval_results.txt") as file:
+        for name in sorted(results):
+            print(f"  {name} = {results[name]}", file=sys.stderr)
+            file.write(f"{name} = {results[name]}\n")

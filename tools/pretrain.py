@@ -1,0 +1,75 @@
+"""Pre-trains a BERT on masked LM and next sentence prediction; the flags are those of the original run_pretraining.py.
+
+A run that was stopped or killed goes on with the same command. `--preflight` compiles the program and counts, without
+a TPU.
+"""
+
+from absl import flags
+
+from kobert_tf2 import command_line
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    flags.DEFINE_string(
+        "bert_config_file",
+        None,
+        "Google's bert_config.json, or a model directory. Not needed with --init_checkpoint; may lack vocab_size.",
+    )
+    flags.DEFINE_string("input_file", None, "TFRecords of create_pretraining_data.py: globs, separated by commas.")
+    flags.DEFINE_string("output_dir", None, "Gets checkpoints/, model/, eval_results.txt and the logs.")
+    flags.DEFINE_string(
+        "init_checkpoint",
+        None,
+        "Weights to start from, with a new schedule: a model directory, TF1 checkpoint or hub id.",
+    )
+    flags.DEFINE_string(
+        "vocab_file", None, "The tokenizer's folder, or a vocab.txt; found by itself through the records."
+    )
+    flags.DEFINE_string("eval_file", None, "TFRecords for --do_eval; those of --input_file where it is not given.")
+    flags.DEFINE_integer("max_seq_length", 128, "Pieces a sequence; that of the records where it is not given.")
+    flags.DEFINE_integer("max_predictions_per_seq", 20, "Masked pieces; that of the records where it is not given.")
+    flags.DEFINE_bool("do_train", False, "Train.")
+    flags.DEFINE_bool("do_eval", False, "Evaluate the newest checkpoint, or what was just trained.")
+    flags.DEFINE_integer("train_batch_size", 32, "Global: of all replicas together.")
+    flags.DEFINE_integer("eval_batch_size", 8, "Global: of all replicas together.")
+    flags.DEFINE_integer("max_eval_steps", 100, "Batches to evaluate, at most.")
+    flags.DEFINE_float("learning_rate", 5e-5, "The peak, at the end of the warm-up.")
+    flags.DEFINE_integer("num_train_steps", 100000, "Where training ends, and the learning rate is 0.")
+    flags.DEFINE_integer("num_warmup_steps", 10000, "Steps of linear warm-up.")
+    command_line.define_running_flags()
+
+
+PASSED_ON = (
+    "bert_config_file",
+    "input_file",
+    "output_dir",
+    "init_checkpoint",
+    "vocab_file",
+    "eval_file",
+    "do_train",
+    "do_eval",
+    "train_batch_size",
+    "eval_batch_size",
+    "max_eval_steps",
+    "learning_rate",
+    "num_train_steps",
+    "num_warmup_steps",
+)
+FOLLOW_THE_DATA = ("max_seq_length", "max_predictions_per_seq")
+
+
+def main() -> dict:
+    from kobert_tf2 import pretraining
+
+    given = {name: FLAGS[name].value if FLAGS[name].present else None for name in FOLLOW_THE_DATA}
+    return pretraining.pretrain(
+        **{name: FLAGS[name].value for name in PASSED_ON}, **given, running=command_line.running_settings()
+    )
+
+
+if __name__ == "__main__":
+    define_flags()
+    flags.mark_flags_as_required(["input_file", "output_dir"])
+    command_line.run(main)
