@@ -22,7 +22,7 @@ _MODULE_OF = {
     "BertForSequenceClassification": "modeling",
     "BertForTokenClassification": "modeling",
     "BertAdam": "optimization",
-    "Predictor": "serving",
+    "Predictor": "predictor",
 }
 
 __all__ = list(_MODULE_OF)

@@ -128,9 +128,9 @@ def _pack(
 
 
 def _shows_most_context(flat_place: tf.RaggedTensor, count, context_ids: tf.RaggedTensor):
-    """int32 [sum of count]: 1 where this window shows more on both sides of a token than any other window that has it.
+    """int32 [sum of count]: 1 where this window shows more around a token than any other window that has it.
 
-    The original's measure, min(left, right) + 0.01 * window length, a hundredfold so that it is whole; the first of equals.
+    The original's measure, min(left, right) + 0.01 * window length, a hundredfold to be whole; the first of equals.
     """
     here = tf.ragged.range(count).flat_values
     window = flat_place.value_rowids()

@@ -1,0 +1,263 @@
+"""The SavedModel: what is in it, what it gives where this package cannot be imported, and what is refused."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kobert_tf2 import modeling, serving
+from kobert_tf2.errors import InputError
+from kobert_tf2.tokenization import Tokenizer
+
+SYLLABLES = "가나다라마바사아자차카타파하은는이을를"
+VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *SYLLABLES, *(f"##{s}" for s in SYLLABLES), ".", ",", "?"]
+# Large weights, so that logits differ from each other by far more than the tolerance.
+CONFIG = modeling.BertConfig(
+    vocab_size=len(VOCAB) + 3,
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=32,
+    max_position_embeddings=64,
+    initializer_range=0.4,
+)
+MODELS = {
+    "reading": modeling.BertForQuestionAnswering,
+    "classification": modeling.BertForSequenceClassification,
+    "tokens": modeling.BertForTokenClassification,
+    "embedding": modeling.BertBackbone,
+    "pretraining": modeling.BertForPreTraining,
+}
+
+
+def make_model(head: str, **kwargs):
+    """A model with a different value in every weight, biases included."""
+    if head in ("classification", "tokens"):
+        kwargs["num_labels"] = 3
+    model = MODELS[head](CONFIG, **kwargs)
+    rng = np.random.default_rng(7)
+    model.set_weights([np.asarray(w) + rng.normal(0, 0.1, w.shape) for w in model.get_weights()])
+    return model
+
+
+def make_batch(batch: int, length: int, head: str = "reading") -> dict[str, np.ndarray]:
+    """Rows of different lengths, a question in segment 0 and a context in segment 1, closed by [SEP]."""
+    rng = np.random.default_rng(batch * 100 + length)
+    ids = rng.integers(5, len(VOCAB), (batch, length)).astype(np.int32)
+    mask, segment = np.zeros((2, batch, length), np.int32)
+    for row in range(batch):
+        used, question = length - (row * 2) % (length - 4), 2 + row % 2
+        ids[row, 0], ids[row, [question, used - 1]], ids[row, used:] = 2, 3, 0
+        mask[row, :used], segment[row, question + 1 : used] = 1, 1
+    inputs = {"input_ids": ids, "input_mask": mask, "segment_ids": segment}
+    if head == "pretraining":
+        inputs["masked_lm_positions"] = rng.integers(0, length, (batch, 4)).astype(np.int32)
+    return inputs
+
+
+@pytest.fixture(scope="module")
+def model_dirs(tmp_path_factory):
+    """One model directory a head."""
+    folders = {}
+    for head in MODELS:
+        folders[head] = str(tmp_path_factory.mktemp("models") / head)
+        make_model(head).save_pretrained(folders[head], Tokenizer(VOCAB, pre_tokenizer="none"))
+    return folders
+
+
+# A process in which our package and tensorflow-text cannot be imported: plain TensorFlow.
+LOAD_ALONE = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("kobert_tf2", "tensorflow_text"):
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Blocked())
+import numpy as np, tensorflow as tf
+archive = np.load(sys.argv[2])
+for n in range(int(sys.argv[3])):
+    inputs = {key.split("|")[1]: archive[key] for key in archive.files if key.startswith(f"{n}|")}
+    path = str(inputs.pop("path"))
+    outputs = tf.saved_model.load(path).signatures[str(inputs.pop("signature"))](**inputs)
+    np.savez(f"{sys.argv[1]}/{n}.npz", **{name: value.numpy() for name, value in outputs.items()})
+try:
+    import kobert_tf2
+except ImportError:
+    sys.exit(0)
+sys.exit("kobert_tf2 could be imported: this shows nothing")
+"""
+
+
+def run_alone(folder, requests: list[tuple[str, str, dict]]) -> list[dict[str, np.ndarray]]:
+    """Answers (export, signature, inputs) in a fresh process where `kobert_tf2` and `keras` cannot be imported."""
+    arrays = {}
+    for n, (path, signature, inputs) in enumerate(requests):
+        arrays |= {f"{n}|{name}": value for name, value in {**inputs, "path": path, "signature": signature}.items()}
+    np.savez(f"{folder}/requests.npz", **arrays)
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(LOAD_ALONE),
+        str(folder),
+        f"{folder}/requests.npz",
+        str(len(requests)),
+    ]
+    subprocess.run(command, check=True, cwd=folder, env={**os.environ, "PYTHONPATH": ""}, timeout=120)
+    return [dict(np.load(f"{folder}/{n}.npz")) for n in range(len(requests))]
+
+
+def test_every_head_answers_the_same_in_a_process_without_this_package(model_dirs, tmp_path):
+    requests, expected = [], []
+    for head, folder in model_dirs.items():
+        result = serving.export(folder, str(tmp_path / head))
+        assert result["head"] == head
+        model = MODELS[head].from_pretrained(folder)
+        for batch, length in ((1, 9), (3, 17), (5, 64)):
+            inputs = make_batch(batch, length, head)
+            requests.append((result["path"], "serving_default", inputs))
+            expected.append(model(inputs, training=False))
+    for (path, _, inputs), wanted, outputs in zip(requests, expected, run_alone(tmp_path, requests), strict=True):
+        for name, value in wanted.items():
+            assert outputs[name].dtype == np.float32
+            np.testing.assert_allclose(outputs[name], value, atol=1e-5, err_msg=f"{path} {name}")
+        if "mean_output" in outputs:
+            weights = inputs["input_mask"][:, :, None]
+            mean = (wanted["sequence_output"] * weights).numpy().sum(1) / weights.sum(1)
+            np.testing.assert_allclose(outputs["mean_output"], mean, atol=1e-5)
+        if "probabilities" in outputs:
+            np.testing.assert_allclose(outputs["probabilities"].sum(-1), 1, atol=1e-5)
+
+
+def test_answer_span_gives_the_best_allowed_pairs(model_dirs, tmp_path):
+    serving.export(model_dirs["reading"], str(tmp_path), max_answer_length=4, n_best_size=5)
+    loaded = tf.saved_model.load(f"{tmp_path}/1")
+    inputs = make_batch(6, 20)
+    logits = loaded.signatures["serving_default"](**inputs)
+    found = loaded.signatures["answer_span"](**inputs)
+    for row in range(6):
+        ids, segment = inputs["input_ids"][row], inputs["segment_ids"][row]
+        context = np.flatnonzero((segment == 1) & (ids != 3))
+        start, end = logits["start_logits"][row].numpy(), logits["end_logits"][row].numpy()
+        pairs = sorted(((start[i] + end[j], i, j) for i in context for j in context if i <= j < i + 4), reverse=True)[
+            :5
+        ]
+        count = len(pairs)
+        np.testing.assert_allclose(found["score"][row, :count], [score for score, _, _ in pairs], atol=1e-5)
+        assert found["start"][row, :count].numpy().tolist() == [i for _, i, _ in pairs]
+        assert found["end"][row, :count].numpy().tolist() == [j for _, _, j in pairs]
+        assert (found["start"][row, count:].numpy() == -1).all()
+        assert float(found["null_score"][row]) == pytest.approx(start[0] + end[0], abs=1e-5)
+
+
+def test_assets_and_signature_say_what_is_in_it(model_dirs, tmp_path):
+    path = serving.export(model_dirs["reading"], str(tmp_path))["path"]
+    assert sorted(os.listdir(f"{path}/assets")) == ["config.json", "serving.json", "tokenizer_config.json", "vocab.txt"]
+    assert Tokenizer.from_pretrained(f"{path}/assets").vocab == {piece: n for n, piece in enumerate(VOCAB)}
+    with open(f"{path}/assets/serving.json", encoding="utf-8") as file:
+        about = json.load(file)
+    assert about["reading"]["max_seq_length"] == 64
+    signature = tf.saved_model.load(path).signatures["serving_default"]
+    specs = signature.structured_input_signature[1]
+    assert {name: (spec.shape.as_list(), spec.dtype) for name, spec in specs.items()} == {
+        name: ([None, None], tf.int32) for name in serving.INPUTS
+    }
+
+
+def export_in_memory(model, folder: str) -> str:
+    return serving.export_model(model, Tokenizer(VOCAB, pre_tokenizer="none"), folder)["path"]
+
+
+def assert_computes_in_float32(path: str, model) -> None:
+    plain = modeling.BertForQuestionAnswering(CONFIG, dtype="float32")
+    plain.set_weights(model.get_weights())
+    inputs = make_batch(3, 17)
+    outputs = tf.saved_model.load(path).signatures["serving_default"](**inputs)
+    for name, value in plain(inputs, training=False).items():
+        np.testing.assert_allclose(outputs[name], value, atol=1e-5)
+
+
+def test_a_model_of_another_precision_is_exported_in_float32(tmp_path):
+    model = make_model("reading", dtype="mixed_bfloat16")
+    assert_computes_in_float32(export_in_memory(model, str(tmp_path)), model)
+
+
+# Two logical devices can only be asked for before TensorFlow starts: a process of its own.
+TWO_REPLICAS = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+sys.path.insert(0, sys.argv[2])
+import test_serving
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+assert strategy.num_replicas_in_sync == 2
+with strategy.scope():
+    model = test_serving.make_model("reading", dtype="mixed_bfloat16")
+    inside = test_serving.export_in_memory(model, sys.argv[1] + "/inside")
+outside = test_serving.export_in_memory(model, sys.argv[1] + "/outside")
+for path in (inside, outside):
+    test_serving.assert_computes_in_float32(path, model)
+"""
+
+
+def test_a_model_built_under_a_strategy_is_exported_in_float32(tmp_path):
+    command = [sys.executable, "-c", TWO_REPLICAS, str(tmp_path), os.path.dirname(os.path.abspath(__file__))]
+    subprocess.run(command, check=True, timeout=120)
+
+
+def test_an_export_is_never_overwritten_unasked_nor_mixed_with_an_older_one(model_dirs, tmp_path):
+    path = serving.export(model_dirs["reading"], str(tmp_path))["path"]
+    with pytest.raises(InputError, match="already there"):
+        serving.export(model_dirs["reading"], str(tmp_path))
+    (tmp_path / "1" / "assets" / "left-over.txt").write_text("old")
+    serving.export(model_dirs["classification"], str(tmp_path), overwrite=True)
+    assert os.listdir(tmp_path) == ["1"]
+    assert not os.path.exists(f"{path}/assets/left-over.txt")
+    assert "logits" in tf.saved_model.load(path).signatures["serving_default"].structured_outputs
+    serving.export(model_dirs["reading"], str(tmp_path), version=2)
+    assert sorted(os.listdir(tmp_path)) == ["1", "2"]
+
+
+def test_a_folder_that_is_no_export_is_not_overwritten_even_if_asked(model_dirs, tmp_path):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "thesis.txt").write_text("unsaved")
+    with pytest.raises(InputError, match="something else"):
+        serving.export(model_dirs["reading"], str(tmp_path), overwrite=True)
+    assert os.listdir(tmp_path / "1") == ["thesis.txt"]
+
+
+def test_a_failure_leaves_nothing_behind(model_dirs, tmp_path, monkeypatch):
+    def full_disk(*args, **kwargs):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        serving.export(model_dirs["reading"], str(tmp_path / "export"))
+    assert list((tmp_path / "export").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"head": "nothing"}, "head: expected one of"),
+        ({"max_seq_length": 65}, "at most the model's max_position_embeddings, 64, but got 65"),
+        ({"max_answer_length": 0}, "max_answer_length: expected at least 1"),
+        ({"doc_stride": 60}, "doc_stride"),
+        ({"version": 0}, "version: expected a number from 1 on"),
+    ],
+)
+def test_wrong_settings_are_answered_with_a_sentence(model_dirs, tmp_path, change, sentence):
+    with pytest.raises(InputError, match=sentence):
+        serving.export(model_dirs["reading"], str(tmp_path), **change)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path):
+    tokenizer = Tokenizer([*VOCAB, *"abcd"], pre_tokenizer="none")
+    with pytest.raises(InputError, match=f"at most {CONFIG.vocab_size} pieces, the model's vocab_size, but it has"):
+        serving.export_model(make_model("reading"), tokenizer, str(tmp_path))
