@@ -205,12 +205,14 @@ def max_context(spans: Sequence[tuple[int, int]], tokens: int) -> list[np.ndarra
     """
     if len(spans) == 1:
         return [np.ones(spans[0][1] - spans[0][0], bool)]
-    begins, ends = np.array(spans).T[:, :, None]
-    place = np.arange(tokens)
-    context = np.minimum(place - begins, ends - 1 - place) + 0.01 * (ends - begins)
-    context[(place < begins) | (place >= ends)] = -np.inf
-    best = context.argmax(axis=0)
-    return [best[begin:end] == number for number, (begin, end) in enumerate(spans)]
+    # Window by window, for memory that does not grow with windows times tokens: 780 times 100,000 were 2 GB.
+    best, speaker = np.full(tokens, -np.inf), np.zeros(tokens, np.int32)
+    for number, (begin, end) in enumerate(spans):
+        place = np.arange(end - begin)
+        context = np.minimum(place, place[::-1]) + 0.01 * (end - begin)
+        better = begin + np.flatnonzero(context > best[begin:end])
+        best[better], speaker[better] = context[better - begin], number
+    return [speaker[begin:end] == number for number, (begin, end) in enumerate(spans)]
 
 
 def answer_tokens(question: Question, starts: np.ndarray, ends: np.ndarray) -> tuple[int, int] | None:
