@@ -112,7 +112,7 @@ def shuffled(plan: Plan, bucket: int, examples: list[bytes]) -> list[bytes]:
     return [examples[i] for i in _rng(plan.seed, _BUCKETS, bucket).permutation(len(examples)).tolist()]
 
 
-# --------------------------------------------------------------------------------------------- arrays kept between stages
+# -------------------------------------------------------------------------------------------- arrays between stages
 
 
 def save_arrays(path: str, info: dict, arrays: dict[str, np.ndarray]) -> None:
