@@ -60,6 +60,8 @@ ALLOWED = {
     "transformers_forward": {"errors"},
     "conversion": FOUNDATION | {"bert_config", "weight_files", "weight_table", "weights", "transformers_forward"},
     "keras_hub_models": FOUNDATION | {"bert_config", "modeling", "weight_files", "weight_table", "weights"},
+    "classifier": FOUNDATION
+    | {"classification", "tokenization", "modeling", "losses", "optimization", "strategies", "training"},
     "predictor": FOUNDATION | {"modeling", "tokenization", "mrc", "josa", "serving"},
     "serving": FOUNDATION | {"modeling", "weights", "tokenization", "mrc", "graph_reading", "graph_tokenizer"},
 }
