@@ -88,7 +88,7 @@ def create(request: Request) -> dict:
     todo = [index for index, name in enumerate(outputs) if not ledger.holds(name)]
     if not todo and ledger.car["complete"]:
         _say("all shards are there already, and are what the side-car says")
-        return ledger.car["counts"]
+        return ledger.finish(ledger.car["counts"])
     plan = plan_of(request, blocks=len(blocks), shards=len(outputs))
     with _plain_words_for_a_dead_worker():
         counts = _tokenize(request, blocks, ledger.work)
@@ -304,13 +304,12 @@ class Ledger:
         self._paths = list(dict.fromkeys(map(records.sidecar_path, outputs)))
         self.path = self._paths[0]
         self.work = request.work_dir or self.path.removesuffix(".json") + ".work"
-        self._folder = os.path.dirname(outputs[0])
         if request.overwrite:
             self._clear(outputs)
         self.car = self._read(made, outputs) or side_car(request, made)
         self._write()
         files.make_folder(self.work)
-        _remove_unfinished([*outputs, *self._paths, f"{self.work}/*"])
+        _remove_unfinished([*outputs, *self._paths], self.work)
 
     def _read(self, made: dict, outputs: list[str]) -> dict | None:
         if not files.exists(self.path):
@@ -373,12 +372,14 @@ def _short(value) -> str:
     return str(value)
 
 
-def _remove_unfinished(patterns: list[str]) -> None:
-    """What a killed run was writing stands under temporary names."""
-    for pattern in patterns:
-        if not files.is_remote(pattern):
-            for path in glob.glob(f"{glob.escape(pattern) if '*' not in pattern else pattern}.tmp-*"):
-                os.remove(path)
+def _remove_unfinished(paths: list[str], work: str) -> None:
+    """What a killed run was writing stands under temporary names, `<name>.tmp-<process>`."""
+    names = set(map(os.path.basename, paths))
+    for folder in {work, *map(os.path.dirname, paths)}:
+        if not files.is_remote(folder):
+            for path in glob.glob(f"{glob.escape(folder or '.')}/*.tmp-*"):
+                if folder == work or os.path.basename(path).rpartition(".tmp-")[0] in names:
+                    os.remove(path)
 
 
 def _remove_folder(path: str) -> None:
