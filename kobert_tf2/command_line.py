@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from kobert_tf2.errors import InputError
 
@@ -124,6 +124,7 @@ def run(main: Callable[[], dict | None]) -> None:
     any other exception is a mistake of ours and keeps its traceback.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.set_verbosity(logging.WARNING)  # absl's INFO is TensorFlow's chatter about each checkpoint.
     _show_shared_flags_in_help()
     if {"--help", "-h", "-help", "--helpfull", "-helpfull"} & set(sys.argv[1:]):
         _print_help_and_exit()

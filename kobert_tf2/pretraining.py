@@ -10,6 +10,7 @@ This is the one call that `tools/pretrain.py` makes.
 """
 
 import contextlib
+import hashlib
 import math
 import os
 import sys
@@ -68,7 +69,7 @@ def pretrain(
         max_seq_length=_agreed("max_seq_length", max_seq_length, car, 128),
         max_predictions_per_seq=_agreed("max_predictions_per_seq", max_predictions_per_seq, car, 20),
     )
-    tokenizer = _tokenizer(vocab_file or _folder_of_vocabulary(car))
+    tokenizer = _find_tokenizer(vocab_file, (bert_config_file, input_file, init_checkpoint), car)
 
     # ---- Model ----
     config = read_config(bert_config_file, init_checkpoint, vocab_size=_vocab_size(tokenizer, car))
@@ -99,6 +100,8 @@ def pretrain(
     }
     if is_chief(strategy):
         _say(resolved, output_dir)
+        if tokenizer is None:
+            print("warning: model/ will have no tokenizer; give its folder as --vocab_file", file=sys.stderr)
 
     summary = {"output_dir": output_dir}
     if do_train:
@@ -164,22 +167,46 @@ def _agreed(name: str, given: int | None, car: dict, default: int) -> int:
     return given if given is not None else car.get(name, default)
 
 
-def _folder_of_vocabulary(car: dict) -> str | None:
-    path = car.get("vocab_file")
-    return path if path and files.exists(path) else None
+def _find_tokenizer(vocab_file: str | None, beside: tuple[str | None, ...], car: dict):
+    """The tokenizer whose files go into the model directory: the one named, or a folder beside what is named.
 
-
-def _tokenizer(path: str | None):
-    """The tokenizer whose files go into the model directory: of a folder, or of a bare vocab.txt."""
-    if path is None:
-        return None
+    It must have the vocabulary that the records were made with. None where there is none: then the model directory
+    has no tokenizer, and standard error says so.
+    """
     from kobert_tf2.tokenization import Tokenizer
 
-    folder = path if files.is_folder(path) else os.path.dirname(path) or "."
-    if not files.is_folder(path) and not files.exists(f"{folder}/tokenizer_config.json"):
-        print(f"warning: no tokenizer_config.json beside {path}; taking the tokenizer's defaults", file=sys.stderr)
-        return Tokenizer(path)
-    return Tokenizer.from_pretrained(folder)
+    if vocab_file is not None and not files.is_folder(vocab_file) and not _has_tokenizer(os.path.dirname(vocab_file)):
+        tokenizer = Tokenizer(vocab_file, **car.get("made_with", {}).get("tokenizer", {}))
+        _check_vocabulary(tokenizer, vocab_file, car)
+        return tokenizer
+    named = vocab_file if vocab_file is None or files.is_folder(vocab_file) else os.path.dirname(vocab_file)
+    folders = [named] if named is not None else [_folder_of(path) for path in beside if path]
+    for folder in filter(_has_tokenizer, folders):
+        tokenizer = Tokenizer.from_pretrained(folder or ".")
+        _check_vocabulary(tokenizer, folder, car)
+        return tokenizer
+    if vocab_file is not None:
+        raise InputError(f"{vocab_file}: expected a vocab.txt or a folder with vocab.txt and tokenizer_config.json")
+    return None
+
+
+def _folder_of(path: str) -> str:
+    path = path.split(",")[0]
+    return path if files.is_folder(path) else os.path.dirname(path)
+
+
+def _has_tokenizer(folder: str) -> bool:
+    return all(files.exists(os.path.join(folder, name)) for name in ("vocab.txt", "tokenizer_config.json"))
+
+
+def _check_vocabulary(tokenizer, path: str, car: dict) -> None:
+    lines = "".join(f"{piece}\n" for piece in sorted(tokenizer.vocab, key=tokenizer.vocab.__getitem__))
+    found = hashlib.sha256(lines.encode()).hexdigest()
+    if car.get("vocab_sha256", found) != found:
+        raise InputError(
+            f"{path}: its vocabulary ({len(tokenizer.vocab)} pieces) is not the one that the records were made with "
+            f"({car.get('vocab_size')} pieces); give that one as --vocab_file"
+        )
 
 
 def _vocab_size(tokenizer, car: dict) -> int | None:

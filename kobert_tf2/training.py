@@ -147,7 +147,7 @@ def train(
                     if on_record:
                         on_record(number, record)
                     window = training_log.Window()
-            log.progress(step, record | {"tokens_per_second": tokens_per_second})
+            log.progress(step, record | {"tokens_per_second": tokens_per_second}, speed.steps_per_second)
 
             # ---- Save ----
             stopping = run.agree(sigterm.came)
@@ -157,7 +157,8 @@ def train(
                 print(f"SIGTERM: saved at step {step}; the same command goes on from there", file=sys.stderr)
                 raise Stopped(step)
 
-    return {"global_step": step, "resumed_from": first or None, "steps_per_second": speed.steps_per_second, **record}
+    summary = {"global_step": step, "resumed_from": first or None, "steps_per_second": speed.steps_per_second, **record}
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in summary.items()}
 
 
 def _check_made_in_scope(strategy, optimizer) -> None:

@@ -63,8 +63,8 @@ class TrainingLog:
     def __init__(self, output_dir: str | None, *, start: int, num_steps: int, quiet: bool = False):
         self._path = f"{output_dir}/train_log.jsonl" if output_dir else None
         self._events = tf.summary.create_file_writer(f"{output_dir}/events") if output_dir else None
-        self._start, self._num_steps = start, num_steps
-        self._began = self._line_at = time.monotonic()
+        self._num_steps = num_steps
+        self._line_at = time.monotonic()
         self._bar = tqdm.tqdm(
             total=num_steps, initial=start, unit="step", disable=quiet or not sys.stderr.isatty(), dynamic_ncols=True
         )
@@ -82,6 +82,7 @@ class TrainingLog:
 
     def record(self, step: int, values: dict[str, float]) -> None:
         """One line of `train_log.jsonl` and one point of each curve."""
+        values = {name: value for name, value in values.items() if not math.isnan(value)}  # JSON has no NaN.
         if self._path:
             with tf.io.gfile.GFile(self._path, "a") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
@@ -90,7 +91,7 @@ class TrainingLog:
                     tf.summary.write(name, tf.constant(value, tf.float32), metadata=_SCALAR)
             self._events.flush()
 
-    def progress(self, step: int, values: dict[str, float]) -> None:
+    def progress(self, step: int, values: dict[str, float], steps_per_second: float) -> None:
         """Moves the bar; without a terminal, a plain line every few seconds."""
         self._bar.n = step
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
@@ -100,11 +101,15 @@ class TrainingLog:
             return
         self._line_at = now
         shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        print(f"step {step}/{self._num_steps}: {shown}, {self._left(step, now)} left", file=sys.stderr, flush=True)
+        print(
+            f"step {step}/{self._num_steps}: {shown}, {self._left(step, steps_per_second)} left",
+            file=sys.stderr,
+            flush=True,
+        )
 
-    def _left(self, step: int, now: float) -> str:
-        rate = (step - self._start) / max(now - self._began, 1e-9)
-        return tqdm.tqdm.format_interval((self._num_steps - step) / rate) if rate else "?"
+    def _left(self, step: int, steps_per_second: float) -> str:
+        known = math.isfinite(steps_per_second) and steps_per_second > 0
+        return tqdm.tqdm.format_interval((self._num_steps - step) / steps_per_second) if known else "?"
 
 
 def _keep_records_up_to(path: str, step: int) -> None:
