@@ -55,36 +55,48 @@ def _low_bits(x):
     return x if keras.backend.standardize_dtype(x.dtype) == "uint32" else ops.bitwise_and(x, 0xFFFFFFFF)
 
 
-def _mix(x, multiplier: int, shift: int):
-    """One round of an integer hash on uint32 of any shape: xor with the shifted self, times an odd constant."""
-    return _low_bits(ops.bitwise_xor(x, ops.right_shift(x, shift)) * _uint32(multiplier))
-
-
 def _uint32(value: int):
     return ops.cast(ops.convert_to_tensor(value, dtype="int64"), "uint32")
 
 
+def _round(x, shift: int, multiplier: int):
+    """Half of an integer hash, on uint32 of any shape: xor with the shifted self, times an odd constant."""
+    return _low_bits(ops.bitwise_xor(x, ops.right_shift(x, shift)) * _uint32(multiplier))
+
+
+def _hash(x):
+    """Chris Wellons' "lowbias32" (nullprogram.com, 2018): two rounds and a last xor, one to one on uint32."""
+    x = _round(_round(x, 16, 0x7FEB352D), 15, 0x846CA68B)
+    return ops.bitwise_xor(x, ops.right_shift(x, 16))
+
+
 def dropout_key(seed, site: int):
-    """The uint32 key [2] of one dropout layer under `seed`, an integer tensor [2]; `site` is the layer's own
-    number."""
+    """The uint32 key [2] of the dropout layer with the number `site`, under `seed`, an integer tensor [2].
+
+    The seed is hashed before the site joins it: small numbers in both must not cancel each other out.
+    """
     low, high = ops.unstack(_low_bits(ops.cast(seed, "uint32")), num=2)
-    first = _mix(_mix(ops.bitwise_xor(low, _uint32(site)), 0x7FEB352D, 16), 0x846CA68B, 15)
-    second = _mix(_mix(ops.bitwise_xor(high, first), 0x7FEB352D, 16), 0x846CA68B, 15)
-    return ops.stack([first, second])
+    low = _hash(ops.bitwise_xor(low, _uint32(0x9E3779B9)))
+    high = _hash(ops.bitwise_xor(high, low))
+    first = _hash(ops.bitwise_xor(low, _uint32(site)))
+    return ops.stack([first, _hash(_low_bits(high + first))])
+
+
+def _counter(shape):
+    """The number of every element of a tensor of `shape`, as uint32 [elements / last, last]."""
+    rows = functools.reduce(lambda a, b: a * b, shape[:-1], 1)
+    starts = ops.cast(ops.arange(rows, dtype="int32"), "uint32") * ops.cast(shape[-1], "uint32")
+    return _low_bits(ops.expand_dims(starts, 1) + ops.cast(ops.arange(shape[-1], dtype="int32"), "uint32"))
 
 
 def keep_mask(shape, key, rate: float):
-    """Which elements of a tensor of `shape` stay: bool, each False with probability `rate` (to 2**-32),
-    independently.
+    """Which elements of a tensor of `shape` stay: bool, each False with probability `rate` (to 2**-32), independently.
 
-    The two rounds and their constants are Chris Wellons' "lowbias32" (nullprogram.com, 2018), with half of the
-    key before each.
+    An element's number goes through `_hash` with half of the key before each round, and is compared with the rate.
     """
-    count = functools.reduce(lambda a, b: a * b, shape)
     first, second = ops.unstack(key, num=2)
-    x = ops.bitwise_xor(ops.cast(ops.arange(count, dtype="int32"), "uint32"), first)
-    x = _low_bits(_mix(x, 0x7FEB352D, 16) + second)
-    x = _mix(x, 0x846CA68B, 15)
+    x = _round(ops.bitwise_xor(_counter(shape), first), 16, 0x7FEB352D)
+    x = _round(_low_bits(x + second), 15, 0x846CA68B)
     x = ops.bitwise_xor(x, ops.right_shift(x, 16))
     return ops.reshape(x >= _uint32(min(round(rate * 2**32), 2**32 - 1)), shape)
 
@@ -205,7 +217,8 @@ def attend(query, key, value, mask_scores, *, drop: Drop | None):
     """
     scale = ops.cast(query.shape[-1] ** -0.5, query.dtype)
     scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * scale  # [B, N, S, S]
-    probabilities = ops.softmax(ops.cast(scores, "float32") + mask_scores, axis=-1)
+    # Under a mixed policy Keras hands `mask_scores` over in the compute type.
+    probabilities = ops.softmax(ops.cast(scores, "float32") + ops.cast(mask_scores, "float32"), axis=-1)
     return ops.matmul(drop_out(ops.cast(probabilities, value.dtype), drop), value)
 
 
@@ -388,6 +401,13 @@ class MaskedLMHead(_ConfiguredLayer):
         self.transform = self._dense(self.config.hidden_size, "transform")
         self.norm = self._norm("norm")
         self.activation = ACTIVATIONS[self.config.hidden_act]
+
+    @classmethod
+    def from_config(cls, config):
+        raise InputError(
+            "the masked-LM head shares its matrix with the embeddings of one model and cannot be copied alone (as "
+            "keras.models.clone_model does): copy the whole model with type(model).from_config(model.get_config())"
+        )
 
     def build(self, hidden_shape, positions_shape):
         self.transform.build((None, None, self.config.hidden_size))

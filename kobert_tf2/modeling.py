@@ -103,35 +103,32 @@ class BertBackbone(_BertModel):
         shared = {"config": config, "dtype": policy}
 
         # Layers
-        self.embeddings = Embeddings(**shared, name="embeddings")
-        self.attention_mask = AttentionMask(dtype="float32", name="attention_mask")
-        self.encoder_layers = [
-            EncoderLayer(**shared, name=f"encoder_layer_{i}") for i in range(config.num_hidden_layers)
-        ]
-        self.pooler = Pooler(**shared, name="pooler") if add_pooling_layer else None
+        embeddings = Embeddings(**shared, name="embeddings")
+        attention_mask = AttentionMask(dtype="float32", name="attention_mask")
+        encoder_layers = [EncoderLayer(**shared, name=f"encoder_layer_{i}") for i in range(config.num_hidden_layers)]
+        pooler = Pooler(**shared, name="pooler") if add_pooling_layer else None
 
         # Wiring
         inputs = _backbone_inputs()
-        mask_scores = self.attention_mask(inputs["input_mask"])
-        hidden_states = [self.embeddings(inputs["input_ids"], inputs["segment_ids"])]
-        for layer in self.encoder_layers:
+        mask_scores = attention_mask(inputs["input_mask"])
+        hidden_states = [embeddings(inputs["input_ids"], inputs["segment_ids"])]
+        for layer in encoder_layers:
             hidden_states.append(layer(hidden_states[-1], mask_scores))
         outputs = {"sequence_output": hidden_states[-1]}
         if add_pooling_layer:
-            outputs["pooled_output"] = self.pooler(hidden_states[-1])
+            outputs["pooled_output"] = pooler(hidden_states[-1])
         if output_hidden_states:
             outputs["hidden_states"] = hidden_states
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
 
-        # Record
+        # Record: with the torch backend, a model takes attributes only once it is made
         self.config = config
+        self.embeddings = embeddings
+        self.encoder_layers = encoder_layers
+        self.pooler = pooler
         self.add_pooling_layer = add_pooling_layer
         self.output_hidden_states = output_hidden_states
         self._layer_policy = policy
-
-    @property
-    def backbone(self) -> "BertBackbone":
-        return self
 
     def get_config(self):
         return dict(
@@ -151,25 +148,28 @@ class BertForPreTraining(_BertModel):
     """
 
     def __init__(self, config: BertConfig, *, dtype=None, **kwargs):
-        self.backbone = backbone = BertBackbone(config, dtype=dtype, name="backbone")
-        self.masked_lm = MaskedLMHead(
+        backbone = BertBackbone(config, dtype=dtype, name="backbone")
+        masked_lm = MaskedLMHead(
             config=config,
             word_embeddings=lambda: backbone.embeddings.word_embeddings,
             dtype=backbone._layer_policy,
             name="masked_lm",
         )
-        self.next_sentence = logits_layer(config, 2, "next_sentence")
+        next_sentence = logits_layer(config, 2, "next_sentence")
 
         inputs = _backbone_inputs()
         encoded = backbone(inputs)
         inputs["masked_lm_positions"] = _input("masked_lm_positions")
         outputs = {
-            "masked_lm_logits": self.masked_lm(encoded["sequence_output"], inputs["masked_lm_positions"]),
-            "next_sentence_logits": self.next_sentence(encoded["pooled_output"]),
+            "masked_lm_logits": masked_lm(encoded["sequence_output"], inputs["masked_lm_positions"]),
+            "next_sentence_logits": next_sentence(encoded["pooled_output"]),
         }
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
 
         self.config = config
+        self.backbone = backbone
+        self.masked_lm = masked_lm
+        self.next_sentence = next_sentence
         self._layer_policy = backbone._layer_policy
 
 
@@ -178,15 +178,17 @@ class BertForQuestionAnswering(_BertModel):
     """The start and the end of an answer. Outputs, float32 [batch, sequence]: `start_logits`, `end_logits`."""
 
     def __init__(self, config: BertConfig, *, dtype=None, **kwargs):
-        self.backbone = backbone = BertBackbone(config, add_pooling_layer=False, dtype=dtype, name="backbone")
-        self.span = logits_layer(config, 2, "span")
+        backbone = BertBackbone(config, add_pooling_layer=False, dtype=dtype, name="backbone")
+        span = logits_layer(config, 2, "span")
 
         inputs = _backbone_inputs()
-        logits = self.span(backbone(inputs)["sequence_output"])  # [B, S, 2]
+        logits = span(backbone(inputs)["sequence_output"])  # [B, S, 2]
         outputs = {"start_logits": logits[:, :, 0], "end_logits": logits[:, :, 1]}
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
 
         self.config = config
+        self.backbone = backbone
+        self.span = span
         self._layer_policy = backbone._layer_policy
 
 
@@ -202,17 +204,19 @@ class BertForSequenceClassification(_Classifier):
     """A label for a text or a pair of texts. Outputs: `logits`, float32 [batch, num_labels]."""
 
     def __init__(self, config: BertConfig, *, num_labels: int = 2, dtype=None, **kwargs):
-        self.backbone = backbone = BertBackbone(config, dtype=dtype, name="backbone")
-        self.dropout = Dropout(
+        backbone = BertBackbone(config, dtype=dtype, name="backbone")
+        dropout = Dropout(
             config.hidden_dropout_prob, site="classifier/dropout", dtype=backbone._layer_policy, name="dropout"
         )
-        self.classifier = logits_layer(config, num_labels, "classifier")
+        classifier = logits_layer(config, num_labels, "classifier")
 
         inputs = _backbone_inputs()
-        outputs = {"logits": self.classifier(self.dropout(backbone(inputs)["pooled_output"]))}
+        outputs = {"logits": classifier(dropout(backbone(inputs)["pooled_output"]))}
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
 
         self.config = config
+        self.backbone = backbone
+        self.classifier = classifier
         self.num_labels = num_labels
         self._layer_policy = backbone._layer_policy
 
@@ -222,16 +226,18 @@ class BertForTokenClassification(_Classifier):
     """A label for every token. Outputs: `logits`, float32 [batch, sequence, num_labels]."""
 
     def __init__(self, config: BertConfig, *, num_labels: int = 2, dtype=None, **kwargs):
-        self.backbone = backbone = BertBackbone(config, add_pooling_layer=False, dtype=dtype, name="backbone")
-        self.dropout = Dropout(
+        backbone = BertBackbone(config, add_pooling_layer=False, dtype=dtype, name="backbone")
+        dropout = Dropout(
             config.hidden_dropout_prob, site="classifier/dropout", dtype=backbone._layer_policy, name="dropout"
         )
-        self.classifier = logits_layer(config, num_labels, "classifier")
+        classifier = logits_layer(config, num_labels, "classifier")
 
         inputs = _backbone_inputs()
-        outputs = {"logits": self.classifier(self.dropout(backbone(inputs)["sequence_output"]))}
+        outputs = {"logits": classifier(dropout(backbone(inputs)["sequence_output"]))}
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
 
         self.config = config
+        self.backbone = backbone
+        self.classifier = classifier
         self.num_labels = num_labels
         self._layer_policy = backbone._layer_policy
