@@ -2,10 +2,10 @@
 
     python tools/benchmark.py --sizes=small --shapes=32x128 --precisions=float32,bfloat16
 
-Every figure is of one process of its own, so that a precision policy or a peak of memory is nobody else's; the whole round
-is repeated `--rounds` times, all contestants in turn, and medians are given, because machines are shared and drift. The
-floor is the time that the step's matrix products alone take, each at its own shape and precision, with the library's own
-matmul in the same round: `share_of_floor` is floor / step, 1 being a step that does nothing else.
+Every figure is of one process of its own, so that a precision policy or a peak of memory is nobody else's; the whole
+round is repeated `--rounds` times, all contestants in turn, and medians are given, because machines are shared and
+drift. The floor is the time that the step's matrix products alone take, each at its own shape and precision, with the
+library's own matmul in the same round: `share_of_floor` is floor / step, 1 being a step that does nothing else.
 
 Speed of text, of data creation and of answering: `benchmark_text.py`, `benchmark_data.py`, `benchmark_prediction.py`.
 """
@@ -197,7 +197,7 @@ CONTESTANTS = {"ours": ours, "transformers": transformers, "keras_hub": keras_hu
 
 
 def products_of(case: Case) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """(how many, (batch, rows, inner, columns)) of a forward pass; the backward pass has each twice more, transposed."""
+    """(how many, (batch, rows, inner, columns)) of a forward pass; the backward pass has each twice more."""
     layers, width, heads = WIDTHS[case.size]
     tokens = case.batch * case.length
     yield 4 * layers, (1, tokens, width, width)
@@ -317,7 +317,8 @@ def compare(contestants: list[Case]) -> list[dict]:
 def show(row: dict, case: Case) -> None:
     print(
         f"{case.name:<32} {case.contestant:<13} {row['seconds'] * 1e3:9.1f} ms"
-        f" {row['tokens_per_second']:9,.0f} tokens/s {row['peak_mib']:7,.0f} MiB {row['gflops']:7,.0f} GFLOP/s {row['share_of_floor'] or 0:6.2f} of the floor",
+        f" {row['tokens_per_second']:9,.0f} tokens/s {row['peak_mib']:7,.0f} MiB {row['gflops']:7,.0f} GFLOP/s"
+        f" {row['share_of_floor'] or 0:6.2f} of the floor",
         file=sys.stderr,
     )
 
