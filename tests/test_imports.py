@@ -37,6 +37,9 @@ ALLOWED = {
     "mrc_files": FOUNDATION,
     "mrc": FOUNDATION | {"tokenization", "mrc_files"},
     "josa": FOUNDATION | {"morphemes"},
+    "mrc_features": FOUNDATION | {"mrc"},
+    "mrc_evaluation": FOUNDATION | {"mrc_metrics", "mrc", "mrc_files", "josa"},
+    "mrc_report": FOUNDATION | {"mrc_metrics", "mrc_files", "josa"},
     "sample_data": set(),
     "classification": FOUNDATION | {"tokenization"},
     "records": FOUNDATION,
@@ -64,6 +67,9 @@ ALLOWED = {
     | {"classification", "tokenization", "modeling", "losses", "optimization", "strategies", "training"},
     "predictor": FOUNDATION | {"modeling", "tokenization", "mrc", "josa", "serving"},
     "serving": FOUNDATION | {"modeling", "weights", "tokenization", "mrc", "graph_reading", "graph_tokenizer"},
+    "mrc_training": FOUNDATION
+    | {"mrc", "mrc_features", "mrc_metrics", "josa", "tokenization", "modeling", "losses", "optimization"}
+    | {"training", "checkpoints", "strategies", "pretraining", "progress"},
 }
 TEXT_HALF = {
     "errors",
@@ -86,6 +92,9 @@ TEXT_HALF = {
     "data_beam",
     "mrc_files",
     "mrc",
+    "mrc_features",
+    "mrc_evaluation",
+    "mrc_report",
     "josa",
     "sample_data",
     "classification",

@@ -124,7 +124,7 @@ def test_the_sentence_around_a_span(context, span, sentence):
 @pytest.mark.shared
 def test_eojeols_become_answers_on_korquad(shared, stripper):
     """The floors of the issue; the figures measured are in the closing note."""
-    from kobert_tf2 import mrc_metrics, mrc_report
+    from kobert_tf2 import mrc_evaluation, mrc_metrics
     from kobert_tf2.mrc_files import gold_answers, read_squad
 
     questions = read_squad(f"{shared}/data/korquad/KorQuAD_v1.0_dev_part_a.json")
@@ -132,7 +132,7 @@ def test_eojeols_become_answers_on_korquad(shared, stripper):
     for question in questions:
         answer, context = question.answers[0], question.context
         covering[question.id] = context[
-            slice(*stripper(context, *mrc_report.eojeols_around(context, answer.start, answer.end)))
+            slice(*stripper(context, *mrc_evaluation.eojeols_around(context, answer.start, answer.end)))
         ]
         left = context[slice(*stripper(context, answer.start, answer.end))]
         damaged += not mrc_metrics.score_pair("korquad1", left, answer.text).exact

@@ -1,0 +1,127 @@
+"""Scores a file of predictions as the official KorQuAD and SQuAD scripts do, and shows where they went wrong.
+
+With --ceiling it scores no predictions, but says what a reader that makes no mistake could reach through a tokenizer:
+before any training, and beside it what eojeols allow, with their particles and without.
+"""
+
+import os
+
+from absl import flags
+
+from kobert_tf2 import command_line, files
+from kobert_tf2.errors import InputError
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("data_file", None, "KorQuAD or SQuAD JSON with the gold answers.")
+    flags.DEFINE_string("predictions_file", None, "predictions.json: an object of ids and answers.")
+    flags.DEFINE_enum("metric", "korquad1", ["korquad1", "squad1", "squad2"], "Whose official script.")
+    flags.DEFINE_string("null_odds_file", None, "squad2: null_odds.json; gives the best thresholds.")
+    flags.DEFINE_float("null_score_diff_threshold", 1.0, "squad2 with null odds: above it the answer is none.")
+    flags.DEFINE_string("report", None, "Write a page to look at every question in a browser.")
+    flags.DEFINE_string(
+        "nbest_file", None, "nbest_predictions.json, for --report and --josa_report; found beside the predictions."
+    )
+    flags.DEFINE_string("per_question_file", None, "Write the scores of each question as JSON.")
+    flags.DEFINE_bool("ceiling", False, "What EM/F1 a perfect reader could reach.")
+    flags.DEFINE_string("vocab_file", None, "--ceiling: the tokenizer's folder, or a vocab.txt and tokenizer flags.")
+    flags.DEFINE_string("misses_file", None, "--ceiling: write every answer that cannot be reached as JSON.")
+    flags.DEFINE_string(
+        "josa_report",
+        None,
+        "Write as JSON what each rule of josa.py fixes and breaks: on the predictions, or with --ceiling on the "
+        "eojeols around the gold answers and on the gold answers themselves.",
+    )
+    flags.DEFINE_integer("num_workers", 1, "Processes that tokenize.")
+    command_line.define_tokenizer_flags()
+
+
+def main() -> dict:
+    from kobert_tf2 import mrc_files
+
+    questions = mrc_files.read_squad(FLAGS.data_file)
+    return ceiling(questions) if FLAGS.ceiling else evaluate(questions)
+
+
+def ceiling(questions) -> dict:
+    from kobert_tf2 import mrc_evaluation
+    from kobert_tf2.josa import JosaStripper
+
+    stripper = JosaStripper()
+    units = {
+        "eojeol": mrc_evaluation.eojeol_ceiling(questions, FLAGS.metric),
+        "eojeol_stripped": mrc_evaluation.eojeol_ceiling(questions, FLAGS.metric, stripper=stripper),
+    }
+    if FLAGS.vocab_file:
+        tokenizer = _tokenizer(FLAGS.vocab_file)
+        units["tokenizer"] = mrc_evaluation.tokenizer_ceiling(
+            questions, tokenizer, FLAGS.metric, num_workers=FLAGS.num_workers
+        )
+    asked = units["tokenizer" if FLAGS.vocab_file else "eojeol"]
+    if FLAGS.misses_file:
+        files.write_json(
+            FLAGS.misses_file, {name: [miss._asdict() for miss in unit.misses] for name, unit in units.items()}
+        )
+    if FLAGS.josa_report:
+        gold = {q.id: (a.start, a.end) for q in questions for a in q.answers[:1] if a.start >= 0}
+        spans = {"eojeols": units["eojeol"].spans, "gold": gold}
+        files.write_json(
+            FLAGS.josa_report,
+            {
+                name: mrc_evaluation.josa_report(questions, part, FLAGS.metric, stripper=stripper)
+                for name, part in spans.items()
+            },
+        )
+    return {**asked.summary(), "total": len(questions), **{name: unit.summary() for name, unit in units.items()}}
+
+
+def _tokenizer(path: str):
+    from kobert_tf2.tokenization import Tokenizer
+
+    folder = path if files.is_folder(path) else os.path.dirname(path) or "."
+    if files.exists(f"{folder}/tokenizer_config.json"):
+        return Tokenizer.from_pretrained(folder)
+    vocab = f"{path}/vocab.txt" if files.is_folder(path) else path
+    return Tokenizer(vocab, **command_line.tokenizer_settings())
+
+
+def evaluate(questions) -> dict:
+    from kobert_tf2 import mrc_evaluation, mrc_files, mrc_metrics
+
+    if not FLAGS.predictions_file:
+        raise InputError("expected --predictions_file, or --ceiling, but got neither")
+    predictions = mrc_evaluation.read_predictions(FLAGS.predictions_file, questions)
+    odds = mrc_evaluation.read_null_odds(FLAGS.null_odds_file) if FLAGS.null_odds_file else None
+    result = mrc_metrics.evaluate(
+        FLAGS.metric,
+        mrc_files.gold_answers(questions),
+        predictions,
+        null_odds=odds,
+        null_threshold=FLAGS.null_score_diff_threshold,
+    )
+    if FLAGS.per_question_file:
+        files.write_json(FLAGS.per_question_file, mrc_evaluation.per_question(FLAGS.metric, questions, predictions))
+    if FLAGS.report or FLAGS.josa_report:
+        _look_closer(questions, predictions)
+    return result
+
+
+def _look_closer(questions, predictions) -> None:
+    from kobert_tf2 import mrc_evaluation, mrc_report
+
+    beside = f"{os.path.dirname(FLAGS.predictions_file) or '.'}/nbest_predictions.json"
+    path = FLAGS.nbest_file or (beside if files.exists(beside) else None)
+    spans = mrc_report.predicted_spans(questions, predictions, files.read_json(path) if path else {})
+    if FLAGS.josa_report:
+        report = mrc_evaluation.josa_report(questions, spans, FLAGS.metric)
+        files.write_json(FLAGS.josa_report, {"predictions": report})
+    if FLAGS.report:
+        mrc_report.write(FLAGS.report, questions, predictions, spans, FLAGS.metric)
+
+
+if __name__ == "__main__":
+    define_flags()
+    flags.mark_flags_as_required(["data_file"])
+    command_line.run(main)

@@ -1,0 +1,102 @@
+"""Trains a reader on KorQuAD or SQuAD and predicts answers; the flags are those of the original run_squad.py.
+
+A run that was stopped or killed goes on with the same command. Answers are tied to characters of the context: none is
+lost, and every answer given is a slice of its context.
+"""
+
+from absl import flags
+
+from kobert_tf2 import command_line
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("output_dir", None, "Gets checkpoints/, model/, the predictions, reports and logs.")
+    flags.DEFINE_string("init_checkpoint", None, "Weights to start from: a model directory, TF1 checkpoint or hub id.")
+    flags.DEFINE_string(
+        "bert_config_file", None, "Google's bert_config.json, or a model directory. Alone: training from scratch."
+    )
+    flags.DEFINE_string(
+        "vocab_file", None, "The tokenizer's folder or a vocab.txt; that beside --init_checkpoint if not given."
+    )
+    flags.DEFINE_string("train_file", None, "KorQuAD or SQuAD JSON to train on.")
+    flags.DEFINE_string("predict_file", None, "KorQuAD or SQuAD JSON to answer.")
+    flags.DEFINE_bool("do_train", False, "Train.")
+    flags.DEFINE_bool("do_predict", False, "Answer the questions of --predict_file.")
+    flags.DEFINE_integer("max_seq_length", 384, "Pieces of a window: question, part of the context, three marks.")
+    flags.DEFINE_integer("doc_stride", 128, "Pieces from the beginning of a window to that of the next.")
+    flags.DEFINE_integer("max_query_length", 64, "Pieces of a question that are kept.")
+    flags.DEFINE_integer("train_batch_size", 32, "Windows a step, of all replicas together.")
+    flags.DEFINE_integer("predict_batch_size", 8, "Windows a batch, of all replicas together.")
+    flags.DEFINE_float("learning_rate", 5e-5, "The peak, at the end of the warm-up.")
+    flags.DEFINE_float("num_train_epochs", 3.0, "How often each window is seen.")
+    flags.DEFINE_float("warmup_proportion", 0.1, "Part of the training in which the learning rate rises.")
+    flags.DEFINE_integer("n_best_size", 20, "Answers a question in nbest_predictions.json.")
+    flags.DEFINE_integer("max_answer_length", 30, "Pieces that an answer has at most.")
+    flags.DEFINE_bool("version_2_with_negative", False, "SQuAD 2.0: some questions have no answer.")
+    flags.DEFINE_float(
+        "null_score_diff_threshold", 0.0, "SQuAD 2.0: no answer is given where its score is so much higher."
+    )
+    flags.DEFINE_enum(
+        "unanswerable_windows",
+        "keep",
+        ["keep", "drop", "sample"],
+        "Windows of a training question that lack its answer: keep them (as the original), drop them, or sample as "
+        "many as there are with an answer.",
+    )
+    flags.DEFINE_bool(
+        "strip_josa",
+        None,
+        "Write answers without their particles to predictions.json. Not given: where the tokenizer has no morpheme "
+        "boundaries (--pre_tokenizer=none). Raw and stripped answers are always written beside it.",
+    )
+    flags.DEFINE_enum("metric", None, ["korquad1", "squad1", "squad2"], "Not given: korquad1, or squad2 for SQuAD 2.0.")
+    flags.DEFINE_integer("num_workers", 1, "Processes that tokenize.")
+    flags.DEFINE_bool("verbose_logging", False, "Of the original; without effect.")
+    command_line.define_tokenizer_flags()
+    command_line.define_running_flags()
+
+
+PASSED_ON = (
+    "output_dir",
+    "init_checkpoint",
+    "bert_config_file",
+    "vocab_file",
+    "train_file",
+    "predict_file",
+    "do_train",
+    "do_predict",
+    "max_seq_length",
+    "doc_stride",
+    "max_query_length",
+    "train_batch_size",
+    "predict_batch_size",
+    "learning_rate",
+    "num_train_epochs",
+    "warmup_proportion",
+    "n_best_size",
+    "max_answer_length",
+    "version_2_with_negative",
+    "null_score_diff_threshold",
+    "unanswerable_windows",
+    "strip_josa",
+    "metric",
+    "num_workers",
+)
+
+
+def main() -> dict:
+    from kobert_tf2 import mrc_training
+
+    return mrc_training.finetune(
+        **{name: FLAGS[name].value for name in PASSED_ON},
+        tokenizer_settings=command_line.tokenizer_settings(),
+        running=command_line.running_settings(),
+    )
+
+
+if __name__ == "__main__":
+    define_flags()
+    flags.mark_flags_as_required(["output_dir"])
+    command_line.run(main)
