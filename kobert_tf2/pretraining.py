@@ -64,7 +64,8 @@ def pretrain(
     strategy = training.make_strategy(**running["strategy"])
 
     # ---- Data, and what its side-car says ----
-    car = records.read_sidecar(input_file) or {}
+    shards = record_files(input_file)
+    car = records.read_sidecar(shards) or {}
     features = records.pretraining_features(
         max_seq_length=_agreed("max_seq_length", max_seq_length, car, 128),
         max_predictions_per_seq=_agreed("max_predictions_per_seq", max_predictions_per_seq, car, 20),
@@ -87,7 +88,7 @@ def pretrain(
     resolved = {
         "model": config.to_dict(),
         "parameters": model.count_params(),
-        "data": {"files": len(files.match(input_file)), **{name: feature.length for name, feature in features.items()}},
+        "data": {"files": len(shards), **{name: feature.length for name, feature in features.items()}},
         "strategy": type(strategy).__name__,
         "replicas": strategy.num_replicas_in_sync,
         "train_batch_size": train_batch_size,
@@ -105,12 +106,12 @@ def pretrain(
 
     summary = {"output_dir": output_dir}
     if do_train:
-        with _naming_the_shard(input_file, features):
+        with _naming_the_shard(shards, features):
             summary |= training.train(
                 model,
                 optimizer,
                 records.dataset(
-                    input_file,
+                    shards,
                     features,
                     batch_size=train_batch_size,
                     shuffle_buffer=_SHUFFLE_BUFFER,
@@ -127,7 +128,7 @@ def pretrain(
                     "max_predictions_per_seq": features["masked_lm_ids"].length,
                     "seed": running["seed"],
                     "optimizer": running["optimizer"],
-                    "input_files": [os.path.basename(path) for path in files.match(input_file)],
+                    "input_files": [os.path.basename(path) for path in shards],
                 },
                 on_record=_Health(config.vocab_size, num_warmup_steps, fresh=not init_checkpoint),
                 **running["train"],
@@ -139,11 +140,11 @@ def pretrain(
         summary["global_step"] = _load_newest(model, output_dir)
 
     if do_eval:
-        files_to_evaluate = eval_file or input_file
-        with _naming_the_shard(files_to_evaluate, features):
+        shards = record_files(eval_file or input_file)
+        with _naming_the_shard(shards, features):
             metrics = training.evaluate(
                 model,
-                records.dataset(files_to_evaluate, features, batch_size=eval_batch_size),
+                records.dataset(shards, features, batch_size=eval_batch_size),
                 TASK,
                 strategy=strategy,
                 max_steps=max_eval_steps,
@@ -158,6 +159,14 @@ def pretrain(
 # ----------------------------------------------------------------------------------------------------------------------
 # What is read, and whether its parts fit
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def record_files(patterns: str) -> list[str]:
+    """The TFRecord files; `corpus.tfrecord*` matches the side-car too."""
+    paths = [path for path in files.match(patterns) if not path.endswith(".json")]
+    if not paths:
+        raise InputError(f"{patterns}: expected TFRecord files, but only side-cars (.json) match")
+    return paths
 
 
 def _agreed(name: str, given: int | None, car: dict, default: int) -> int:
@@ -275,9 +284,8 @@ def _load_newest(model, output_dir: str) -> int:
 
 
 @contextlib.contextmanager
-def _naming_the_shard(patterns: str, features: dict):
+def _naming_the_shard(paths: list[str], features: dict):
     """tf.data's errors name no file: when one comes, all files are read again until the broken record is found."""
-    paths = files.match(patterns)
     try:
         yield
     except InputError as error:

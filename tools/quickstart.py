@@ -126,6 +126,7 @@ def stages(folder: str, size: Size, seed: int) -> list[Stage]:
             {
                 "bert_config_file": f"{folder}/data/bert_config.json",
                 "input_file": f"{folder}/records/corpus.tfrecord*",
+                "vocab_file": f"{folder}/tokenizer",
                 "output_dir": f"{folder}/pretrain",
                 "do_train": True,
                 "do_eval": True,
