@@ -75,23 +75,23 @@ class Normalizer:
         plain_from = 0
         for match in _odd(self.lower_case, self.strip_accents).finditer(text):
             _keep(text, plain_from, match.start(), self.lower_case, out, starts, ends)
-            for cluster, start, end in _clusters(match):
-                self._rewrite_cluster(cluster, start, end, out, starts, ends)
+            for cluster, positions in _clusters(match):
+                self._rewrite_cluster(cluster, positions, out, starts, ends)
             plain_from = match.end()
         _keep(text, plain_from, len(text), self.lower_case, out, starts, ends)
         return Normalized("".join(out), starts, ends)
 
-    def _rewrite_cluster(self, cluster, start, end, out, starts, ends):
-        """A base with its marks. Where each character stays itself, each keeps its own place; otherwise all share the
+    def _rewrite_cluster(self, cluster, positions, out, starts, ends):
+        """A base with its marks: each character keeps its own place if it stays itself, otherwise all share the
         span.
         """
         new = self._of_cluster(cluster)
-        if new == cluster and end - start == len(new):
-            starts.extend(range(start, end))
-            ends.extend(range(start + 1, end + 1))
+        if new == cluster:
+            starts.extend(positions)
+            ends.extend(position + 1 for position in positions)
         else:
-            starts.extend([start] * len(new))
-            ends.extend([end] * len(new))
+            starts.extend([positions[0]] * len(new))
+            ends.extend([positions[-1] + 1] * len(new))
         out.append(new)
 
     def _of_cluster(self, cluster: str) -> str:
@@ -118,24 +118,23 @@ def _keep(text, start, end, lower_case, out, starts, ends):
         ends.extend(range(start + 1, end + 1))
 
 
-def _clusters(match: re.Match) -> Iterable[tuple[str, int, int]]:
-    """Splits an odd stretch into (base and marks, start, end), what is removed taken out.
+def _clusters(match: re.Match) -> Iterable[tuple[str, list[int]]]:
+    """Splits an odd stretch into (base and marks, where each was), what is removed taken out.
 
     A character removed between a base and its mark lies inside the span: e, zero-width space, acute is one é.
     """
     removed, joins = _removed(), _joining()
-    cluster, start, end = "", 0, 0
+    cluster, positions = "", []
     for position, char in enumerate(match.group(), start=match.start()):
         if removed.match(char):
             continue
         if cluster and not joins.match(char):
-            yield cluster, start, end
-            cluster = ""
-        if not cluster:
-            start = position
-        cluster, end = cluster + char, position + 1
+            yield cluster, positions
+            cluster, positions = "", []
+        cluster += char
+        positions.append(position)
     if cluster:
-        yield cluster, start, end
+        yield cluster, positions
 
 
 def _is_surrogate(char: str) -> bool:

@@ -75,7 +75,8 @@ class Segmenter:
         The beginning of a text begins an eojeol: its key is given the space that it lacks, and so begins at -1.
         """
         if self.analyser is None:
-            keys = _plain_words().findall(text)
+            # Spaces that no word follows would be tried from each of them: the square of their number.
+            keys = _plain_words().findall(text.rstrip(" "))
         else:
             keys = self.analyser.keys(text, features=self._tags or self._decompose)
         if not keys or keys[0][0] == " ":

@@ -158,6 +158,10 @@ class Tokenizer:
             blocks = ordered_map(self._spans_of_block, _blocks(texts), num_workers=num_workers)
             return [self._as_tokens(*spans) for block in blocks for spans in zip(*map(_split, *block), strict=True)]
 
+    def normalize(self, text: str) -> str:
+        """The text as it is looked up: NFC, plain spaces, without control and zero-width characters."""
+        return self._segmenter.normalize(text).text
+
     def pre_tokenize(self, text: str) -> list[Word]:
         """The words that WordPiece cuts, with offsets into `text` and whether each begins an eojeol."""
         return self._segmenter.words(text)
