@@ -15,7 +15,9 @@ that stops in the middle of an eojeol was cut by someone who saw morphemes, and 
 What this does not do: it never looks at the question, never makes a span longer, and never makes it empty.
 """
 
+import bisect
 import functools
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -84,13 +86,13 @@ class Span(NamedTuple):
 
     def last_eojeol(self) -> list[Morpheme]:
         """The morphemes of the span's last eojeol that lie in the span, none if it ends within a morpheme."""
-        inside = [m for m in self.morphemes if m.start < self.end and m.end > self.start]
-        if not inside or inside[-1].end != self.end:
+        last = bisect.bisect_left(self.morphemes, self.end, key=lambda morpheme: morpheme.end)
+        if last == len(self.morphemes) or self.morphemes[last].end != self.end:
             return []
-        begin = len(inside) - 1
-        while begin and inside[begin - 1].end == inside[begin].start:
-            begin -= 1
-        return inside[begin + (inside[begin].start < self.start) :]
+        first = last
+        while first > 0 and self.morphemes[first - 1].end == self.morphemes[first].start >= self.start:
+            first -= 1
+        return list(self.morphemes[first + (self.morphemes[first].start < self.start) : last + 1])
 
 
 Bounds = tuple[int, int] | None
@@ -422,7 +424,7 @@ class JosaStripper:
     def __init__(self, analyser: MorphemeAnalyser | None = None, *, rules: Sequence[Rule] = RULES):
         self.analyser = analyser or MorphemeAnalyser()
         self.rules = tuple(rules)
-        self._analyse = functools.lru_cache(maxsize=4096)(lambda sentence: tuple(self.analyser.analyse(sentence)))
+        self._morphemes = functools.lru_cache(maxsize=4096)(self._analyse)
 
     def __call__(self, context: str, start: int, end: int) -> tuple[int, int]:
         steps = self.steps(context, start, end)
@@ -432,7 +434,10 @@ class JosaStripper:
         """Which rules applied to a span, in turn."""
         if _fills_quotation_marks(context, start, end):
             return []
-        span, steps = Span(context, self._morphemes(context, start, end), start, end, end), []
+        span, steps = (
+            Span(context, self._morphemes(context, *sentence_around(context, start, end)), start, end, end),
+            [],
+        )
         if span.is_sentence():
             return []
         while step := self._step(span):
@@ -448,10 +453,10 @@ class JosaStripper:
                 return Step(rule.name, *bounds)
         return None
 
-    def _morphemes(self, context: str, start: int, end: int) -> list[Morpheme]:
-        """The morphemes of the sentence around a span, with offsets in the context."""
-        begin, stop = sentence_around(context, start, end)
-        return [m._replace(start=m.start + begin, end=m.end + begin) for m in self._analyse(context[begin:stop])]
+    def _analyse(self, context: str, begin: int, end: int) -> list[Morpheme]:
+        """The morphemes of a sentence, with offsets in the context."""
+        morphemes = self.analyser.analyse(context[begin:end])
+        return [m._replace(start=m.start + begin, end=m.end + begin) for m in morphemes]
 
 
 def strip_josa(context: str, start: int, end: int, analyser: MorphemeAnalyser | None = None) -> tuple[int, int]:
@@ -478,24 +483,18 @@ def sentence_around(context: str, start: int, end: int) -> tuple[int, int]:
 
     A sentence ends at a line end, or behind . ? ! and closing marks when white space follows.
     """
-    begin, stop = start, end
-    while begin > 0 and not _is_sentence_end(context, begin):
-        begin -= 1
-    while stop < len(context) and not _is_sentence_end(context, stop):
-        stop += 1
-    return begin, stop
+    ends = _sentence_ends(context)
+    begin = bisect.bisect_right(ends, start)
+    stop = bisect.bisect_left(ends, end)
+    return ends[begin - 1] if begin else 0, ends[stop] if stop < len(ends) else len(context)
 
 
-def _is_sentence_end(context: str, place: int) -> bool:
-    """Whether a sentence can end right before this place."""
-    if context[place - 1] == "\n":
-        return True
-    if place >= len(context) or not context[place].isspace():
-        return False
-    before = place - 1
-    while before > 0 and (context[before] in _CLOSERS or context[before] in _STRAIGHT):
-        before -= 1
-    return context[before] in ".?!。"
+_SENTENCE_END = re.compile("\\n|[.?!。][" + re.escape("".join(_CLOSERS) + _STRAIGHT) + "]*(?=\\s)")
+
+
+@functools.lru_cache(maxsize=256)
+def _sentence_ends(context: str) -> list[int]:
+    return [match.end() for match in _SENTENCE_END.finditer(context)]
 
 
 def _fills_quotation_marks(context: str, start: int, end: int) -> bool:
