@@ -79,6 +79,18 @@ class _BertModel(keras.Model):
 
         weights.save_pretrained(self, folder, tokenizer)
 
+    def resize_token_embeddings(self, vocab_size: int):
+        """A new model with the first `vocab_size` words of this one, and new ones where it had fewer."""
+        from kobert_tf2 import resizing
+
+        return resizing.resize_token_embeddings(self, vocab_size)
+
+    def add_tokens(self, tokenizer, pieces):
+        """A new model and a new tokenizer that know `pieces` too; see `resizing.add_tokens`."""
+        from kobert_tf2 import resizing
+
+        return resizing.add_tokens(self, tokenizer, pieces)
+
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")
 class BertBackbone(_BertModel):

@@ -72,13 +72,13 @@ _WANTED = (HF_CONFIG, "model*.safetensors", SAFETENSORS_INDEX, "vocab.txt", "tok
 
 def _fetch(name: str, allow_pickle: bool) -> str:
     """The folder of the hub client's cache that holds the model `name`, downloaded where it is not there yet."""
-    import huggingface_hub
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    hub = huggingface_hub.constants.ENDPOINT
+    hub = constants.ENDPOINT
     patterns = [*_WANTED, *([PYTORCH_BIN] if allow_pickle else [])]
     try:
-        return huggingface_hub.snapshot_download(name, allow_patterns=patterns)
+        return snapshot_download(name, allow_patterns=patterns)
     except RepositoryNotFoundError:
         raise InputError(f"{name}: there is no such folder here, and no such model at {hub}") from None
     except Exception as error:
@@ -211,7 +211,7 @@ def _shards(index: str) -> list[str]:
         raise InputError(f'{index}: expected a JSON object with "weight_map"')
     names = sorted(set(values["weight_map"].values()))
     for name in names:
-        if not isinstance(name, str) or os.path.basename(name) != name or name in (".", ".."):
+        if not isinstance(name, str) or os.path.basename(name) != name or name in ("", ".", ".."):
             raise InputError(f"{index}: expected names of files in this folder, but found {name!r}")
         if not files.exists(f"{os.path.dirname(index)}/{name}"):
             raise InputError(f"{index}: names {name}, but there is no such file beside it")
