@@ -150,16 +150,17 @@ class MorphemeAnalyser:
         return self._taggers[node_format]
 
     def fingerprint(self) -> dict:
-        """What decides the analysis: versions, dictionary, user dictionary, and a hash of fixed sentences analysed."""
-        analyses = [[(m.surface, m.tag) for m in self.analyse(sentence)] for sentence in FIXED_SENTENCES]
+        """What decides the analysis: versions, dictionaries, and what becomes of fixed sentences; JSON can hold it."""
         return {
             "binding": "mecab-python3",
             "binding_version": _version("mecab-python3"),
-            "dictionary": os.path.basename(os.path.dirname(self.dictionary)) or self.dictionary,
             "dictionary_version": _version("python-mecab-ko-dic") if self.dictionary_source == "pip" else "",
             "dictionary_entries": self._tagger(r"%M\n").dictionary_info().size,
             "user_dictionary": _sha256(self.user_dictionary) if self.user_dictionary else "",
-            "sentences": hashlib.sha256(repr(analyses).encode()).hexdigest()[:16],
+            "sentences": [
+                " ".join(f"{morpheme.surface}/{morpheme.tag}" for morpheme in self.analyse(sentence))
+                for sentence in FIXED_SENTENCES
+            ],
         }
 
 

@@ -11,7 +11,6 @@ writes as two): `Normalized` keeps, for each of its characters, the span of the 
 
 import functools
 import re
-import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -210,6 +209,3 @@ def _odd(lower_case: bool, strip_accents: bool) -> re.Pattern:
         codes.update(code for code in code_points() if accented().match(chr(code)))
     odd = character_class(sorted(codes))
     return re.compile(f"[^{odd}]?[{odd}]+", re.DOTALL)
-
-
-assert sys.maxunicode == 0x10FFFF

@@ -12,6 +12,9 @@ import hashlib
 import itertools
 import json
 import os
+import re
+import shutil
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,10 +24,14 @@ from kobert_tf2 import files
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import ordered_map
 from kobert_tf2.segmentation import Segmenter, Word
+from kobert_tf2.tokenizer_code import CODE_CLASS, CODE_FILE, tokenizer_code
 from kobert_tf2.wordpiece import WordPiece
 
 VOCAB_FILE = "vocab.txt"
 CONFIG_FILE = "tokenizer_config.json"
+USER_DICTIONARY_FILE = "user.dic"
+# Where tokenizer_config.json keeps what transformers has no key for.
+OUR_KEY = "kobert_tf2"
 SPECIAL_NAMES = ("PAD", "UNK", "CLS", "SEP", "MASK")
 _CACHE_LIMIT = 500_000
 _CHARACTERS_PER_BLOCK = 200_000
@@ -218,42 +225,122 @@ class Tokenizer:
         return dict(self._segmenter.settings)
 
     def fingerprint(self) -> str:
-        """A hash of everything that decides the ids: vocabulary, settings, analyser."""
-        settings = {k: v for k, v in self.settings().items() if k not in ("dictionary", "user_dictionary")}
-        analyser = self.analyser.fingerprint() if self.analyser else None
-        content = json.dumps([self._pieces, settings, analyser], ensure_ascii=False, sort_keys=True)
+        """A hash of what decides the ids: vocabulary, settings, and the analyses of fixed sentences."""
+        analyser = self.analyser.fingerprint() if self.analyser else {}
+        decisive = [analyser.get(name) for name in ("dictionary_entries", "user_dictionary", "sentences")]
+        content = json.dumps([self._pieces, self._settings_to_save(), decisive], ensure_ascii=False)
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def save_pretrained(self, path: str) -> None:
-        """Writes `vocab.txt` and `tokenizer_config.json` into a folder, new or there already."""
+        """Writes `vocab.txt` and `tokenizer_config.json` into a folder, new or there already.
+
+        What transformers' own BertTokenizer cannot do goes along as code and, where there is one, as user dictionary.
+        """
         with files.whole_folder(path, overwrite=True) as folder:
-            with files.whole_file(os.path.join(folder, VOCAB_FILE)) as file:
+            with files.whole_file(f"{folder}/{VOCAB_FILE}") as file:
                 file.writelines(f"{piece}\n" for piece in self._pieces)
-            files.write_json(os.path.join(folder, CONFIG_FILE), self._config())
+            files.write_json(f"{folder}/{CONFIG_FILE}", self._config())
+            if self._needs_own_code():
+                with files.whole_file(f"{folder}/{CODE_FILE}") as file:
+                    file.write(tokenizer_code())
+            if self._segmenter.settings["user_dictionary"]:
+                shutil.copyfile(self._segmenter.settings["user_dictionary"], f"{folder}/{USER_DICTIONARY_FILE}")
+
+    def _needs_own_code(self) -> bool:
+        """transformers has no Mecab for Korean, and takes Hangul apart with the accents."""
+        return self.analyser is not None or self._segmenter.settings["strip_accents"]
+
+    def _settings_to_save(self) -> dict:
+        """Without paths of this machine."""
+        user_dictionary = USER_DICTIONARY_FILE if self._segmenter.settings["user_dictionary"] else None
+        return {**self._segmenter.settings, "dictionary": None, "user_dictionary": user_dictionary}
 
     def _config(self) -> dict:
-        special = {"pad_token": self.pad_token, "unk_token": self.unk_token, "cls_token": self.cls_token}
-        special |= {"sep_token": self.sep_token, "mask_token": self.mask_token}
+        own_code = {"auto_map": {"AutoTokenizer": [f"{CODE_FILE.removesuffix('.py')}.{CODE_CLASS}", None]}}
         return {
-            "tokenizer_class": "BertTokenizer",
+            "tokenizer_class": CODE_CLASS if self._needs_own_code() else "BertTokenizer",
+            **(own_code if self._needs_own_code() else {}),
             "do_lower_case": self._segmenter.settings["do_lower_case"],
             "strip_accents": self._segmenter.settings["strip_accents"],
             "tokenize_chinese_chars": True,
-            **special,
-            "kobert_tf2": {"settings": self.settings(), "fingerprint": self.fingerprint()},
+            "pad_token": self.pad_token,
+            "unk_token": self.unk_token,
+            "cls_token": self.cls_token,
+            "sep_token": self.sep_token,
+            "mask_token": self.mask_token,
+            OUR_KEY: {
+                "settings": self._settings_to_save(),
+                "fingerprint": self.fingerprint(),
+                "analyser": self.analyser.fingerprint() if self.analyser else None,
+            },
         }
 
     @classmethod
-    def from_pretrained(cls, path: str) -> "Tokenizer":
-        """Reads a folder with `vocab.txt` and, where it is there, `tokenizer_config.json`."""
-        config_path = os.path.join(path, CONFIG_FILE)
-        config = files.read_json(config_path) if files.exists(config_path) else {}
-        settings = config.get("kobert_tf2", {}).get("settings") or {
-            "pre_tokenizer": "none",
-            "do_lower_case": bool(config.get("do_lower_case", False)),
-            "strip_accents": bool(config.get("strip_accents") or False),
-        }
-        return cls(os.path.join(path, VOCAB_FILE), **settings)
+    def from_pretrained(cls, path: str, **settings) -> "Tokenizer":
+        """Reads a folder with `vocab.txt` and `tokenizer_config.json`, or a hub id; `settings` go before those saved.
+
+        A folder that is not ours is plain BERT: as its `tokenizer_config.json` says, or cased where there is none. An
+        analyser that differs from the one of the folder is a warning that says in what.
+        """
+        folder = _local_folder(os.fspath(path))
+        config = files.read_json(f"{folder}/{CONFIG_FILE}") if files.exists(f"{folder}/{CONFIG_FILE}") else None
+        ours = (config or {}).get(OUR_KEY)
+        saved = dict(ours["settings"]) if ours else _settings_of_others(config)
+        if saved.get("user_dictionary"):
+            saved["user_dictionary"] = f"{folder}/{saved['user_dictionary']}"
+        tokenizer = cls(f"{folder}/{VOCAB_FILE}", **{**saved, **settings})
+        if ours and tokenizer.analyser:
+            _warn_of_another_analyser(folder, ours.get("analyser") or {}, tokenizer.analyser.fingerprint())
+        return tokenizer
+
+
+def _local_folder(path: str) -> str:
+    """The folder of a tokenizer: itself, that of its vocab.txt, or a download from the hub."""
+    if files.is_folder(path):
+        return path.rstrip("/")
+    if os.path.basename(path) == VOCAB_FILE and files.exists(path):
+        return os.path.dirname(path) or "."
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) or files.exists(path):
+        raise InputError(f"{path}: expected a folder with {VOCAB_FILE} in it, or the id of a model on the hub")
+    import huggingface_hub
+
+    wanted = [VOCAB_FILE, CONFIG_FILE, USER_DICTIONARY_FILE]
+    try:
+        return huggingface_hub.snapshot_download(path, allow_patterns=wanted)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(f"{path}: no such folder here, and not to be had from the hub ({reason})") from None
+
+
+def _settings_of_others(config: dict | None) -> dict:
+    """Settings of a BertTokenizer's folder. Its own defaults are lower-casing, and stripping accents with it."""
+    if config is None:
+        return {"pre_tokenizer": "none"}
+    lower = bool(config.get("do_lower_case", True))
+    accents = config.get("strip_accents")
+    return {
+        "pre_tokenizer": "none",
+        "do_lower_case": lower,
+        "strip_accents": lower if accents is None else bool(accents),
+    }
+
+
+def _warn_of_another_analyser(folder: str, saved: dict, present: dict) -> None:
+    """Says which versions differ and what became of the first sentence that is cut differently."""
+    found = [
+        f"{name} was {saved.get(name)!r} and is {present[name]!r}"
+        for name in present
+        if name != "sentences" and saved.get(name) != present[name]
+    ]
+    pairs = list(zip(saved.get("sentences", []), present["sentences"], strict=False))
+    changed = [pair for pair in pairs if pair[0] != pair[1]]
+    if changed:
+        was, now = changed[0]
+        found.append(
+            f"{len(changed)} of {len(pairs)} fixed sentences are cut differently, the first was {was!r}, is {now!r}"
+        )
+    if found:
+        warnings.warn(f"{folder}: made with another Mecab than this one: {'; '.join(found)}", stacklevel=3)
 
 
 class _Cache(dict):
