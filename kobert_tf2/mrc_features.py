@@ -72,7 +72,7 @@ def _load(path: str, key: str, width: int, pad_id: int) -> mrc.Windows | None:
             if str(kept["key"]) != key:
                 return None
             arrays = {name: kept[name] for name in kept.files}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None
     mask = np.arange(width) < arrays["lengths"][:, None]
     padding = {"input_ids": pad_id, "token_start": -1, "token_end": -1}
