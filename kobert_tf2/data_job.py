@@ -23,18 +23,18 @@ import hashlib
 import os
 import shutil
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tqdm
 
-from kobert_tf2 import corpus, data_blocks, files, records
+from kobert_tf2 import corpus, files, records
 from kobert_tf2.corpus import Block
 from kobert_tf2.data_blocks import Plan
+from kobert_tf2.data_worker import Worker
 from kobert_tf2.errors import InputError
-from kobert_tf2.parallel import ordered_map
+from kobert_tf2.parallel import Workers
 from kobert_tf2.pretraining_data import DocumentTokenizer, Pieces, Settings
 from kobert_tf2.tokenization import Tokenizer
 
@@ -90,11 +90,11 @@ def create(request: Request) -> dict:
         _say("all shards are there already, and are what the side-car says")
         return ledger.finish(ledger.car["counts"])
     plan = plan_of(request, blocks=len(blocks), shards=len(outputs))
-    with _plain_words_for_a_dead_worker():
-        counts = _tokenize(request, blocks, ledger.work)
+    with _workers(request, ledger.work, len(blocks)) as run:
+        counts = _tokenize(run, request, blocks)
         plan = plan.with_buckets(counts["tokens"])
-        before = _make_records(request, plan, blocks, counts, ledger.work)
-        _write_shards(request, plan, before, counts, outputs, todo, ledger)
+        before = _make_records(run, request, plan, blocks, counts)
+        _write_shards(run, request, plan, before, counts, outputs, todo, ledger)
     return ledger.finish(summary(counts))
 
 
@@ -120,19 +120,34 @@ def _cut(paths: list[str], request: Request) -> Iterator[Block]:
 # --------------------------------------------------------------------------------------------------------- the stages
 
 
-def _tokenize(request: Request, blocks: list[Block], work: str) -> collections.Counter:
-    """Stage 1: every block to ids, once; returns the counts of the corpus."""
-    task = functools.partial(
-        _tokenize_block,
-        DocumentTokenizer(request.tokenizer, mask_unit=request.settings.mask_unit),
-        request.tokenizer.unk_id,
-        request.input_format,
-        work,
-        os.getpid(),
+@contextlib.contextmanager
+def _workers(request: Request, work: str, blocks: int) -> Iterator[Callable[[Iterable], Iterator]]:
+    """What runs calls of `Worker`, in order: the processes, or this one where two would have too little to do."""
+    worker = Worker(
+        tokenizer=DocumentTokenizer(request.tokenizer, mask_unit=request.settings.mask_unit),
+        unk_id=request.tokenizer.unk_id,
+        input_format=request.input_format,
+        work=work,
     )
+    num_workers = min(request.num_workers, blocks)
+    if num_workers == 1:
+        yield functools.partial(map, worker)
+        return
+    try:
+        with Workers(worker, num_workers=num_workers) as workers:
+            yield workers.map
+    except concurrent.futures.process.BrokenProcessPool:
+        raise InputError(
+            "a worker process died (killed, or out of memory?); start the same command again to go on, with fewer "
+            "--num_workers where memory is short"
+        ) from None
+
+
+def _tokenize(run, request: Request, blocks: list[Block]) -> collections.Counter:
+    """Stage 1: every block to ids, once; returns the counts of the corpus."""
     counts = collections.Counter(documents_cut=sum(block.is_cut for block in blocks))
+    results = run(("tokenize", number, block) for number, block in enumerate(blocks))
     with Progress("tokenizing", sum(block.documents for block in blocks), "documents") as progress:
-        results = ordered_map(task, enumerate(blocks), num_workers=min(request.num_workers, len(blocks)))
         for block, made in zip(blocks, results, strict=True):
             counts.update(made)
             progress.advance(block.documents, sentences=counts["sentences"])
@@ -141,38 +156,11 @@ def _tokenize(request: Request, blocks: list[Block], work: str) -> collections.C
     return counts
 
 
-def _tokenize_block(
-    tokenizer: DocumentTokenizer, unk_id: int, input_format: str, work: str, parent: int, numbered: tuple[int, Block]
-) -> dict:
-    _die_with(parent)
-    number, block = numbered
-    path = _tokens_path(work, number)
-    if (info := _kept(path)) is not None:
-        return info
-    texts = corpus.read_documents(block, input_format=input_format)
-    documents = tokenizer.documents(texts)
-    info = token_counts(texts, documents, unk_id)
-    data_blocks.save_arrays(path, info, data_blocks.token_arrays(documents))
-    return info
-
-
-def token_counts(texts: list[list[str]], documents, unk_id: int) -> dict:
-    sentences = len(documents.sentence_starts) - 1
-    return {
-        "documents": len(documents),
-        "sentences": sentences,
-        "sentences_without_tokens": sum(map(len, texts)) - sentences,
-        "tokens": len(documents.ids),
-        "unknown_tokens": int((documents.ids == unk_id).sum()),
-    }
-
-
-def _make_records(request: Request, plan: Plan, blocks: list[Block], counts, work: str) -> list[int]:
+def _make_records(run, request: Request, plan: Plan, blocks: list[Block], counts) -> list[int]:
     """Stage 2: every block to shuffled records; returns how many instances come before each block."""
-    task = functools.partial(_block_to_records, plan, work, os.getpid())
     before = [0]
+    results = run(("make_records", plan, number) for number in range(len(blocks)))
     with Progress("making instances", sum(block.documents for block in blocks), "documents") as progress:
-        results = ordered_map(task, range(len(blocks)), num_workers=min(request.num_workers, len(blocks)))
         for block, made in zip(blocks, results, strict=True):
             counts.update(made)
             before.append(counts["instances"])
@@ -184,67 +172,31 @@ def _make_records(request: Request, plan: Plan, blocks: list[Block], counts, wor
     return before[:-1]
 
 
-def _block_to_records(plan: Plan, work: str, parent: int, block: int) -> dict:
-    _die_with(parent)
-    path = _records_path(work, block)
-    if (info := _kept(path)) is not None:
-        return info
-    documents = [
-        data_blocks.documents_of(data_blocks.load_arrays(_tokens_path(work, each))[1])
-        for each in [block, *plan.partners(block)]
-    ]
-    examples, counts = data_blocks.block_records(plan, block, documents)
-    data_blocks.save_records(path, counts, examples, plan.buckets)
-    return counts
-
-
-def _write_shards(request: Request, plan: Plan, before, counts, outputs: list[str], todo: list[int], ledger) -> None:
+def _write_shards(
+    run, request: Request, plan: Plan, before: list[int], counts, outputs: list[str], todo: list[int], ledger
+) -> None:
+    run, request: Request, plan: Plan, before, counts, outputs: list[str], todo: list[int], ledger
+) -> None:
     """Stage 3: the shards that are not there yet, each from its buckets."""
-    task = functools.partial(_write_one, plan, ledger.work, before, outputs, request.compression, os.getpid())
     there = sum(shard["instances"] for shard in ledger.car["shards"])
+    shards = run(("write_shard", plan, before, shard, outputs[shard], request.compression) for shard in todo)
     with Progress("writing", counts["instances"] - there, "instances") as progress:
-        for shard in ordered_map(task, todo, num_workers=min(request.num_workers, len(todo))):
+        for shard in shards:
             ledger.enter(shard)
             progress.advance(shard["instances"], shards=len(ledger.car["shards"]))
 
 
-def _write_one(
-    plan: Plan, work: str, before: list[int], outputs: list[str], compression: str, parent: int, shard: int
-) -> dict:
-    _die_with(parent)
-    buckets = (_bucket(plan, work, before, bucket) for bucket in range(shard, plan.buckets, plan.shards))
-    return data_blocks.write_shard(outputs[shard], buckets, compression=compression)
-
-
-def _bucket(plan: Plan, work: str, before: list[int], bucket: int) -> list[bytes]:
-    examples: list[bytes] = []
-    for block, instances_before in enumerate(before):
-        column = data_blocks.column_of(bucket, instances_before=instances_before, buckets=plan.buckets)
-        examples += data_blocks.read_column(_records_path(work, block), column)
-    return data_blocks.shuffled(plan, bucket, examples)
-
-
-def _tokens_path(work: str, block: int) -> str:
-    return f"{work}/tokens-{block:05d}"
-
-
-def _records_path(work: str, block: int) -> str:
-    return f"{work}/records-{block:05d}"
-
-
-def _kept(path: str) -> dict | None:
-    """What an earlier run says of a file that it finished; None where there is none, or it is damaged."""
-    if not files.exists(path):
-        return None
-    with contextlib.suppress(InputError):
-        return data_blocks.load_arrays(path)[0]
+_COUNTS = (
+    *("documents", "documents_cut", "sentences", "sentences_without_tokens", "tokens", "unknown_tokens"),
+    *("instances", "random_next", "real_tokens", "predictions", "without_predictions"),
+)
 
 
 def summary(counts: dict) -> dict:
     """The counts with the shares that tell whether the data are what they should be."""
     instances, real = max(counts["instances"], 1), max(counts["real_tokens"], 1)
     return {
-        **counts,
+        **{name: counts[name] for name in _COUNTS},
         "average_length": round(counts["real_tokens"] / instances, 2),
         "masked_share": round(counts["predictions"] / real, 4),
         "random_next_share": round(counts["random_next"] / instances, 4),
@@ -399,32 +351,7 @@ def _gfile():
     return tf.io.gfile
 
 
-# ---------------------------------------------------------------------------------------------------------- the workers
-
-
-@functools.cache
-def _die_with(parent: int) -> None:
-    """A worker whose parent was killed would wait for work for ever: each second it looks if the parent lives."""
-    if os.getpid() == parent:
-        return
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextlib.contextmanager
-def _plain_words_for_a_dead_worker():
-    try:
-        yield
-    except concurrent.futures.process.BrokenProcessPool:
-        raise InputError(
-            "a worker process died (killed, or out of memory?); start the same command again to go on, with fewer "
-            "--num_workers where memory is short"
-        ) from None
+# ------------------------------------------------------------------------------------------------------------ progress
 
 
 class Progress:

@@ -1,0 +1,109 @@
+"""One process's share of `data_job`: blocks to token files, these to record files, these to shards.
+
+A file that an earlier run finished, and whose checksum holds, is not made again.
+"""
+
+import contextlib
+import dataclasses
+import os
+import threading
+import time
+
+from kobert_tf2 import corpus, data_blocks, files
+from kobert_tf2.corpus import Block
+from kobert_tf2.data_blocks import Plan
+from kobert_tf2.errors import InputError
+from kobert_tf2.pretraining_data import Documents, DocumentTokenizer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Worker:
+    """Called with the name of a method and its arguments, as processes hold one function each."""
+
+    tokenizer: DocumentTokenizer
+    unk_id: int
+    input_format: str
+    work: str
+    parent: int = dataclasses.field(default_factory=os.getpid)
+
+    def __call__(self, call: tuple):
+        name, *arguments = call
+        self._die_with_parent()
+        return getattr(self, name)(*arguments)
+
+    def tokenize(self, number: int, block: Block) -> dict:
+        """Block to token file; returns counts of it."""
+        path = self._tokens_path(number)
+        if (info := _kept(path)) is not None:
+            return info
+        texts = corpus.read_documents(block, input_format=self.input_format)
+        documents = self.tokenizer.documents(texts)
+        info = token_counts(texts, documents, self.unk_id)
+        data_blocks.save_arrays(path, info, data_blocks.token_arrays(documents))
+        return info
+
+    def make_records(self, plan: Plan, block: int) -> dict:
+        """Token files of a block and its partners to a record file; returns counts of it."""
+        path = self._records_path(block)
+        if (info := _kept(path)) is not None:
+            return info
+        paths = [self._tokens_path(each) for each in (block, *plan.partners(block))]
+        documents = [data_blocks.documents_of(data_blocks.load_arrays(path)[1]) for path in paths]
+        examples, counts = data_blocks.block_records(plan, block, documents)
+        data_blocks.save_records(path, counts, examples, plan.buckets)
+        return counts
+
+    def write_shard(self, plan: Plan, before: list[int], shard: int, output: str, compression: str) -> dict:
+        """A shard from its buckets; `before` says how many instances come before each block's."""
+        buckets = (self._bucket(plan, before, bucket) for bucket in range(shard, plan.buckets, plan.shards))
+        return data_blocks.write_shard(output, buckets, compression=compression)
+
+    def _bucket(self, plan: Plan, before: list[int], bucket: int) -> list[bytes]:
+        examples: list[bytes] = []
+        for block, instances_before in enumerate(before):
+            column = data_blocks.column_of(bucket, instances_before=instances_before, buckets=plan.buckets)
+            examples += data_blocks.read_column(self._records_path(block), column)
+        return data_blocks.shuffled(plan, bucket, examples)
+
+    def _tokens_path(self, block: int) -> str:
+        return f"{self.work}/tokens-{block:05d}"
+
+    def _records_path(self, block: int) -> str:
+        return f"{self.work}/records-{block:05d}"
+
+    def _die_with_parent(self) -> None:
+        """A worker whose parent was killed would wait for work for ever: each second it looks if the parent lives."""
+        global _watching
+        if _watching or os.getpid() == self.parent:
+            return
+        _watching = True
+        threading.Thread(target=_watch, args=(self.parent,), daemon=True).start()
+
+
+_watching = False
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _kept(path: str) -> dict | None:
+    """What an earlier run says of a file that it finished; None where there is none, or it is damaged."""
+    if not files.exists(path):
+        return None
+    with contextlib.suppress(InputError):
+        return data_blocks.load_arrays(path)[0]
+
+
+def token_counts(texts: list[list[str]], documents: Documents, unk_id: int) -> dict:
+    """Counts of a block: what it holds, and what was left out of it."""
+    sentences = len(documents.sentence_starts) - 1
+    return {
+        "documents": len(documents),
+        "sentences": sentences,
+        "sentences_without_tokens": sum(map(len, texts)) - sentences,
+        "tokens": len(documents.ids),
+        "unknown_tokens": int((documents.ids == unk_id).sum()),
+    }
