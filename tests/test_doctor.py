@@ -1,0 +1,40 @@
+"""The doctor finds what is missing and says in both languages what to type."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+
+def run_doctor(*flags, **environment):
+    command = [sys.executable, str(ROOT / "tools/doctor.py"), *flags]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=120)
+
+
+def test_a_sound_installation_is_in_order():
+    result = run_doctor()
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert summary["ok"]
+    assert summary["dictionary_source"] == "pip"
+    assert "사과나무/NNG 를/JKO" in summary["analysis"]
+    assert "모두 정상입니다" in result.stderr
+    assert "Everything is in order" in result.stderr
+    assert "816,283 entries" in result.stderr
+
+
+@pytest.mark.parametrize("how", ["flag", "environment"])
+def test_a_missing_dictionary_is_told_with_what_to_type(tmp_path, how):
+    wrong = str(tmp_path / "nowhere")
+    result = run_doctor(f"--dictionary={wrong}") if how == "flag" else run_doctor(MECAB_KO_DIC=wrong)
+    assert result.returncode == 1
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert not summary["ok"]
+    assert len(summary["problems"]) == 1
+    assert wrong in summary["problems"][0]
+    assert "pip install python-mecab-ko-dic" in result.stderr
+    assert "Mecab을 쓸 수 없습니다" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,171 @@
+"""Says what is installed, which Mecab dictionary is used, and what to type if something is missing. 설치 상태를
+점검합니다.
+
+    python tools/doctor.py
+    python tools/doctor.py --tpu
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+
+try:
+    from absl import flags
+
+    from kobert_tf2 import command_line
+    from kobert_tf2.errors import InputError
+    from kobert_tf2.morphemes import MorphemeAnalyser
+except ImportError as error:
+    sys.exit(f"error: {error.name}: 설치되지 않았습니다. Not installed; in the project's folder type: pip install -e .")
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_bool("tpu", False, "Look for a TPU as well (only on a machine that should have one).")
+flags.DEFINE_string("dictionary", None, "Folder of a mecab-ko dictionary, in place of the one found.")
+flags.DEFINE_string("user_dictionary", None, "A compiled Mecab user dictionary.")
+
+SENTENCE = "아버지가 방에서 사과나무를 그리셨다."
+EXPECTED = "아버지/NNG 가/JKS 방/NNG 에서/JKB 사과나무/NNG 를/JKO 그리/VV 셨/EP+EP 다/EF ./SF"
+
+# What needs it: (package, in Korean, in English).
+REQUIRED = (
+    ("mecab-python3", "형태소 분석기", "morpheme analyser"),
+    ("python-mecab-ko-dic", "한국어 사전", "Korean dictionary"),
+    ("numpy", "배열", "arrays"),
+    ("tensorflow", "학습과 추론", "training and inference"),
+    ("tensorflow-text", "어휘 학습, 그래프 안 토크나이저", "learning vocabularies, tokenizer in a graph"),
+    ("keras", "모델", "models"),
+    ("keras-nlp", "KerasHub 모델 교환", "exchange with KerasHub"),
+    ("safetensors", "가중치 파일", "weight files"),
+    ("huggingface-hub", "허브에서 내려받기", "downloads from the hub"),
+    ("absl-py", "명령줄", "command lines"),
+    ("tqdm", "진행 표시", "progress"),
+)
+OPTIONAL = (
+    ("torch", "torch", "PyTorch로 옮기기", "moving to PyTorch"),
+    ("transformers", "torch", "PyTorch로 옮기기", "moving to PyTorch"),
+    ("apache-beam", "beam", "분산 데이터 생성", "data creation on a cluster"),
+    ("kss", "sentences", "문장 나누기", "sentence splitting"),
+    ("fastapi", "serve", "HTTP 서비스", "HTTP service"),
+)
+
+
+def main() -> dict:
+    problems: list[str] = []
+    versions = check_packages(problems)
+    analyser = check_mecab(problems)
+    devices = check_tensorflow(versions, problems)
+    summary = {"ok": not problems, "problems": problems, "versions": versions, **analyser, "devices": devices}
+    say("")
+    for problem in problems:
+        say(f"[!] {problem}")
+    if problems:
+        print(json.dumps(summary, ensure_ascii=False))
+        raise InputError(f"문제 {len(problems)}개를 찾았습니다. Problems found: {len(problems)}, see above.")
+    say("모두 정상입니다. Everything is in order.")
+    return summary
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def version_of(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def check_packages(problems: list[str]) -> dict[str, str]:
+    """Versions of all packages that are there; what is required and missing is a problem."""
+    say(f"Python {platform.python_version()} ({sys.executable})")
+    if sys.version_info[:2] not in ((3, 11), (3, 12)):
+        problems.append(
+            f"Python 3.11 또는 3.12가 필요합니다. Python 3.11 or 3.12 is needed, this is {platform.python_version()}."
+        )
+    say("필수 패키지 / required packages")
+    found = {package: version_of(package) for package, *_ in (*REQUIRED, *OPTIONAL)}
+    for package, korean, english in REQUIRED:
+        say(f"  {package:20} {found[package] or '없음 / missing':16} {korean} / {english}")
+        if not found[package] and not stands_in(package):
+            problems.append(f"{package}이(가) 없습니다. {package} is missing: pip install {package}")
+    say("선택 패키지 / optional packages")
+    for package, extra, korean, english in OPTIONAL:
+        state = found[package] or f"없음 / missing: pip install 'kobert_tf2[{extra}]'"
+        say(f"  {package:20} {state:16} {korean} / {english}")
+    return found
+
+
+def stands_in(package: str) -> bool:
+    """TensorFlow has other names for other machines."""
+    return package == "tensorflow" and any(map(version_of, ("tensorflow-cpu", "tensorflow-tpu")))
+
+
+def check_mecab(problems: list[str]) -> dict:
+    """Which dictionary, from where, and whether a fixed sentence comes out as it should."""
+    say("Mecab")
+    try:
+        analyser = MorphemeAnalyser(FLAGS.dictionary, FLAGS.user_dictionary)
+        found = " ".join(f"{morpheme.surface}/{morpheme.tag}" for morpheme in analyser.analyse(SENTENCE))
+    except InputError as error:
+        problems.append(f"Mecab을 쓸 수 없습니다. Mecab cannot be used: {error}")
+        return {"dictionary": None, "analysis": None}
+    entries = analyser.fingerprint()["dictionary_entries"]
+    say(f"  사전 / dictionary     {analyser.dictionary} ({analyser.dictionary_source}, {entries:,} entries)")
+    if os.environ.get("MECAB_KO_DIC"):
+        say(f"  MECAB_KO_DIC         {os.environ['MECAB_KO_DIC']}")
+    say(f"  문장 / sentence       {SENTENCE}")
+    say(f"  분석 / analysis       {found}")
+    if found != EXPECTED:
+        problems.append(
+            "분석이 다릅니다: 다른 사전이나 Mecab입니다. The analysis differs, so this is another dictionary or Mecab; "
+            f"expected {EXPECTED}; for the usual one: pip install mecab-python3 python-mecab-ko-dic"
+        )
+    return {"dictionary": analyser.dictionary, "dictionary_source": analyser.dictionary_source, "analysis": found}
+
+
+def check_tensorflow(versions: dict[str, str], problems: list[str]) -> list[str]:
+    """Whether TensorFlow and tensorflow-text fit together, and which devices there are."""
+    say("TensorFlow")
+    core = next(filter(None, map(version_of, ("tensorflow", "tensorflow-cpu", "tensorflow-tpu"))), "")
+    text = versions["tensorflow-text"]
+    if core and text and core.split(".")[:2] != text.split(".")[:2]:
+        minor = ".".join(core.split(".")[:2])
+        problems.append(
+            f"tensorflow {core}와 tensorflow-text {text}가 맞지 않습니다. "
+            f"tensorflow {core} and tensorflow-text {text} do not fit together: pip install 'tensorflow-text=={minor}.*'"
+        )
+    try:
+        import tensorflow as tf
+
+        devices = [f"{device.device_type}: {device.name}" for device in tf.config.list_physical_devices()]
+    except Exception as error:
+        problems.append(f"tensorflow를 불러올 수 없습니다. tensorflow cannot be imported: {error!r}")
+        return []
+    if FLAGS.tpu:
+        devices += check_tpu(tf, problems)
+    for device in devices:
+        say(f"  {device}")
+    return devices
+
+
+def check_tpu(tf, problems: list[str]) -> list[str]:
+    """The TPU of this machine. Initialising one where there is none asks the network and may hang: hence the flag."""
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return [f"TPU: {device.name}" for device in tf.config.list_logical_devices("TPU")]
+    except Exception as error:
+        problems.append(
+            f"TPU를 쓸 수 없습니다. No TPU can be used ({type(error).__name__}: {str(error)[:200]}); on a TPU VM: "
+            "pip install tensorflow-tpu==2.20.0 libtpu==0.0.21 (newer ones were seen to abort)"
+        )
+        return []
+
+
+if __name__ == "__main__":
+    command_line.run(main)
