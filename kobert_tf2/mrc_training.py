@@ -279,7 +279,7 @@ class _TrainingData:
             return batch | {"example_weight": tf.cast(rows >= 0, tf.float32)}
 
         dataset = tf.data.Dataset.from_tensor_slices((rows, widths)).repeat()
-        return dataset.map(cut, deterministic=True).prefetch(4)
+        return dataset.map(cut).prefetch(4)
 
 
 def _alignment_report(questions, repairs, left_out, windows, chosen) -> dict:
