@@ -51,7 +51,8 @@ def forward(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             return dict(answers)
 
 
-def _answer(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def answer(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`forward`, in this process."""
     import torch
     import transformers
 
@@ -67,6 +68,8 @@ def _answer(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     answers = {
         ours: outputs[theirs].float().numpy() for theirs, ours in _NAMES.items() if outputs.get(theirs) is not None
     }
+    if name == "BertForMaskedLM":
+        answers["masked_lm_logits"] = answers.pop("logits")
     if "masked_lm_logits" in answers and "masked_lm_positions" in batch:
         positions = batch["masked_lm_positions"][:, :, None].astype(np.int64)
         answers["masked_lm_logits"] = np.take_along_axis(answers["masked_lm_logits"], positions, axis=1)
@@ -79,4 +82,4 @@ def _answer(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 if __name__ == "__main__":
     _folder, _batch, _answers = sys.argv[1:]
     with np.load(_batch) as _values:
-        np.savez(_answers, **_answer(_folder, dict(_values)))
+        np.savez(_answers, **answer(_folder, dict(_values)))
