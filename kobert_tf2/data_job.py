@@ -175,6 +175,7 @@ def _make_records(run, request: Request, plan: Plan, blocks: list[Block], counts
 def _write_shards(
     run, request: Request, plan: Plan, before: list[int], counts, outputs: list[str], todo: list[int], ledger
 ) -> None:
+    """Stage 3: the shards that are not there yet, each from its buckets."""
     there = sum(shard["instances"] for shard in ledger.car["shards"])
     shards = run(("write_shard", plan, before, shard, outputs[shard], request.compression) for shard in todo)
     with Progress("writing", counts["instances"] - there, "instances") as progress:

@@ -4,6 +4,10 @@ Every token of the documents here has an id of its own, so each token of an inst
 """
 
 import dataclasses
+import importlib.util
+import pathlib
+import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.pretraining_data import Documents, DocumentTokenizer, Pieces, Settings, make_instances, pack
 from kobert_tf2.tokenization import Tokenizer
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAD, UNK, CLS, SEP, MASK = range(5)
 SPECIAL = 5
 
@@ -363,3 +368,39 @@ def test_sentences_without_tokens_and_documents_without_sentences_are_left_out()
 def test_settings_that_make_no_sense_are_told(wrong, said):
     with pytest.raises(InputError, match=said):
         Settings(**wrong)
+
+
+# --- Against the original's algorithm, as the benchmark has it ---
+
+
+def test_pairs_and_masks_have_the_statistics_of_the_original():
+    spec = importlib.util.spec_from_file_location("benchmark_data", ROOT / "tools/benchmark_data.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    draw = random.Random(1)
+    lengths = [[draw.randint(3, 25) for _ in range(draw.randint(2, 40))] for _ in range(60)]
+    pool, made = documents(lengths), Settings(max_seq_length=64, max_predictions_per_seq=8, dupe_factor=30)
+    tokens = [[pool.ids[a:b].tolist() for a, b in pairwise(pool.sentence_starts[c : d + 1])] for c, d in _bounds(pool)]
+    theirs = []
+    for _ in range(made.dupe_factor):
+        for index in range(len(tokens)):
+            theirs += benchmark.document_instances(tokens, index, made, pool.ids.tolist(), draw)
+    ours = instances(pool, max_seq_length=64, max_predictions_per_seq=8, dupe_factor=30)
+    their_shape = np.array([[len(t), sum(s), r, len(p)] for t, p, _, s, r in theirs], float)
+    our_shape = np.stack(
+        [
+            ours["input_mask"].sum(1),
+            ours["segment_ids"].sum(1),
+            ours["next_sentence_labels"][:, 0],
+            ours["masked_lm_weights"].sum(1),
+        ],
+        axis=1,
+    ).astype(float)
+    error = np.sqrt(their_shape.var(axis=0) / len(their_shape) + our_shape.var(axis=0) / len(our_shape))
+    assert abs(len(theirs) - len(ours["input_ids"])) < 0.02 * len(theirs)
+    assert (abs(their_shape.mean(axis=0) - our_shape.mean(axis=0)) < 4 * error).all()
+    assert np.allclose(their_shape.std(axis=0), our_shape.std(axis=0), rtol=0.05)
+
+
+def _bounds(pool: Documents):
+    return pairwise(pool.document_starts)
