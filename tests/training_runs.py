@@ -68,23 +68,42 @@ def dataset_of_four_rows(times: int):
     return tf.data.Dataset.from_tensors({name: np.tile(x, [times, 1]) for name, x in features(4).items()}).repeat()
 
 
-def model_and_optimizer(strategy, *, dropout: float = 0.0, optimizer: str = "bert_adam", num_steps: int = 20):
+def tiny_model(dropout: float):
+    """What a loop sees of a BERT, the same inputs, outputs and dropout, in a tenth of the time to trace."""
+    import keras
+
+    from kobert_tf2 import layers
+
+    ids, positions = (keras.Input((None,), dtype="int32", name=name) for name in ("input_ids", "masked_lm_positions"))
+    hidden = layers.Dropout(dropout, site="tiny")(keras.layers.Embedding(VOCAB, 12, name="embedding")(ids))
+    hidden = keras.layers.Dense(12, activation="tanh", name="hidden")(hidden)
+    picked = keras.ops.take_along_axis(hidden, positions[:, :, None], axis=1)
+    logits = keras.layers.Dense(VOCAB, name="masked_lm", dtype="float32")(picked)
+    sentence = keras.layers.Dense(2, name="sentence", dtype="float32")(keras.ops.mean(hidden, axis=1))
+    outputs = {"masked_lm_logits": logits, "next_sentence_logits": sentence}
+    return keras.Model({"input_ids": ids, "masked_lm_positions": positions}, outputs, name="tiny")
+
+
+def model_and_optimizer(
+    strategy, *, dropout: float = 0.0, optimizer: str = "bert_adam", num_steps: int = 20, tiny: bool = False
+):
     import keras
 
     from kobert_tf2 import modeling, optimization
 
     keras.utils.set_random_seed(1)
     with strategy.scope():
-        model = modeling.BertForPreTraining(config(dropout=dropout))
+        model = tiny_model(dropout) if tiny else modeling.BertForPreTraining(config(dropout=dropout))
         return model, optimization.create_optimizer(
             optimizer, learning_rate=5e-3, num_train_steps=2 * num_steps, num_warmup_steps=3
         )
 
 
-def task():
+def task(*, tiny: bool = False):
     from kobert_tf2 import losses, training
 
-    return training.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
+    named = {"inputs": ("input_ids", "masked_lm_positions")} if tiny else {}
+    return training.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums, **named)
 
 
 def run(
@@ -94,7 +113,8 @@ def run(
     optimizer: str = "bert_adam",
     batch_size: int = 8,
     num_steps: int = 20,
-    four_rows=0,
+    four_rows: int = 0,
+    tiny: bool = False,
     **kwargs,
 ) -> dict:
     """Trains and returns the loss of each step and all variables at the end, as {name: array}."""
@@ -102,7 +122,7 @@ def run(
 
     from kobert_tf2 import checkpoints, training
 
-    model, made = model_and_optimizer(strategy, dropout=dropout, optimizer=optimizer, num_steps=num_steps)
+    model, made = model_and_optimizer(strategy, dropout=dropout, optimizer=optimizer, num_steps=num_steps, tiny=tiny)
     losses, norms = [], []
 
     def note(step, record):
@@ -113,10 +133,10 @@ def run(
         model,
         made,
         dataset_of_four_rows(four_rows) if four_rows else dataset(batch_size=batch_size),
-        task(),
+        task(tiny=tiny),
         **{"num_steps": num_steps, "strategy": strategy, "log_steps": 1, "on_record": note, **kwargs},
     )
-    evaluated = training.evaluate(model, dataset(batch_size=6, rows=20).take(3), task(), strategy=strategy)
+    evaluated = training.evaluate(model, dataset(batch_size=6, rows=20).take(3), task(tiny=tiny), strategy=strategy)
     named = checkpoints.named_variables(model) | checkpoints.named_variables(made)
     arrays = {name: variable.numpy() for name, variable in named.items()}
     return arrays | {
@@ -155,6 +175,50 @@ def finish(process: subprocess.Popen, timeout: float = 180) -> str:
     return said
 
 
+def run_until_killed(strategy, folder: str, **kwargs) -> dict:
+    """A `run` that can be resumed, slowed down and made to say where it is, so that it can be killed anywhere."""
+    import time
+
+    import tensorflow as tf
+
+    from kobert_tf2 import checkpoints, training
+
+    write = tf.train.Checkpoint.write
+
+    def slow_write(self, path):
+        _say("writing")
+        result = write(self, path)
+        time.sleep(0.05)  # The files are there, their checksums and the rename are still to come.
+        return result
+
+    def note(step, record):
+        _say(f"step {step}")
+        time.sleep(0.01)
+
+    checkpoints.tf.train.Checkpoint.write = slow_write
+    model, optimizer = model_and_optimizer(strategy, dropout=0.1, num_steps=kwargs["num_steps"], tiny=True)
+    _say("training")
+    training.train(
+        model,
+        optimizer,
+        dataset(),
+        task(tiny=True),
+        strategy=strategy,
+        output_dir=folder,
+        log_steps=1,
+        on_record=note,
+        **kwargs,
+    )
+    _say("evaluating")
+    training.evaluate(model, dataset(batch_size=6, rows=20).take(30), task(tiny=True), strategy=strategy)
+    named = checkpoints.named_variables(model) | checkpoints.named_variables(optimizer)
+    return {name: variable.numpy() for name, variable in named.items()}
+
+
+def _say(what: str) -> None:
+    print(what, flush=True)
+
+
 def _main(name: str, folder: str, runs: str) -> None:
     import numpy as np
     import tensorflow as tf
@@ -166,7 +230,8 @@ def _main(name: str, folder: str, runs: str) -> None:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = training.make_strategy(name)
     for name, kwargs in json.loads(runs).items():
-        np.savez(f"{folder}/{name}.npz", **run(strategy, **kwargs))
+        results = run_until_killed(strategy, folder, **kwargs) if name == "killed" else run(strategy, **kwargs)
+        np.savez(f"{folder}/{name}.npz", **results)
 
 
 if __name__ == "__main__":
