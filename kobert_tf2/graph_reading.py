@@ -171,6 +171,14 @@ def merge_spans(windows: GraphWindows, start_logits, end_logits, *, n_best_size:
     return _as_spans(start, end, score)
 
 
+def of_tokens(values: tf.RaggedTensor, token):
+    """What `values` int32 [B, (tokens)] says of tokens int32 [B, N]; 0 where there is none (-1)."""
+    place = tf.cast(values.row_starts()[:, tf.newaxis], tf.int32) + token
+    # A batch of empty contexts has no value at all to gather.
+    flat = tf.concat([values.flat_values, [0]], 0)
+    return tf.where(token >= 0, tf.gather(flat, tf.where(token >= 0, place, 0)), 0)
+
+
 def logits_in_chunks(forward: Callable[[dict], tuple], inputs: dict[str, tf.Tensor], *, size: int) -> tuple:
     """Runs `forward(inputs) -> (start_logits, end_logits)` on at most `size` windows at a time, in bounded memory."""
     total = tf.shape(inputs["input_ids"])[0]

@@ -23,6 +23,8 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization import Tokenizer
 
 SETTINGS_FILE = "serving.json"
+# In `answer_text`, so that a long context needs no more memory than a short one.
+WINDOWS_AT_ONCE = 16
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 
 
@@ -254,7 +256,39 @@ class _Servable(tf.Module):
         functions = {"serving_default": self._serve()}
         if settings is not None:
             functions["answer_span"] = self._answer_span(tokenizer.sep_id, settings)
+        if settings is not None and tokenizer.settings()["pre_tokenizer"] == "none":
+            functions["answer_text"] = self._answer_text(tokenizer, settings)
         return functions
+
+    def _answer_text(self, tokenizer: Tokenizer, settings: ReadingSettings):
+        """Strings in, answers out: tokens, windows, spans and offsets are all found in the graph."""
+        from kobert_tf2 import graph_tokenizer  # needs tensorflow-text, which the other signatures do not
+
+        self.tokenizer = graph_tokenizer.GraphTokenizer(tokenizer)
+        lengths = {name: getattr(settings, name) for name in ("max_seq_length", "doc_stride", "max_query_length")}
+        ids = {name: getattr(tokenizer, name) for name in ("cls_id", "sep_id", "pad_id")}
+        best = {"n_best_size": settings.n_best_size, "max_answer_length": settings.max_answer_length}
+
+        def forward(chunk):
+            outputs = self._forward(chunk)
+            return outputs["start_logits"], outputs["end_logits"]
+
+        def answer_text(question, context):
+            tokens = self.tokenizer(context)
+            windows = graph_reading.make_windows(self.tokenizer(question).ids, tokens.ids, **ids, **lengths)
+            logits = graph_reading.logits_in_chunks(forward, windows.inputs, size=WINDOWS_AT_ONCE)
+            spans = graph_reading.merge_spans(windows, *logits, **best)
+            start = graph_reading.of_tokens(tokens.starts, spans.start)
+            end = graph_reading.of_tokens(tokens.ends, spans.end)
+            texts = tf.strings.substr(
+                tf.repeat(context[:, tf.newaxis], settings.n_best_size, axis=1), start, end - start, unit="UTF8_CHAR"
+            )
+            every = {"text": texts, "start": start, "end": end, "score": spans.score, "probability": spans.probability}
+            first = {("answer" if name == "text" else name): column[:, 0] for name, column in every.items()}
+            return first | {f"n_best_{name}": column for name, column in every.items()}
+
+        text = {name: tf.TensorSpec([None], tf.string, name=name) for name in ("question", "context")}
+        return tf.function(answer_text).get_concrete_function(**text)
 
     def _forward(self, inputs: dict) -> dict:
         return self._model(inputs, training=False)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import unicodedata
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from kobert_tf2 import modeling, serving
 from kobert_tf2.errors import InputError
+from kobert_tf2.predictor import Predictor
 from kobert_tf2.tokenization import Tokenizer
 
 SYLLABLES = "가나다라마바사아자차카타파하은는이을를"
@@ -261,3 +263,55 @@ def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path):
     tokenizer = Tokenizer([*VOCAB, *"abcd"], pre_tokenizer="none")
     with pytest.raises(InputError, match=f"at most {CONFIG.vocab_size} pieces, the model's vocab_size, but it has"):
         serving.export_model(make_model("reading"), tokenizer, str(tmp_path))
+
+
+# A process that has TensorFlow and tensorflow-text, and nothing of ours.
+ASK_ALONE = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "kobert_tf2":
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Blocked())
+import json, tensorflow as tf, tensorflow_text
+ask = tf.saved_model.load(sys.argv[1]).signatures["answer_text"]
+answers = []
+for pairs in json.load(sys.stdin):
+    outputs = ask(question=tf.constant([q for q, _ in pairs]), context=tf.constant([c for _, c in pairs]))
+    columns = {name: outputs[name].numpy().tolist() for name in ("answer", "start", "end", "score", "n_best_start")}
+    columns["answer"] = [answer.decode() for answer in columns["answer"]]
+    answers += [dict(zip(columns, row)) for row in zip(*columns.values())]
+print(json.dumps(answers))
+"""
+
+
+def test_answer_text_reads_strings_and_answers_as_the_predictor(model_dirs, tmp_path):
+    lengths = {"max_seq_length": 40, "doc_stride": 12, "max_query_length": 12, "max_answer_length": 6, "n_best_size": 8}
+    path = serving.export(model_dirs["reading"], str(tmp_path), **lengths)["path"]
+    decomposed = unicodedata.normalize("NFD", "가나는 각을 다라.")
+    asked = [
+        [("가나?", "다라는 마바, 사아를  자차카타.")],
+        [
+            ("가나다라마바사아자차카타파하 가나다라?", "가 나 다 라. " * 40 + "하하"),
+            ("나?", decomposed),
+            ("나?", "가"),
+            ("나", ""),
+        ],
+        [("나", "")],
+    ]
+    result = subprocess.run(
+        [sys.executable, "-c", ASK_ALONE, path], input=json.dumps(asked), capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": ""}, cwd=tmp_path, timeout=120,
+    )  # fmt: skip
+    pairs = [pair for batch in asked for pair in batch]
+    expected = Predictor.load(path).answer_batch(pairs, strip_josa=False, n_best=4)
+    for (_, context), found, wanted in zip(pairs, json.loads(result.stdout), expected, strict=True):
+        assert found["answer"] == context[found["start"] : found["end"]] == wanted["text"]
+        assert (found["start"], found["end"]) == (wanted["start"], wanted["end"])
+        if context:
+            assert found["score"] == pytest.approx(wanted["score"], abs=1e-4)
+
+
+def test_a_mecab_reader_has_no_signature_for_text(tmp_path):
+    result = serving.export_model(make_model("reading"), Tokenizer(VOCAB), str(tmp_path))
+    assert result["signatures"] == ["answer_span", "serving_default"]
