@@ -17,7 +17,7 @@ Letters for shapes: W windows, S sequence, N n-best size, L longest answer in to
 import bisect
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -105,7 +105,7 @@ def make_windows(
     max_query_length: int = 64,
     with_answers: bool = False,
     num_workers: int = 1,
-    progress=lambda iterable: iterable,
+    progress: Callable = lambda items, what, *, total, unit: items,
 ) -> Windows:
     """Cuts every question and its context into windows of `max_seq_length` tokens.
 
@@ -118,16 +118,16 @@ def make_windows(
       with_answers: also makes the positions to train on, from the first answer of each question. A window that does not
         hold all of it points to [CLS], as does a question that has none.
       num_workers: processes for the tokenizer.
-      progress: wraps the iteration over the questions, for a bar.
+      progress: `kobert_tf2.progress.progress` or alike, wrapped around the contexts and the questions.
 
     Raises:
       InputError: the lengths leave no room, or the stride would leave tokens between two windows without overlap.
     """
     check_lengths(max_seq_length=max_seq_length, doc_stride=doc_stride, max_query_length=max_query_length)
-    contexts = _encode_contexts([question.context for question in questions], tokenizer, num_workers)
+    contexts = _encode_contexts([question.context for question in questions], tokenizer, num_workers, progress)
     queries = _encode_queries([question.question for question in questions], tokenizer, num_workers)
     parts: list[_Part] = []
-    for index, question in enumerate(progress(questions)):
+    for index, question in enumerate(progress(questions, "windows", total=len(questions), unit="questions")):
         query = queries[question.question][:max_query_length]
         room = max_seq_length - len(query) - 3
         parts += _parts(index, question, query, contexts[question.context], room, doc_stride, with_answers)
@@ -149,10 +149,17 @@ def check_lengths(*, max_seq_length: int, doc_stride: int, max_query_length: int
         )
 
 
-def _encode_contexts(texts: Iterable[str], tokenizer, num_workers: int) -> dict[str, _Context]:
+_CONTEXTS_AT_ONCE = 4096
+
+
+def _encode_contexts(texts: Iterable[str], tokenizer, num_workers: int, progress: Callable) -> dict[str, _Context]:
+    """A few contexts at once, so that there is progress to tell, or enough of them to keep several processes busy."""
     distinct = list(dict.fromkeys(texts))
-    encoded = tokenizer.encode_batch(distinct, num_workers=num_workers)
-    return {text: _as_arrays(tokens) for text, tokens in zip(distinct, encoded, strict=True)}
+    size = 1 if num_workers == 1 else _CONTEXTS_AT_ONCE
+    blocks = (distinct[begin : begin + size] for begin in range(0, len(distinct), size))
+    encoded = (tokens for block in blocks for tokens in tokenizer.encode_batch(block, num_workers=num_workers))
+    told = progress(encoded, "tokenizing", total=len(distinct), unit="contexts")
+    return {text: _as_arrays(tokens) for text, tokens in zip(distinct, told, strict=True)}
 
 
 def _as_arrays(tokens) -> _Context:

@@ -233,7 +233,7 @@ class _WindowMaker:
             self._tokenizer,
             cache_dir=self._cache_dir,
             with_answers=with_answers,
-            progress=lambda items: progress(items, "windows", total=len(questions), unit="questions"),
+            progress=progress,
             **self._settings,
         )
 

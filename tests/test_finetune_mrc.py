@@ -128,6 +128,26 @@ def test_a_run_that_is_done_is_not_begun_again(folder, trained):
     assert again["global_step"] == trained["global_step"]
 
 
+def test_a_run_that_was_broken_off_goes_on_as_if_it_had_not_been(folder):
+    class BrokenOffError(Exception):
+        pass
+
+    def breaks(step, record):
+        if step == 7:
+            raise BrokenOffError
+
+    often = {**RUNNING["train"], "save_checkpoints_steps": 5, "log_steps": 1}
+    settings = {"do_train": True, "num_train_epochs": 6.0}
+    whole = finetune(folder, "whole", **settings, running={**RUNNING, "train": often})
+    with pytest.raises(BrokenOffError):
+        finetune(folder, "halves", **settings, running={**RUNNING, "train": {**often, "on_record": breaks}})
+    assert not (folder / "halves" / "model").exists()
+    halves = finetune(folder, "halves", **settings, running={**RUNNING, "train": often})
+    assert halves["resumed_from"] == 5
+    assert halves["global_step"] == whole["global_step"] > 7
+    assert read(folder, "nbest_predictions.json", "halves") == read(folder, "nbest_predictions.json", "whole")
+
+
 def test_it_starts_from_a_model_directory_and_gives_no_answer_where_none_is(folder, trained):
     data = json.loads((folder / "train.json").read_text())
     for question in data["data"][0]["paragraphs"][0]["qas"]:
