@@ -19,11 +19,13 @@ import keras
 import tensorflow as tf
 
 from kobert_tf2 import checkpoints, files, losses, modeling, optimization, records, training
+from kobert_tf2 import preflight as preflight_module
 from kobert_tf2.errors import InputError
 from kobert_tf2.strategies import is_chief, require_remote_paths
 
 TASK = training.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
 _SHUFFLE_BUFFER = 10_000
+_USUAL_VOCABULARY = 32_000  # Of a preflight without data, where the configuration leaves vocab_size out.
 # A masked LM that has learnt nothing loses ln(vocabulary); one that has learnt no more than which pieces are
 # frequent, about 3 less. Less than this below ln(vocabulary) after the warm-up: something is broken.
 _LEARNT_SOMETHING = 0.5
@@ -32,8 +34,8 @@ _LEARNT_SOMETHING = 0.5
 def pretrain(
     *,
     bert_config_file: str | None,
-    input_file: str,
-    output_dir: str,
+    input_file: str | None,
+    output_dir: str | None,
     init_checkpoint: str | None = None,
     vocab_file: str | None = None,
     eval_file: str | None = None,
@@ -56,6 +58,9 @@ def pretrain(
     """
     if not do_train and not do_eval:
         raise InputError("expected --do_train, --do_eval or both, but got neither")
+    for name, value in (("input_file", input_file), ("output_dir", output_dir)):
+        if not value:
+            raise InputError(f"expected --{name}, but it was not given")
     require_remote_paths(
         running["strategy"], input_file=input_file, output_dir=output_dir, init_checkpoint=init_checkpoint
     )
@@ -154,6 +159,58 @@ def pretrain(
         if is_chief(strategy):
             write_eval_results(output_dir, {"global_step": summary["global_step"], **metrics})
     return summary
+
+
+def preflight(
+    *,
+    bert_config_file: str | None,
+    input_file: str | None,
+    init_checkpoint: str | None,
+    max_seq_length: int | None,
+    max_predictions_per_seq: int | None,
+    train_batch_size: int,
+    learning_rate: float,
+    num_train_steps: int,
+    num_warmup_steps: int,
+    tpu_topology: str,
+    running: dict,
+) -> dict:
+    """Compiles the training program of these flags for one core of a TPU and counts; needs neither a TPU nor data."""
+    training.set_precision(running["precision"])
+    car = (records.read_sidecar(record_files(input_file)) if input_file else None) or {}
+    features = records.pretraining_features(
+        max_seq_length=_agreed("max_seq_length", max_seq_length, car, 128),
+        max_predictions_per_seq=_agreed("max_predictions_per_seq", max_predictions_per_seq, car, 20),
+    )
+    config = read_config(bert_config_file, init_checkpoint, vocab_size=car.get("vocab_size", _USUAL_VOCABULARY))
+    _check_config(config, bert_config_file or init_checkpoint, features, car.get("vocab_size"))
+    report = preflight_module.preflight(
+        modeling.BertForPreTraining(config),
+        optimization.create_optimizer(
+            running["optimizer"],
+            learning_rate=learning_rate,
+            num_train_steps=num_train_steps,
+            num_warmup_steps=num_warmup_steps,
+        ),
+        TASK,
+        {name: tf.TensorSpec([train_batch_size, x.length], x.dtype) for name, x in features.items()},
+        topology=tpu_topology,
+        iterations_per_loop=running["train"]["iterations_per_loop"],
+        micro_batch_size=running["train"]["micro_batch_size"],
+    )
+    for name, value in report.items():
+        print(f"  {name}: {value}", file=sys.stderr)
+    if not report["fits"]:
+        raise InputError(
+            f"{tpu_topology}: a core has {report['memory_of_a_core_gib']} GiB, but this run needs about "
+            f"{sum(report['memory_per_core_gib'].values()):.1f}; lower --micro_batch_size or --train_batch_size"
+        )
+    if report["dynamic_shapes"] or report["without_a_tpu_kernel"]:
+        raise InputError(
+            "the program compiles, but not for a TPU: "
+            + "; ".join((*report["dynamic_shapes"][:5], *report["without_a_tpu_kernel"]))
+        )
+    return report
 
 
 # ----------------------------------------------------------------------------------------------------------------------

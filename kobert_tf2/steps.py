@@ -216,17 +216,19 @@ class TrainSteps:
         shapes = {name: tf.TensorSpec([steps, *x.shape[1:]], x.dtype, name=name) for name, x in batches.items()}
         key = tuple(sorted((name, *spec.shape.as_list()) for name, spec in shapes.items()))
         if key not in self._compiled:
-            self._compiled[key] = self._compile(shapes)
+            function, specs = self.program(shapes)
+            self._compiled[key] = function.get_concrete_function(*specs)
         return self._compiled[key]
 
-    def _compile(self, shapes: dict):
+    def program(self, shapes: dict):
+        """The N-step program for these `TensorSpec`s, not traced yet, and what it is called with."""
         if self.loops_on_device:
             many = over_steps(self._one)
             program = lambda batches, first: self._first_replica(self._strategy.run(many, (batches, first)))  # noqa: E731
         else:
             program = over_steps(lambda batch, n: self._first_replica(self._strategy.run(self._one, (batch, n))))
         function = tf.function(program, jit_compile=self._jit or None, autograph=False)
-        return function.get_concrete_function(shapes, tf.TensorSpec([], tf.int32, name="first"))
+        return function, (shapes, tf.TensorSpec([], tf.int32, name="first"))
 
     def _first_replica(self, values):
         """The metrics are summed already: every replica has the same."""

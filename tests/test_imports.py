@@ -56,8 +56,9 @@ ALLOWED = {
     "checkpoints": FOUNDATION,
     "training_log": FOUNDATION,
     "steps": FOUNDATION,
+    "preflight": FOUNDATION | {"steps"},
     "pretraining": FOUNDATION
-    | {"checkpoints", "losses", "modeling", "optimization", "records", "strategies", "training"},
+    | {"preflight", "checkpoints", "losses", "modeling", "optimization", "records", "strategies", "training"},
     "training": FOUNDATION | {"strategies", "checkpoints", "training_log", "steps"},
     "graph_reading": FOUNDATION,
     "graph_tokenizer": FOUNDATION | {"tokenization"},

@@ -38,6 +38,10 @@ def define_flags() -> None:
     flags.DEFINE_float("learning_rate", 5e-5, "The peak, at the end of the warm-up.")
     flags.DEFINE_integer("num_train_steps", 100000, "Where training ends, and the learning rate is 0.")
     flags.DEFINE_integer("num_warmup_steps", 10000, "Steps of linear warm-up.")
+    flags.DEFINE_bool(
+        "preflight", False, "Compile this run's program for one TPU core and count; needs no TPU, no data."
+    )
+    flags.DEFINE_string("tpu_topology", "v3-8", "For --preflight: v2-8, v3-8, v3-32, v4-8, v5e-8, v5p-8, v6e-8 ...")
     command_line.define_running_flags()
 
 
@@ -57,6 +61,16 @@ PASSED_ON = (
     "num_train_steps",
     "num_warmup_steps",
 )
+FOR_PREFLIGHT = (
+    "bert_config_file",
+    "input_file",
+    "init_checkpoint",
+    "train_batch_size",
+    "learning_rate",
+    "num_train_steps",
+    "num_warmup_steps",
+    "tpu_topology",
+)
 FOLLOW_THE_DATA = ("max_seq_length", "max_predictions_per_seq")
 
 
@@ -64,12 +78,12 @@ def main() -> dict:
     from kobert_tf2 import pretraining
 
     given = {name: FLAGS[name].value if FLAGS[name].present else None for name in FOLLOW_THE_DATA}
-    return pretraining.pretrain(
-        **{name: FLAGS[name].value for name in PASSED_ON}, **given, running=command_line.running_settings()
-    )
+    given["running"] = command_line.running_settings()
+    if FLAGS.preflight:
+        return pretraining.preflight(**{name: FLAGS[name].value for name in FOR_PREFLIGHT}, **given)
+    return pretraining.pretrain(**{name: FLAGS[name].value for name in PASSED_ON}, **given)
 
 
 if __name__ == "__main__":
     define_flags()
-    flags.mark_flags_as_required(["input_file", "output_dir"])
     command_line.run(main)
