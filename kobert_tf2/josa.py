@@ -75,7 +75,9 @@ class Span(NamedTuple):
         return [m for m in self.morphemes if m.start >= self.start and m.end <= space]
 
     def is_sentence(self) -> bool:
-        """Whether the span has a subject or an object of its own and the ending of a sentence."""
+        """Whether the span has a subject or an object of its own and the ending of a sentence; a title is none."""
+        if self.text[:1] in _OPENERS:
+            return False
         words = [m for m in self.morphemes if m.start >= self.start and m.end <= self.end and m.tag[0] != "S"]
         inside = self.earlier_morphemes()
         return (
@@ -191,7 +193,7 @@ def _belongs_to_phrase(span: Span, host: Morpheme, particle: Morpheme) -> bool:
 
 def _is_particle(eojeol: Sequence[Morpheme]) -> bool:
     """Whether an eojeol ends in a particle: tagged so, or 이 that is no demonstrative and no copula where it stands."""
-    if eojeol[-1].surface == "이" and eojeol[-1].tag in ("MM", "VCP", "NP"):
+    if eojeol[-1].surface == "이" and eojeol[-1].tag in ("MM", "VCP", "NP", "NR"):
         return True
     return _all_tags(eojeol[-1], "J") and eojeol[-1].surface not in _RARE_PARTICLES
 
@@ -204,7 +206,7 @@ def _fused_particle(span: Span) -> Bounds:
     surface, _, tag = eojeol[-1].expression.rpartition("+")[2].partition("/")
     tag = tag.partition("/")[0]
     end = span.end - len(surface)
-    if not tag.startswith("J") or not eojeol[-1].surface.endswith(surface) or end <= eojeol[-1].start:
+    if not tag.startswith("J") or not eojeol[-1].surface.endswith(surface) or end < eojeol[-1].start:
         return None
     return span.start, end
 
