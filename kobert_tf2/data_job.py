@@ -26,6 +26,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+import google_crc32c
 import numpy as np
 import tqdm
 
@@ -90,7 +91,7 @@ def create(request: Request) -> dict:
         _say("all shards are there already, and are what the side-car says")
         return ledger.finish(ledger.car["counts"])
     plan = plan_of(request, blocks=len(blocks), shards=len(outputs))
-    with _workers(request, ledger.work, len(blocks)) as run:
+    with ledger.withdrawn_after_a_mistake(), _workers(request, ledger.work, len(blocks)) as run:
         counts = _tokenize(run, request, blocks)
         plan = plan.with_buckets(counts["tokens"])
         before = _make_records(run, request, plan, blocks, counts)
@@ -137,7 +138,7 @@ def _workers(request: Request, work: str, blocks: int) -> Iterator[Callable[[Ite
         with Workers(worker, num_workers=num_workers) as workers:
             yield workers.map
     except concurrent.futures.process.BrokenProcessPool:
-        raise InputError(
+        raise ChildProcessError(
             "a worker process died (killed, or out of memory?); start the same command again to go on, with fewer "
             "--num_workers where memory is short"
         ) from None
@@ -207,11 +208,8 @@ def summary(counts: dict) -> dict:
 
 def made_with(request: Request, blocks: list[Block]) -> dict:
     """Everything that decides the bytes."""
-    inputs: dict[str, list] = {}
-    for block in blocks:
-        inputs.setdefault(os.path.basename(block.path), []).append([block.end - block.start, block.crc32c])
     said = {
-        "input_file": {name: [sum(size for size, _ in parts), parts] for name, parts in inputs.items()},
+        "input_file": _contents(blocks),
         "output_file": [os.path.basename(name) for name in request.outputs()],
         **dataclasses.asdict(request.settings),
         "random_seed": request.random_seed,
@@ -224,6 +222,19 @@ def made_with(request: Request, blocks: list[Block]) -> dict:
     if request.input_format == "paragraphs":
         said["sentence_splitter"] = corpus.sentence_splitter_version()
     return said
+
+
+def _contents(blocks: list[Block]) -> dict[str, str]:
+    """What the files of a corpus hold: {name: size and checksum}, the checksum that of the blocks' checksums."""
+    by_file: dict[str, list[Block]] = {}
+    for block in blocks:
+        by_file.setdefault(os.path.basename(block.path), []).append(block)
+    return {name: _content(held) for name, held in by_file.items()}
+
+
+def _content(blocks: list[Block]) -> str:
+    checksum = google_crc32c.value(np.array([block.crc32c for block in blocks], "<u4").tobytes())
+    return f"{sum(block.end - block.start for block in blocks)} bytes, checksum {checksum:08x}"
 
 
 def side_car(request: Request, made: dict) -> dict:
@@ -256,7 +267,9 @@ class Ledger:
         self.work = request.work_dir or self.path.removesuffix(".json") + ".work"
         if request.overwrite:
             self._clear(outputs)
-        self.car = self._read(made, outputs) or side_car(request, made)
+        car = self._read(made, outputs)
+        self._is_new = car is None
+        self.car = car or side_car(request, made)
         self._write()
         files.make_folder(self.work)
         _remove_unfinished([*outputs, *self._paths], self.work)
@@ -290,6 +303,16 @@ class Ledger:
         self.car["shards"] = sorted([*self.car["shards"], shard], key=lambda each: each["name"])
         self._write()
 
+    @contextlib.contextmanager
+    def withdrawn_after_a_mistake(self) -> Iterator[None]:
+        """Wrong input will be other input the next time: what was begun for it goes, unless an earlier run began it."""
+        try:
+            yield
+        except InputError:
+            if self._is_new and not self.car["shards"]:
+                self._clear([])
+            raise
+
     def finish(self, counts: dict) -> dict:
         self.car |= {"complete": True, "counts": counts}
         for path in self._paths:
@@ -310,16 +333,8 @@ def _refuse_other_flags(path: str, old: dict, new: dict) -> None:
     differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if not differing:
         return
-    said = "; ".join(f"{name} was {_short(old.get(name))}, is {_short(new.get(name))}" for name in differing)
+    said = "; ".join(f"{name} was {old.get(name)}, is {new.get(name)}" for name in differing)
     raise InputError(f"{path}: these records were begun with other flags ({said}); name another output, or --overwrite")
-
-
-def _short(value) -> str:
-    if isinstance(value, dict) and value and all(isinstance(each, list) for each in value.values()):
-        return ", ".join(
-            f"{name} ({size} bytes, checksum {parts[0][1]:08x}...)" for name, (size, parts) in value.items()
-        )
-    return str(value)
 
 
 def _remove_unfinished(paths: list[str], work: str) -> None:

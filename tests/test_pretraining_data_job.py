@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -241,7 +242,7 @@ def test_other_flags_are_refused_and_named(text, expected, tmp_path, changed, sa
 
 def test_another_corpus_is_refused_and_overwrite_starts_afresh(text, expected, tmp_path):
     write_corpus(text, seed=1)
-    with pytest.raises(InputError, match=r"input_file was corpus\.txt \(\d+ bytes"):
+    with pytest.raises(InputError, match=r"input_file was {'corpus\.txt': '\d+ bytes, checksum"):
         create(text, tmp_path / "expected/r")
     create(text, tmp_path / "expected/r", overwrite=True)
     assert contents(tmp_path / "expected").keys() == expected.keys()
@@ -283,7 +284,7 @@ def run_tool(*flags: str, **more) -> subprocess.CompletedProcess:
 
 
 def test_a_process_killed_outright_leaves_no_workers_and_goes_on(tmp_path):
-    write_corpus(tmp_path / "big.txt", documents=15_000)
+    write_corpus(tmp_path / "big.txt", documents=8_000)
     Tokenizer(VOCAB, pre_tokenizer="none").save_pretrained(str(tmp_path / "tokenizer"))
     flags = [
         f"--input_file={tmp_path}/big.txt",
@@ -325,6 +326,20 @@ def _alive_in_session(session: int) -> list[int]:
     return alive
 
 
+def test_a_worker_that_dies_is_told_and_what_was_made_stays(text, expected, tmp_path, monkeypatch):
+    def dies(*_):
+        raise BrokenProcessPool
+
+    folder = tmp_path / "again"
+    with monkeypatch.context() as patch:
+        patch.setattr(data_job, "_make_records", dies)
+        with pytest.raises(ChildProcessError, match="a worker process died"):
+            create(text, folder / "r", num_workers=2)
+    assert list(folder.glob("r.work/tokens-*"))
+    create(text, folder / "r", num_workers=2)
+    assert contents(folder) == expected
+
+
 # --- The tool ---
 
 
@@ -362,7 +377,7 @@ def test_a_mistake_is_a_sentence_and_leaves_no_records(flags, tmp_path, flag, sa
     assert done.returncode == 1
     assert re.search(said, done.stderr), done.stderr
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "r").exists()
+    assert not list(tmp_path.glob("r*"))
 
 
 def test_a_line_that_is_not_utf8_is_told_with_its_number(flags, text):
@@ -372,6 +387,7 @@ def test_a_line_that_is_not_utf8_is_told_with_its_number(flags, text):
     done = run_tool(*flags)
     assert done.returncode == 1
     assert "corpus.txt, line 21: expected UTF-8 text" in done.stderr
+    assert not list(text.parent.glob("r*"))
 
 
 def test_an_empty_corpus_is_told(flags, text):
