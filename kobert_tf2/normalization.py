@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 _REPLACEMENT = "\ufffd"
+# Trying all cuts costs the square: no writing system stacks more marks than this.
+_LONGEST_CLUSTER_TO_CUT = 16
 
 # White space is what BERT counts as such; the rest of what `str.isspace` knows (vertical tab, NEL ...) are control
 # characters.
@@ -88,10 +90,21 @@ class Normalizer:
         if new == cluster:
             starts.extend(positions)
             ends.extend(position + 1 for position in positions)
+        elif len(new) > 1 and (cut := self._seam_free_cut(cluster, new)):
+            self._rewrite_cluster(cluster[:cut], positions[:cut], out, starts, ends)
+            self._rewrite_cluster(cluster[cut:], positions[cut:], out, starts, ends)
+            return
         else:
             starts.extend([positions[0]] * len(new))
             ends.extend([positions[-1] + 1] * len(new))
         out.append(new)
+
+    def _seam_free_cut(self, cluster: str, new: str) -> int:
+        """Where a cluster falls into two that are normalised apart (a syllable and a loose final); 0: nowhere."""
+        if len(cluster) > _LONGEST_CLUSTER_TO_CUT:
+            return 0
+        cuts = range(1, len(cluster))
+        return next((i for i in cuts if self._of_cluster(cluster[:i]) + self._of_cluster(cluster[i:]) == new), 0)
 
     def _of_cluster(self, cluster: str) -> str:
         new = unicodedata.normalize("NFC", "".join(_REPLACEMENT if _is_surrogate(c) else c for c in cluster))

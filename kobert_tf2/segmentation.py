@@ -8,11 +8,12 @@ depends on its key alone, so that it can be looked up.
 import functools
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.morphemes import MorphemeAnalyser, read_feature, spelled_parts
-from kobert_tf2.normalization import Normalizer, character_class, code_points
+from kobert_tf2.normalization import Normalized, Normalizer, character_class, code_points
 
 
 class Word(NamedTuple):
@@ -87,14 +88,19 @@ class Segmenter:
     def words(self, text: str) -> list[Word]:
         """The words of any string, with offsets into the string itself."""
         normalized = self.normalize(text)
+        found = []
+        for word in self.words_of(normalized):
+            start, end = normalized.span(word.start, word.end)
+            found.append(word._replace(start=start, end=end))
+        return found
+
+    def words_of(self, normalized: Normalized) -> Iterator[Word]:
+        """The words of a normalised text, with offsets into that."""
         keys, position = self.keys(normalized.text)
-        words = []
         for key in keys:
             for word in self.words_of_key(key):
-                start, end = normalized.span(position + word.start, position + word.end)
-                words.append(word._replace(start=start, end=end))
+                yield word._replace(start=position + word.start, end=position + word.end)
             position += length_of_key(key)
-        return words
 
     def words_of_key(self, key: str) -> list[Word]:
         """The words in a key (its parts, where compounds are taken apart), with offsets from the key's beginning."""

@@ -176,25 +176,17 @@ class Tokenizer:
     def _spans(self, text: str) -> tuple[list[int], list[int], list[int]]:
         """(ids, starts, ends) of a text's tokens."""
         normalized = self._segmenter.normalize(text)
+        if normalized.seams():
+            pieces = self._wordpiece.cut_text(self._segmenter, text)
+            return [p.id for p in pieces], [p.start for p in pieces], [p.end for p in pieces]
         keys, position = self._segmenter.keys(normalized.text)
         ids = list(itertools.chain.from_iterable(map(self._ids_of.__getitem__, keys)))
         steps = itertools.chain.from_iterable(map(self._steps_of.__getitem__, keys))
         edges = list(itertools.accumulate(steps, initial=position))
         starts, ends = edges[1::2], edges[2::2]
-        if normalized.starts is None:
-            return ids, starts, ends
-        ids, starts, ends = self._joined_at_seams(ids, starts, ends, normalized.seams())
-        return ids, [normalized.starts[i] for i in starts], [normalized.ends[i - 1] for i in ends]
-
-    def _joined_at_seams(self, ids, starts, ends, seams: set[int]):
-        """Tokens that share an original character (one that NFC or lower-casing writes as two) become one [UNK]."""
-        joined: list[list[int]] = []
-        for i, start, end in zip(ids, starts, ends, strict=True):
-            if joined and start in seams:
-                joined[-1] = [self.unk_id, joined[-1][1], end]
-            else:
-                joined.append([i, start, end])
-        return tuple(map(list, zip(*joined, strict=True))) if joined else ([], [], [])
+        if normalized.starts is not None:
+            starts, ends = [normalized.starts[i] for i in starts], [normalized.ends[i - 1] for i in ends]
+        return ids, starts, ends
 
     def _as_tokens(self, ids: list[int], starts: list[int], ends: list[int]) -> list[Token]:
         return list(map(_new_token, zip(map(self._pieces.__getitem__, ids), ids, starts, ends)))  # noqa: B905

@@ -38,11 +38,7 @@ class KoBertTokenizer(PreTrainedTokenizer):
         return {**self._vocab, **self.added_tokens_encoder}
 
     def _tokenize(self, text, **kwargs):
-        pieces = []
-        for word in self._segmenter.words(text):
-            cut = self._wordpiece.cut(word.surface, tag=word.tag, continues=word.continues)
-            pieces += [piece.piece for piece in cut]
-        return pieces
+        return [piece.piece for piece in self._wordpiece.cut_text(self._segmenter, text)]
 
     def _convert_token_to_id(self, token):
         return self._vocab.get(token, self._vocab[str(self.unk_token)])

@@ -44,6 +44,22 @@ class WordPiece:
             start = end
         return pieces if start == len(word) else [Piece(*self._unknown, 0, len(word))]
 
+    def cut_text(self, segmenter, text: str) -> list[Piece]:
+        """The pieces of a text, with offsets into the text itself.
+
+        Pieces that share an original character (one that NFC or lower-casing writes as two) become one unknown token.
+        """
+        normalized = segmenter.normalize(text)
+        pieces: list[Piece] = []
+        for word in segmenter.words_of(normalized):
+            for piece, i, start, end in self.cut(word.surface, tag=word.tag, continues=word.continues):
+                start, end = normalized.span(word.start + start, word.start + end)
+                if pieces and start < pieces[-1].end:
+                    pieces[-1] = Piece(*self._unknown, pieces[-1].start, end)
+                else:
+                    pieces.append(Piece(piece, i, start, end))
+        return pieces
+
     def _longest_at(self, word: str, start: int, tag: str, lookup: dict[str, int]) -> tuple[int, int] | None:
         for suffix in (f"/{tag}", "") if tag else ("",):
             for end in range(min(len(word), start + self._longest), start, -1):

@@ -26,6 +26,7 @@ ALLOWED = {
     "segmentation": FOUNDATION | {"normalization", "morphemes"},
     "transformers_tokenizer": {"segmentation", "wordpiece"},
     "tokenizer_code": set(),
+    "user_dictionary": FOUNDATION | {"morphemes"},
     "tokenization": FOUNDATION | {"parallel", "segmentation", "wordpiece", "tokenizer_code"},
     "wordpiece_learner": FOUNDATION,
     "vocabulary": FOUNDATION

@@ -136,7 +136,7 @@ def check_tensorflow(versions: dict[str, str], problems: list[str]) -> list[str]
         minor = ".".join(core.split(".")[:2])
         problems.append(
             f"tensorflow {core}와 tensorflow-text {text}가 맞지 않습니다. "
-            f"tensorflow {core} and tensorflow-text {text} do not fit together: pip install 'tensorflow-text=={minor}.*'"
+            f"tensorflow {core} and tensorflow-text {text} do not fit: pip install 'tensorflow-text=={minor}.*'"
         )
     try:
         import tensorflow as tf

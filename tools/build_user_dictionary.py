@@ -1,0 +1,26 @@
+"""Compiles a list of words into a Mecab user dictionary, for --user_dictionary of the other tools.
+
+    python tools/build_user_dictionary.py --input_file=words.csv --output_file=user.dic
+
+A line of the list is `word`, `word,tag`, `word,tag,cost` or `word,tag,cost,parts`; the tag is NNP (a name) where
+none is given.
+"""
+
+from absl import flags
+
+from kobert_tf2 import command_line, user_dictionary
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("input_file", None, "The list of words, UTF-8, a word a line.", required=True)
+flags.DEFINE_string("output_file", None, "The user dictionary to write.", required=True)
+flags.DEFINE_string("dictionary", None, "Folder of the mecab-ko dictionary; found by itself where it is not given.")
+
+
+def main() -> dict:
+    words = user_dictionary.compile_user_dictionary(FLAGS.input_file, FLAGS.output_file, dictionary=FLAGS.dictionary)
+    return {"words": words, "output_file": FLAGS.output_file}
+
+
+if __name__ == "__main__":
+    command_line.run(main)
