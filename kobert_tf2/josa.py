@@ -41,6 +41,9 @@ _HANGING_ON_UNITS = {"만", "전", "내"}
 _RARE_PARTICLES = {"랑", "서", "야", "아", "여"}
 
 
+_TOPICS = {("JX", "은"), ("JX", "는")}
+
+
 class Span(NamedTuple):
     """A span of a context on its way through the rules.
 
@@ -80,11 +83,8 @@ class Span(NamedTuple):
             return False
         words = [m for m in self.morphemes if m.start >= self.start and m.end <= self.end and m.tag[0] != "S"]
         inside = self.earlier_morphemes()
-        return (
-            bool(words)
-            and words[-1].tag.endswith("EF")
-            and any(m.tag in ("JKS", "JKO") or (m.tag == "JX" and m.surface in ("은", "는")) for m in inside)
-        )
+        ends = bool(words) and (words[-1].tag.endswith("EF") or (words[-1].tag == "EC" and words[-1].surface == "다"))
+        return ends and any(m.tag in ("JKS", "JKO", "JKB") or (m.tag, m.surface[-1]) in _TOPICS for m in inside)
 
     def last_eojeol(self) -> list[Morpheme]:
         """The morphemes of the span's last eojeol that lie in the span, none if it ends within a morpheme."""
