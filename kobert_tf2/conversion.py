@@ -4,10 +4,12 @@ No Keras model is built to convert: a weight is read, turned where the table say
 is that of the weights. Only the comparison at the end builds the model.
 """
 
+import contextlib
 import importlib.metadata
+import math
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +18,7 @@ from kobert_tf2 import files, transformers_forward, weight_files, weights
 from kobert_tf2.bert_config import BertConfig
 from kobert_tf2.errors import InputError
 from kobert_tf2.weight_files import Checkpoint
-from kobert_tf2.weight_table import Row, is_required, keras_shape, names_in, part, table, turned
+from kobert_tf2.weight_table import Row, is_required, keras_shape, part, table, turned
 
 VOCAB = "vocab.txt"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -24,13 +26,15 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 ORIGINAL_TOKENIZER = {"pre_tokenizer": "none", "do_lower_case": False, "strip_accents": False}
 
 
-class Loaded(NamedTuple):
-    """All weights of a checkpoint in Keras' layout, and what is needed to write them."""
+class Opened(NamedTuple):
+    """The weights of a checkpoint as Keras has them, each read when it is asked for, and what else is written."""
 
     config: BertConfig
-    arrays: dict[Row, np.ndarray]
+    shapes: dict[Row, tuple[int, ...]]
+    read: Callable[[Row], np.ndarray]
     architecture: str
     num_labels: int | None
+    folder: str
 
 
 def convert(
@@ -57,23 +61,24 @@ def convert(
         raise InputError(f"to must be one of {', '.join(_WRITERS)}. Received: {to!r}")
     if files.exists(output) and not overwrite:
         raise InputError(f"{output}: already there; name another folder, or ask for it to be overwritten")
-    loaded, folder = _read(path, architecture, allow_pickle)
-    summary = _summary(output, to, loaded)
-    with files.whole_folder(output, overwrite=overwrite) as unfinished:
-        _WRITERS[to](unfinished, loaded)
+    with (
+        _open(path, architecture, allow_pickle) as opened,
+        files.whole_folder(output, overwrite=overwrite) as unfinished,
+    ):
+        _WRITERS[to](unfinished, opened)
         if to != "keras_hub":
-            _copy_tokenizer(folder, unfinished, loaded.config, tokenizer_settings or {})
-    return summary | (_compare(path, output, to, loaded, allow_pickle) if compare else {})
+            _copy_tokenizer(opened.folder, unfinished, opened.config, tokenizer_settings or {})
+    return _summary(output, to, opened) | (_compare(path, output, to, opened, allow_pickle) if compare else {})
 
 
-def _summary(output: str, to: str, loaded: Loaded) -> dict:
+def _summary(output: str, to: str, opened: Opened) -> dict:
     return {
         "output": output,
         "format": to,
-        "architecture": loaded.architecture,
-        "weights": len(loaded.arrays),
-        "parameters": sum(array.size for array in loaded.arrays.values()),
-        "parts": sorted({part(row) for row in loaded.arrays if not is_required(row)}),
+        "architecture": opened.architecture,
+        "weights": len(opened.shapes),
+        "parameters": sum(math.prod(shape) for shape in opened.shapes.values()),
+        "parts": sorted({part(row) for row in opened.shapes if not is_required(row)}),
     }
 
 
@@ -82,16 +87,18 @@ def _summary(output: str, to: str, loaded: Loaded) -> dict:
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def _read(path: str, architecture: str | None, allow_pickle: bool) -> tuple[Loaded, str]:
-    """The weights of any format, and the folder beside whose files they lie."""
+@contextlib.contextmanager
+def _open(path: str, architecture: str | None, allow_pickle: bool) -> Iterator[Opened]:
+    """The weights of any format."""
     if is_keras_hub_preset(path):
         from kobert_tf2 import keras_hub_models
 
         config, checkpoint = keras_hub_models.open_preset(path)
-        return _load(checkpoint, config, architecture), path
+        yield _opened(checkpoint, config, architecture, path)
+        return
     source = weight_files.find_source(path, allow_pickle=allow_pickle)
     with weight_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
-        return _load(checkpoint, weights.config_in(source), architecture), source.folder
+        yield _opened(checkpoint, weights.config_in(source), architecture, source.folder)
 
 
 def is_keras_hub_preset(path: str) -> bool:
@@ -99,21 +106,18 @@ def is_keras_hub_preset(path: str) -> bool:
     return files.is_folder(path) and files.exists(config) and "registered_name" in files.read_json(config)
 
 
-def _load(checkpoint: Checkpoint, config: BertConfig, architecture: str | None) -> Loaded:
+def _opened(checkpoint: Checkpoint, config: BertConfig, architecture: str | None, folder: str) -> Opened:
     rows = table(config.num_hidden_layers)
     parts = {part(row) for row in weights.find(checkpoint, rows)}
     num_labels = weights.num_labels_in(checkpoint)
-    expected = {
-        row: keras_shape(row, config, num_labels or 2) for row in rows if is_required(row) or part(row) in parts
-    }
-    matched = weights.match(checkpoint, expected, config)
+    shapes = {row: keras_shape(row, config, num_labels or 2) for row in rows if is_required(row) or part(row) in parts}
+    matched = weights.match(checkpoint, shapes, config)
     weights.announce(checkpoint, matched)
-    arrays = {row: _float32(checkpoint.read(name), row, checkpoint) for row, name in matched.found.items()}
-    return Loaded(config, arrays, architecture or _architecture(parts), num_labels)
 
+    def read(row: Row) -> np.ndarray:
+        return turned(np.asarray(checkpoint.read(matched.found[row]), np.float32), row, checkpoint.format)
 
-def _float32(array: np.ndarray, row: Row, checkpoint: Checkpoint) -> np.ndarray:
-    return turned(np.asarray(array, np.float32), row, checkpoint.format)
+    return Opened(config, shapes, read, architecture or _architecture(parts), num_labels, folder)
 
 
 def _architecture(parts: set[str]) -> str:
@@ -130,33 +134,33 @@ def _architecture(parts: set[str]) -> str:
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def _in_format(loaded: Loaded, file_format: str) -> dict[str, np.ndarray]:
-    """The arrays as a file holds them. Each is taken out before it is turned, so that the weights are held once."""
-    arrays = loaded.arrays
-    return {names_in(row, file_format)[0]: turned(arrays.pop(row), row, file_format) for row in list(arrays)}
-
-
-def _write_hf(folder: str, loaded: Loaded) -> None:
-    weight_files.write_safetensors(f"{folder}/{weight_files.SAFETENSORS}", _in_format(loaded, "hf"))
-    values = weights.hf_config(loaded.config, loaded.architecture, loaded.num_labels)
+def _write_hf(folder: str, opened: Opened) -> None:
+    rows = {row.hf: row for row in opened.shapes}
+    weight_files.write_safetensors(
+        f"{folder}/{weight_files.SAFETENSORS}",
+        {name: turned(opened.shapes[row], row, "hf") for name, row in rows.items()},
+        lambda name: turned(opened.read(rows[name]), rows[name], "hf"),
+    )
+    values = weights.hf_config(opened.config, opened.architecture, opened.num_labels)
     files.write_json(f"{folder}/{weight_files.HF_CONFIG}", values)
 
 
-def _write_tf1(folder: str, loaded: Loaded) -> None:
-    values = loaded.config.to_google_dict()
-    weight_files.write_tf1(f"{folder}/{weight_files.TF1_NAME}", _in_format(loaded, "tf1"))
+def _write_tf1(folder: str, opened: Opened) -> None:
+    values = opened.config.to_google_dict()
+    arrays = {row.tf1: turned(opened.read(row), row, "tf1") for row in opened.shapes}
+    weight_files.write_tf1(f"{folder}/{weight_files.TF1_NAME}", arrays)
     files.write_json(f"{folder}/{weight_files.GOOGLE_CONFIG}", values)
 
 
-def _write_keras_hub(folder: str, loaded: Loaded) -> None:
+def _write_keras_hub(folder: str, opened: Opened) -> None:
     from kobert_tf2 import keras_hub_models
 
-    if loaded.architecture != "BertModel":
+    if opened.architecture != "BertModel":
         print("keras-hub's BertBackbone has no heads: they are left behind", file=sys.stderr)
-    keras_hub_models.save_preset(folder, loaded.config, loaded.arrays)
+    keras_hub_models.save_preset(folder, opened.config, {row: opened.read(row) for row in opened.shapes})
 
 
-_WRITERS: dict[str, Callable[[str, Loaded], None]] = {
+_WRITERS: dict[str, Callable[[str, Opened], None]] = {
     "hf": _write_hf,
     "tf1": _write_tf1,
     "keras_hub": _write_keras_hub,
@@ -209,22 +213,22 @@ def sample_batch(config: BertConfig, *, batch: int = 3, length: int = 24, predic
     }
 
 
-def _compare(path: str, output: str, to: str, loaded: Loaded, allow_pickle: bool) -> dict:
+def _compare(path: str, output: str, to: str, opened: Opened, allow_pickle: bool) -> dict:
     """The answers of the model at `path` in Keras against those of the other side, on `sample_batch`."""
     if to == "hf" and not transformers_forward.is_installed():
         print("transformers and torch are not installed: the converted model was not compared", file=sys.stderr)
         return {"compared_with": None, "largest_difference": None}
-    batch = sample_batch(loaded.config)
+    batch = sample_batch(opened.config)
     if to == "keras_hub":
-        loaded = loaded._replace(architecture="BertModel")
-    ours = _answers(path, loaded, batch, allow_pickle)
-    other, theirs = _OTHER_SIDES[to](output, loaded, batch)
+        opened = opened._replace(architecture="BertModel")
+    ours = _answers(path, opened, batch, allow_pickle)
+    other, theirs = _OTHER_SIDES[to](output, opened, batch)
     largest = max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours)
     print(f"largest difference from {other}: {largest:.3g} in {', '.join(ours)}", file=sys.stderr)
     return {"compared_with": other, "largest_difference": largest}
 
 
-def _answers(path: str, loaded: Loaded, batch: dict, allow_pickle: bool = False) -> dict[str, np.ndarray]:
+def _answers(path: str, opened: Opened, batch: dict, allow_pickle: bool = False) -> dict[str, np.ndarray]:
     """What our own model answers with the weights at `path`, as NumPy arrays."""
     from kobert_tf2 import modeling
 
@@ -233,11 +237,11 @@ def _answers(path: str, loaded: Loaded, batch: dict, allow_pickle: bool = False)
 
         return _run(keras_hub_models.from_preset(path), batch)
     name = {"BertModel": "BertBackbone", "BertForMaskedLM": "BertForPreTraining"}.get(
-        loaded.architecture, loaded.architecture
+        opened.architecture, opened.architecture
     )
-    model = weights.from_pretrained(getattr(modeling, name), path, config=loaded.config, allow_pickle=allow_pickle)
+    model = weights.from_pretrained(getattr(modeling, name), path, config=opened.config, allow_pickle=allow_pickle)
     outputs = _run(model, batch)
-    if loaded.architecture == "BertForMaskedLM":
+    if opened.architecture == "BertForMaskedLM":
         del outputs["next_sentence_logits"]
     return outputs
 
@@ -246,18 +250,18 @@ def _run(model, batch: dict) -> dict[str, np.ndarray]:
     return {name: np.asarray(values) for name, values in model(batch).items()}
 
 
-def _ask_transformers(output: str, loaded: Loaded, batch: dict):
+def _ask_transformers(output: str, opened: Opened, batch: dict):
     return f"transformers {importlib.metadata.version('transformers')}", transformers_forward.forward(output, batch)
 
 
-def _ask_keras_hub(output: str, loaded: Loaded, batch: dict):
+def _ask_keras_hub(output: str, opened: Opened, batch: dict):
     from kobert_tf2 import keras_hub_models
 
     return f"keras-hub {keras_hub_models.version()}", keras_hub_models.answers(output, batch)
 
 
-def _read_back(output: str, loaded: Loaded, batch: dict):
-    return "the TF1 checkpoint read back", _answers(output, loaded, batch)
+def _read_back(output: str, opened: Opened, batch: dict):
+    return "the TF1 checkpoint read back", _answers(output, opened, batch)
 
 
 _OTHER_SIDES = {"hf": _ask_transformers, "keras_hub": _ask_keras_hub, "tf1": _read_back}

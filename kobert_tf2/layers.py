@@ -256,8 +256,28 @@ class LayerNorm(keras.layers.Layer):
         return dict(super().get_config(), epsilon=self.epsilon)
 
 
-def _initializer(config: BertConfig):
+def initial_values(config: BertConfig):
+    """How every kernel and table of BERT starts."""
     return keras.initializers.TruncatedNormal(stddev=config.initializer_range)
+
+
+_building = threading.local()
+
+
+@contextlib.contextmanager
+def zeros_to_load_over():
+    """Within this context the layers of the backbone start as zeros: 110 million random numbers that a checkpoint is
+    to replace at once take longer to draw than the checkpoint to read.
+    """
+    _building.zeros = True
+    try:
+        yield
+    finally:
+        _building.zeros = False
+
+
+def _initializer(config: BertConfig):
+    return "zeros" if getattr(_building, "zeros", False) else initial_values(config)
 
 
 class _ConfiguredLayer(keras.layers.Layer):
@@ -428,4 +448,4 @@ class MaskedLMHead(_ConfiguredLayer):
 
 def logits_layer(config: BertConfig, units: int, name: str):
     """A small head is computed in float32 whatever the policy: it costs nothing there."""
-    return keras.layers.Dense(units, kernel_initializer=_initializer(config), dtype="float32", name=name)
+    return keras.layers.Dense(units, kernel_initializer=initial_values(config), dtype="float32", name=name)

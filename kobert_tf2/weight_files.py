@@ -7,6 +7,8 @@ what a name means.
 
 import contextlib
 import glob
+import json
+import math
 import os
 import re
 import shutil
@@ -241,12 +243,27 @@ def _open_pickle(path: str, allow_pickle: bool) -> Checkpoint:
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def write_safetensors(path: str, arrays: dict[str, np.ndarray]) -> None:
-    """Writes float arrays under Hugging Face names. The metadata is what `transformers` asks of a file before it
-    loads it."""
-    from safetensors.numpy import save_file
+def write_safetensors(path: str, shapes: dict[str, tuple[int, ...]], read: Callable[[str], np.ndarray]) -> None:
+    """Writes float32 arrays of these names and shapes, each read when its turn comes.
 
-    save_file(arrays, path, metadata={"format": "pt"})
+    The safetensors library wants all arrays in memory at once; a BERT and a copy of it are too much where memory is
+    counted, and the format is plain: the header's length (8 bytes, little-endian), a JSON header, the numbers. The
+    metadata is what `transformers` asks of a file before it loads it.
+    """
+    names = sorted(shapes)
+    ends = np.cumsum([4 * math.prod(shapes[name]) for name in names]).tolist()
+    header: dict = {"__metadata__": {"format": "pt"}}
+    for name, start, end in zip(names, [0, *ends], ends, strict=False):
+        header[name] = {"dtype": "F32", "shape": list(shapes[name]), "data_offsets": [start, end]}
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)  # so that the numbers begin at a multiple of 8
+    with files.whole_file(path, "wb") as file:
+        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        for name in names:
+            array = np.asarray(read(name), "<f4", order="C")
+            if array.shape != tuple(shapes[name]):
+                raise ValueError(f"{name}: expected the shape {shapes[name]}, but read {array.shape}")
+            file.write(array.data)
 
 
 def write_tf1(prefix: str, arrays: dict[str, np.ndarray]) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import keras
 
-from kobert_tf2 import files, weight_files
+from kobert_tf2 import files, layers, weight_files
 from kobert_tf2.bert_config import BertConfig
 from kobert_tf2.errors import InputError
 from kobert_tf2.weight_files import Checkpoint
@@ -193,9 +193,17 @@ def from_pretrained(
     with weight_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
         if "num_labels" in cls.__init__.__kwdefaults__ and num_labels_in(checkpoint):
             kwargs = {"num_labels": num_labels_in(checkpoint), **kwargs}
-        model = cls(config, **kwargs)
-        load_checkpoint(model, checkpoint)
+        with layers.zeros_to_load_over():
+            model = cls(config, **kwargs)
+        _initialize(model, load_checkpoint(model, checkpoint))
     return model
+
+
+def _initialize(model: keras.Model, new: list[str]) -> None:
+    """Gives the parts that the checkpoint did not have their random start."""
+    for row, variable in variables(model).items():
+        if part(row) in new and len(variable.shape) == 2:
+            variable.assign(layers.initial_values(model.config)(variable.shape))
 
 
 def num_labels_in(checkpoint: Checkpoint) -> int | None:
@@ -219,14 +227,17 @@ def hf_config(config: BertConfig, architecture: str, num_labels: int | None = No
 
 def save_pretrained(model: keras.Model, folder: str, tokenizer=None) -> None:
     """Writes the model's directory (and the tokenizer's files where one is given), whole or not at all."""
-    arrays = {
-        row.hf: turned(keras.ops.convert_to_numpy(variable.value), row, "hf")
-        for row, variable in variables(model).items()
-    }
+    found = {row.hf: (row, variable) for row, variable in variables(model).items()}
+
+    def read(name: str):
+        row, variable = found[name]
+        return turned(keras.ops.convert_to_numpy(variable.value), row, "hf")
+
+    shapes = {hf: turned(tuple(variable.shape), row, "hf") for hf, (row, variable) in found.items()}
     name = type(model).__name__
     config = hf_config(model.config, _ARCHITECTURES.get(name, name), getattr(model, "num_labels", None))
     with files.whole_folder(folder, overwrite=True) as unfinished:
-        weight_files.write_safetensors(f"{unfinished}/{weight_files.SAFETENSORS}", arrays)
+        weight_files.write_safetensors(f"{unfinished}/{weight_files.SAFETENSORS}", shapes, read)
         files.write_json(f"{unfinished}/{weight_files.HF_CONFIG}", config)
         if tokenizer is not None:
             tokenizer.save_pretrained(unfinished)

@@ -65,7 +65,7 @@ ALLOWED = {
     "graph_tokenizer": FOUNDATION | {"tokenization"},
     "weight_files": FOUNDATION,
     "weight_table": {"bert_config"},
-    "weights": FOUNDATION | {"bert_config", "weight_files", "weight_table"},
+    "weights": FOUNDATION | {"bert_config", "layers", "weight_files", "weight_table"},
     "resizing": FOUNDATION | {"weight_table", "weights", "wordpiece"},
     "transformers_forward": {"errors"},
     "conversion": FOUNDATION | {"bert_config", "weight_files", "weight_table", "weights", "transformers_forward"},
