@@ -59,10 +59,13 @@ def fill(template: str, values: dict[str, str]) -> tuple[str, dict[str, int]]:
 # ---- Words -----------------------------------------------------------------------------------------------------------
 
 _SURNAMES = list("김이박최정강조윤장임한오서신권황안송류홍고문양손배백허남심노")
-_GIVEN = list(
-    "가건경규나다도동라루리린마미민범보상서선성세소수슬승시아안연영예온우원유윤은이인자재정주준지진찬채하"
-    "한해현형혜호화환효희"
-)
+_GIVEN = """
+    가영 경민 규리 나연 다은 다현 도윤 도현 동욱 미경 미란 민서 민수 민준 민지 보람 상우 상현 서연 서윤 서준 석진 선영
+    성민 성훈 세영 소연 소영 수민 수빈 수아 수진 수현 승우 승현 시우 아름 연우 연희 영수 영호 예린 예은 예준 우진 원석
+    유나 유진 윤서 윤아 은서 은영 은지 은희 인호 재민 재현 재훈 정민 정수 정우 정훈 종수 주영 주원 준서 준호 지민 지수
+    지아 지우 지원 지은 지현 지호 지훈 진수 진아 진우 진호 찬영 채원 철수 태민 태희 하늘 하은 하준 하진 현수 현우 현정
+    현주 혜원 혜진 호준 효진 희정
+""".split()
 _PLACE = list(
     "가강고구금나남다달대동두마매명무문백별보부북산상새서석소솔송수신아안양여연영예옥온운원월은이임장전정"
     "제조주죽진창천청초춘충태통파팔평포풍하한해향현호홍화황"
@@ -99,7 +102,7 @@ def _syllables(source: list[str], count: int) -> Callable[[random.Random], str]:
 
 
 def _person(rng: random.Random) -> str:
-    return rng.choice(_SURNAMES) + _syllables(_GIVEN, 2)(rng)
+    return rng.choice(_SURNAMES) + rng.choice(_GIVEN)
 
 
 def _town(rng: random.Random) -> str:
