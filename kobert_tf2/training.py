@@ -20,9 +20,9 @@ import tensorflow as tf
 from kobert_tf2 import checkpoints, steps, training_log
 from kobert_tf2.errors import InputError
 from kobert_tf2.steps import Task
-from kobert_tf2.strategies import is_chief, make_strategy, num_workers, set_precision
+from kobert_tf2.strategies import is_chief, make_strategy, num_workers, require_remote_paths, set_precision
 
-__all__ = ["Stopped", "Task", "evaluate", "make_strategy", "predict", "set_precision", "train"]
+__all__ = ["Stopped", "Task", "evaluate", "make_strategy", "predict", "require_remote_paths", "set_precision", "train"]
 
 # Where the number of steps in a call is free, a call lasts about this long at most: SIGTERM waits for its end.
 _SECONDS_A_CALL = 3.0
