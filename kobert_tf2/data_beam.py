@@ -13,6 +13,7 @@ Needs the extra `beam`. Beam restarts what fails by itself; a pipeline that was 
 
 import bisect
 import itertools
+import re
 from collections.abc import Iterator
 
 import apache_beam as beam
@@ -33,9 +34,18 @@ def create(request: data_job.Request, options: list[str]) -> dict:
     DocumentTokenizer(request.tokenizer, mask_unit=request.settings.mask_unit)  # tells a mistake here, not on a worker
     pipeline_options = PipelineOptions(options)
     pipeline_options.view_as(SetupOptions).save_main_session = False
-    with beam.Pipeline(options=pipeline_options) as pipeline:
-        build(pipeline, request, paths, outputs)
+    try:
+        with beam.Pipeline(options=pipeline_options) as pipeline:
+            build(pipeline, request, paths, outputs)
+    except Exception as error:
+        raise (_mistake_on_a_worker(error) or error) from None
     return files.read_json(records.sidecar_path(outputs[0]))["counts"]
+
+
+def _mistake_on_a_worker(error: Exception) -> InputError | None:
+    """Runners pass an exception of a worker on as text, "... InputError: the sentence [while running 'a step'] ..."."""
+    said = re.search(r"InputError: (.*?)(?: \[while running|\\n|\n|$)", f"{type(error).__name__}: {error}")
+    return said and InputError(said[1])
 
 
 def _refuse_what_is_there(request: data_job.Request, outputs: list[str]) -> None:

@@ -29,7 +29,7 @@ from kobert_tf2.pretraining_data import Documents, Pieces, Settings, make_instan
 
 # The streams of random numbers that are drawn from one seed.
 _PARTNERS, _INSTANCES, _BUCKETS = range(3)
-_BUCKET_BYTES = 48 << 20
+_BUCKET_BYTES = 16 << 20
 
 
 def _rng(seed: int, stream: int, index: int = 0) -> np.random.Generator:
@@ -55,11 +55,13 @@ class Plan:
         return partners(block, blocks=self.blocks, rng=_rng(self.seed, _PARTNERS))
 
     def with_buckets(self, tokens: int) -> "Plan":
-        """The plan for a corpus of so many tokens, with buckets that fit into memory."""
+        """The plan for a corpus of so many tokens, with buckets that fit into memory: 16 MiB, from 32 GiB of records on
+        more, so that a block is not cut into ever smaller columns, and at most 64 MiB."""
         settings = self.settings
         instances = 1.5 * tokens * settings.dupe_factor / (settings.max_seq_length - 3)
         record = 200 + 5 * settings.max_seq_length + 9 * settings.max_predictions_per_seq
-        per_shard = -int(-instances * record // (_BUCKET_BYTES * self.shards))
+        size = min(max(_BUCKET_BYTES, instances * record / 2048), 4 * _BUCKET_BYTES)
+        per_shard = -int(-instances * record // (size * self.shards))
         return dataclasses.replace(self, buckets_per_shard=max(1, per_shard))
 
 

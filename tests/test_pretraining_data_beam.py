@@ -49,3 +49,10 @@ def test_outputs_that_are_there_are_not_replaced(tmp_path):
     data_job.create(request(tmp_path, "local"))
     with pytest.raises(InputError, match="already there"):
         data_beam.create(request(tmp_path, "local"), RUNNER)
+
+
+def test_a_mistake_found_on_a_worker_is_the_same_sentence(tmp_path):
+    made = request(tmp_path, "beam")
+    (tmp_path / "corpus-1.txt").write_bytes(b"\xb0\xa1\n")
+    with pytest.raises(InputError, match=r"^.*/corpus-1\.txt, line 1: expected UTF-8 text.*cp949 -t utf-8\)$"):
+        data_beam.create(made, RUNNER)

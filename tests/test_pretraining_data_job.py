@@ -390,8 +390,10 @@ def test_a_line_that_is_not_utf8_is_told_with_its_number(flags, text):
     assert not list(text.parent.glob("r*"))
 
 
-def test_an_empty_corpus_is_told(flags, text):
-    text.write_text("\n \n\n")
-    done = run_tool(*flags)
+@pytest.mark.parametrize("content", ["", "\n \n\n"])
+def test_an_empty_corpus_is_told(flags, text, content):
+    text.write_text(content)
+    done = run_tool(*flags, "--num_workers=2")
     assert done.returncode == 1
     assert "expected sentences, but there is none" in done.stderr
+    assert not list(text.parent.glob("r*"))
