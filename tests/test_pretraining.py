@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -260,8 +261,8 @@ def test_the_program_stops_on_sigterm_with_its_own_status_and_goes_on(folder):
 def test_the_original_flags_are_all_there():
     original = (
         "bert_config_file input_file output_dir init_checkpoint max_seq_length max_predictions_per_seq do_train "
-        "do_eval train_batch_size eval_batch_size learning_rate num_train_steps num_warmup_steps save_checkpoints_steps "
-        "iterations_per_loop max_eval_steps use_tpu tpu_name tpu_zone gcp_project master num_tpu_cores"
+        "do_eval train_batch_size eval_batch_size learning_rate num_train_steps num_warmup_steps max_eval_steps "
+        "save_checkpoints_steps iterations_per_loop use_tpu tpu_name tpu_zone gcp_project master num_tpu_cores"
     )
     said = subprocess.run(tool("--help"), cwd=training_runs.ROOT, capture_output=True, text=True, check=True).stdout
     for name in original.split():
@@ -270,8 +271,7 @@ def test_the_original_flags_are_all_there():
 
 def test_every_configuration_is_a_flagfile_that_its_tool_takes():
     for path in sorted((pathlib.Path(training_runs.ROOT) / "configs").glob("*.flags")):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        name = next(line.split("tools/")[1].split(".py")[0] for line in lines if "tools/" in line)
+        name = re.search(rf"tools/(\w+)\.py --flagfile=configs/{path.name}", path.read_text(encoding="utf-8"))[1]
         said = subprocess.run(
             [sys.executable, f"tools/{name}.py", f"--flagfile={path}", "--no_such_flag"],
             cwd=training_runs.ROOT,
