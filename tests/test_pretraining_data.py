@@ -277,7 +277,7 @@ def test_a_word_is_masked_whole_but_never_over_a_separator():
     pool = documents([[9] * 40] * 3, unit=3)
     pool.begins[0] = False  # what stands in the frame's places must not matter
     table = instances(pool, mask_unit="word", dupe_factor=20, max_seq_length=33, max_predictions_per_seq=9)
-    together = 0
+    together = apart = 0
     for row, ids in enumerate(restored(table)):
         count = int(table["masked_lm_weights"][row].sum())
         masked = set(table["masked_lm_positions"][row, :count].tolist())
@@ -287,7 +287,11 @@ def test_a_word_is_masked_whole_but_never_over_a_separator():
             fellows = [i for i in fellows if table["segment_ids"][row, i] == table["segment_ids"][row, position]]
             assert set(fellows) <= masked
             together += len(fellows) == 3
+        border = int(np.flatnonzero(ids == SEP)[0])
+        cut_at_the_border = (ids[border + 1] - SPECIAL) % 3 > 0
+        apart += cut_at_the_border and (border - 1 in masked) != (border + 1 in masked)
     assert together > 100
+    assert apart > 10
 
 
 # --- The reservoir ---
