@@ -72,6 +72,8 @@ ALLOWED = {
     "keras_hub_models": FOUNDATION | {"bert_config", "modeling", "weight_files", "weight_table", "weights"},
     "classifier": FOUNDATION
     | {"classification", "tokenization", "modeling", "losses", "optimization", "strategies", "training"},
+    "http_page": set(),
+    "http_service": FOUNDATION | {"http_page"},
     "predictor": FOUNDATION | {"modeling", "tokenization", "mrc", "josa", "serving"},
     "serving": FOUNDATION | {"modeling", "weights", "tokenization", "mrc", "graph_reading", "graph_tokenizer"},
     "mrc_training": FOUNDATION
