@@ -202,6 +202,16 @@ def test_the_n_best_of_distinct_texts_are_exact():
     assert [span.text for span in spans] == [text for text, _ in expected]
 
 
+def test_an_answer_begins_only_where_its_window_speaks_for_the_token():
+    questions = [question(" ".join("가나다라마바사아자차카타"))]
+    windows = windows_of(*questions)
+    row, column = np.argwhere((windows.token_start >= 0) & ~windows.max_context)[0]
+    start, end = np.random.default_rng(1).normal(size=(2, *windows.input_ids.shape)).astype(np.float32)
+    start[row, column] = 99
+    (spans,) = mrc.decode(questions, windows, start, end)
+    assert max(span.start_logit for span in spans) < 99
+
+
 def test_the_question_and_the_padding_never_answer():
     questions = [question("가나다 라")]
     windows = windows_of(*questions)
