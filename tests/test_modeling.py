@@ -55,3 +55,24 @@ def test_the_span_head_answers_as_the_original_graph(golden_folder, golden):
     outputs = BertForQuestionAnswering.from_pretrained(golden_folder)(golden)
     for name in ("start_logits", "end_logits"):
         assert difference(outputs[name], golden[name]) <= TOLERANCE, name
+
+
+def losses(outputs, golden) -> dict[str, float]:
+    """The original's two losses: the masked LM's is weighted, with 1e-5 under the fraction."""
+    masked_lm = log_softmax(outputs["masked_lm_logits"]).reshape(-1, 120)
+    picked = -masked_lm[np.arange(len(masked_lm)), golden["masked_lm_ids"].ravel()]
+    given = golden["masked_lm_weights"].ravel()
+    next_sentence = log_softmax(outputs["next_sentence_logits"])
+    return {
+        "mlm_loss": (picked * given).sum() / (given.sum() + 1e-5),
+        "nsp_loss": -next_sentence[np.arange(len(next_sentence)), golden["next_sentence_labels"].ravel()].mean(),
+    }
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.02)])
+def test_losses_are_the_original_graphs(policy, tolerance, golden_folder, golden):
+    """In float32 to 1e-5, under bfloat16 to 2 % of the loss."""
+    found = losses(BertForPreTraining.from_pretrained(golden_folder, dtype=policy)(golden), golden)
+    for name, loss in found.items():
+        assert abs(loss - golden[name]) <= tolerance * max(1.0, abs(golden[name])), (name, loss, golden[name])
