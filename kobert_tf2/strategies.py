@@ -77,9 +77,12 @@ def _tpu_strategy(name, zone, project, cores) -> tf.distribute.Strategy:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name, zone=zone, project=project)
         if name != "local":
+            _check_reachable(resolver.master())
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         strategy = tf.distribute.TPUStrategy(resolver)
+    except InputError:
+        raise
     except Exception as error:  # Whatever libtpu, gRPC or the cloud's API raise: hundreds of lines without the reason.
         raise InputError(f"TPU {name!r} cannot be used: {_first_line(error)}") from error
     if cores and cores != strategy.num_replicas_in_sync:

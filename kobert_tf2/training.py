@@ -315,6 +315,11 @@ class _Calls:
                 f"out of memory in step {step + 1}: set --micro_batch_size to a part of the batch, or lower "
                 f"--train_batch_size or --max_seq_length, or use --precision=bfloat16 ({_reason(error)[:200]})"
             ) from error
+        except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+            raise InputError(
+                f"another worker is gone in step {step + 1} ({_reason(error)[:200]}); give the same command on all "
+                "workers again, and the run goes on from its newest checkpoint"
+            ) from error
         self._seconds_a_step = (time.monotonic() - began) / len(results)
         return results
 

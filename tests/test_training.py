@@ -17,6 +17,7 @@ ON_TWO_REPLICAS = {
     "plain": {},
     "micro": {"micro_batch_size": 2},
     "jit": {"jit_compile": True},
+    "fused": {"fused": True},
     "adamw": {"optimizer": "adamw", "num_steps": 8},
     "lamb": {"optimizer": "lamb", "num_steps": 8},
     "four rows": {"num_steps": 1, "four_rows": 2},
@@ -44,6 +45,7 @@ def test_training_learns(one_device):
     [
         {"iterations_per_loop": 1},
         {"micro_batch_size": 2},
+        {"fused": True},
         {"jit_compile": True, "iterations_per_loop": 10, "micro_batch_size": 4},
     ],
     ids=str,
@@ -68,7 +70,7 @@ def on_two_replicas(mirrored_process):
     return {name: dict(np.load(folder / f"{name}.npz")) for name in ON_TWO_REPLICAS}
 
 
-@pytest.mark.parametrize("how", ["plain", "micro", "jit"])
+@pytest.mark.parametrize("how", ["plain", "micro", "jit", "fused"])
 def test_two_replicas_equal_one(one_device, on_two_replicas, how):
     assert_same(one_device, on_two_replicas[how])
 

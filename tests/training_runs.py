@@ -115,13 +115,15 @@ def run(
     num_steps: int = 20,
     four_rows: int = 0,
     tiny: bool = False,
+    fused: bool = False,
     **kwargs,
 ) -> dict:
     """Trains and returns the loss of each step and all variables at the end, as {name: array}."""
     import numpy as np
 
-    from kobert_tf2 import checkpoints, training
+    from kobert_tf2 import checkpoints, optimization, training
 
+    optimization.FUSE_FROM = 0 if fused else 1 << 16
     model, made = model_and_optimizer(strategy, dropout=dropout, optimizer=optimizer, num_steps=num_steps, tiny=tiny)
     losses, norms = [], []
 
