@@ -194,7 +194,19 @@ def _lines(output: str | None) -> list[str]:
     """MeCab's lines, the empty end-of-sentence line taken off."""
     if output is None:
         raise RuntimeError("MeCab gave no analysis")
-    return output.split("\n")[:-2]
+    lines = output.split("\n")[:-2]
+    return _spaces_moved(lines) if " \n" in output or " \t" in output else lines
+
+
+def _spaces_moved(lines: list[str]) -> list[str]:
+    """Spaces at a morpheme's end go before the next one: the dictionary has an entry "캘리 ", with its space."""
+    moved, spaces = [], ""
+    for line in lines:
+        spaced, tab, feature = line.partition("\t")
+        bare = spaced.rstrip(" ")
+        moved.append(spaces + bare + tab + feature)
+        spaces = spaced[len(bare) :]
+    return moved
 
 
 def _length(keys: list[str]) -> int:

@@ -33,6 +33,7 @@ HOSTILE = {
     "expands in lower case": "İstanbul İİ ΑΣ ΑΣ가 ẞ K Å",
     "slashes": "사과/NNG 가/나 //",
     "tabs and commas": 'a,b,"c"\td\\n \\t %M %H',
+    "an entry of the dictionary that ends with a space": "진 캘리 사랑해요 캘리  캘리 ",
     "half width": "ﾊﾝｸﾞﾙ ￦１２３ ｶﾞ",
     "tags": "\U000e0041가\U000e007f",
 }

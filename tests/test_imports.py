@@ -74,6 +74,7 @@ ALLOWED = {
     | {"classification", "tokenization", "modeling", "losses", "optimization", "strategies", "training"},
     "http_page": set(),
     "http_service": FOUNDATION | {"http_page"},
+    "onnx_export": FOUNDATION,
     "predictor": FOUNDATION | {"modeling", "tokenization", "mrc", "josa", "serving"},
     "serving": FOUNDATION | {"modeling", "weights", "tokenization", "mrc", "graph_reading", "graph_tokenizer"},
     "mrc_training": FOUNDATION
@@ -89,6 +90,7 @@ TEXT_HALF = {
     "parallel",
     "progress",
     "wordpiece",
+    "user_dictionary",
     "segmentation",
     "transformers_tokenizer",
     "tokenizer_code",

@@ -158,3 +158,11 @@ def test_the_fingerprint_tells_versions_and_sentences(analyser):
     assert fingerprint["dictionary_entries"] == 816_283
     assert len(fingerprint["sentences"]) == 20
     assert fingerprint["sentences"][0].startswith("아버지/NNG 가/JKS 방/NNG 에/JKB")
+
+
+def test_a_space_at_an_entrys_end_is_no_part_of_the_morpheme(analyser):
+    assert [(m.surface, m.start, m.end) for m in analyser.analyse("진 캘리 사랑")] == [
+        ("진", 0, 1),
+        ("캘리", 2, 4),
+        ("사랑", 5, 7),
+    ]
