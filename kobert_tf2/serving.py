@@ -10,6 +10,7 @@ signature `answer_text` needs tensorflow-text in the process that loads it.
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization import Tokenizer
 
 SETTINGS_FILE = "serving.json"
+ONNX_FILE = "model.onnx"
 # In `answer_text`, so that a long context needs no more memory than a short one.
 WINDOWS_AT_ONCE = 16
 INPUTS = ("input_ids", "input_mask", "segment_ids")
@@ -119,11 +121,13 @@ def export(
     head: str | None = None,
     version: int = 1,
     overwrite: bool = False,
+    file_format: str = "saved_model",
     **reading,
 ) -> dict:
     """Writes the model directory (or TF1 checkpoint) as a SavedModel in `output_dir/version`, whole or not at all.
 
     Args:
+        file_format: "saved_model", or "onnx": `model.onnx` with the signature `serving_default`, and the same assets.
         head: one of `HEADS`; by default what config.json says. A model with any head can be exported as "embedding".
         overwrite: an export that is there already under this version is replaced.
         reading: fields of `ReadingSettings`, for a reader.
@@ -140,7 +144,16 @@ def export(
     tokenizer = Tokenizer.from_pretrained(model_dir)
     model = getattr(modeling, HEADS[head].model).from_pretrained(model_dir, dtype="float32")
     labels = read_labels(model_dir) if head in ("classification", "tokens") else None
-    return export_model(model, tokenizer, output_dir, version=version, overwrite=overwrite, labels=labels, **reading)
+    return export_model(
+        model,
+        tokenizer,
+        output_dir,
+        version=version,
+        overwrite=overwrite,
+        file_format=file_format,
+        labels=labels,
+        **reading,
+    )
 
 
 def export_model(
@@ -150,6 +163,7 @@ def export_model(
     *,
     version: int = 1,
     overwrite: bool = False,
+    file_format: str = "saved_model",
     labels: list[str] | None = None,
     **reading,
 ) -> dict:
@@ -162,11 +176,30 @@ def export_model(
     with tempfile.TemporaryDirectory() as scratch:
         about = {"head": head, "labels": labels, "reading": settings and settings._asdict()}
         assets = _write_assets(scratch, model, tokenizer, about)
-        module = _Servable(in_float32(model), HEADS[head], assets)
-        signatures = module.signatures(tokenizer, settings)
+        module = _Servable(in_float32(model, without_zeros=file_format == "onnx"), HEADS[head], assets)
+        write = {"saved_model": _write_saved_model, "onnx": _write_onnx}[file_format]
         with whole_version(target, overwrite) as folder:
-            tf.saved_model.save(module, folder, signatures)
-    return {"path": target, "head": head, "signatures": sorted(signatures)}
+            written = write(module, folder, tokenizer, settings)
+    return {"path": target, "head": head, **written}
+
+
+def _write_saved_model(module: "_Servable", folder: str, tokenizer: Tokenizer, settings) -> dict:
+    signatures = module.signatures(tokenizer, settings)
+    tf.saved_model.save(module, folder, signatures)
+    return {"signatures": sorted(signatures)}
+
+
+def _write_onnx(module: "_Servable", folder: str, tokenizer: Tokenizer, settings) -> dict:
+    from kobert_tf2 import onnx_export
+
+    difference = onnx_export.write(
+        module.serve, module.inputs, f"{folder}/{ONNX_FILE}", vocab_size=len(tokenizer.vocab)
+    )
+    os.mkdir(f"{folder}/assets")
+    for asset in module.assets:
+        path = asset.asset_path.numpy().decode()
+        shutil.copyfile(path, f"{folder}/assets/{os.path.basename(path)}")
+    return {"signatures": ["serving_default"], "largest_difference": difference}
 
 
 def _version_folder(output_dir: str, version: int) -> str:
@@ -180,7 +213,7 @@ def _check_target(path: str, overwrite: bool) -> None:
         return
     if not overwrite:
         raise InputError(f"{path}: already there; give another version, or ask for it to be overwritten")
-    if not files.exists(f"{path}/saved_model.pb"):
+    if not any(files.exists(f"{path}/{name}") for name in ("saved_model.pb", ONNX_FILE)):
         raise InputError(f"{path}: expected an export to overwrite, but this is something else; remove it yourself")
 
 
@@ -207,15 +240,23 @@ def check_vocabulary(config: modeling.BertConfig, tokenizer: Tokenizer) -> None:
         )
 
 
-def in_float32(model: keras.Model) -> keras.Model:
-    """The model itself; a copy where it computes in another precision or its variables are spread over replicas."""
+def in_float32(model: keras.Model, *, without_zeros: bool = False) -> keras.Model:
+    """The model itself; a copy where it computes in another precision or its variables are spread over replicas.
+
+    With `without_zeros` a variable that is all 0, such as the bias of a new layer, is 1e-30 in the copy, which changes
+    no sum in float32: TensorFlow's rewriting of graphs, which tf2onnx calls, takes the addition of zeros away and then
+    joins the reshapes around it wrongly (seen with TensorFlow 2.21, tf2onnx 1.17).
+    """
     values = [variable.value for variable in model.weights]
     spread = any(isinstance(value, tf.distribute.DistributedValues) for value in values)
     config = model.get_config()
-    if keras.dtype_policies.get(config["dtype"]).name == "float32" and not spread:
+    if keras.dtype_policies.get(config["dtype"]).name == "float32" and not spread and not without_zeros:
         return model
+    arrays = [np.asarray(keras.ops.convert_to_numpy(value), np.float32) for value in values]
+    if without_zeros:
+        arrays = [array if array.any() else np.full_like(array, 1e-30) for array in arrays]
     copy = type(model).from_config({**config, "dtype": "float32"})
-    copy.set_weights([np.asarray(keras.ops.convert_to_numpy(value), np.float32) for value in values])
+    copy.set_weights(arrays)
     return copy
 
 
@@ -253,7 +294,7 @@ class _Servable(tf.Module):
         self.assets = [tf.saved_model.Asset(path) for path in assets]
 
     def signatures(self, tokenizer: Tokenizer, settings: ReadingSettings | None) -> dict:
-        functions = {"serving_default": self._serve()}
+        functions = {"serving_default": _with_signature(self.serve, self.inputs)}
         if settings is not None:
             functions["answer_span"] = self._answer_span(tokenizer.sep_id, settings)
         if settings is not None and tokenizer.settings()["pre_tokenizer"] == "none":
@@ -293,12 +334,14 @@ class _Servable(tf.Module):
     def _forward(self, inputs: dict) -> dict:
         return self._model(inputs, training=False)
 
-    def _serve(self):
-        def serve(**inputs):
-            outputs = self._head.outputs(self._forward(inputs), inputs)
-            return {name: tf.cast(output, tf.float32, name=name) for name, output in outputs.items()}
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (*INPUTS, *self._head.extra_inputs)
 
-        return _with_signature(serve, (*INPUTS, *self._head.extra_inputs))
+    def serve(self, **inputs) -> dict:
+        """Named float32 outputs."""
+        outputs = self._head.outputs(self._forward(inputs), inputs)
+        return {name: tf.cast(output, tf.float32, name=name) for name, output in outputs.items()}
 
     def _answer_span(self, sep_id: int, settings: ReadingSettings):
         def answer_span(**inputs):

@@ -2,16 +2,19 @@
 
     python tools/benchmark_prediction.py --size=4x512 --vocab_file=vocab.txt --data_file=KorQuAD_v1.0_dev.json
 
-Weights are random: speed does not depend on them. Both sides do the whole work, strings in and answers out, in one
-process by turns, and the ratio of the medians is what to look at. transformers runs as its own question-answering
-examples do: fast tokenizer, overflowing windows, batches padded to their longest row, argmax over valid spans.
+Weights are random: speed does not depend on them. Both sides do the whole work, strings in and answers out, by turns,
+and the ratio of the medians is what to look at. Each has a process of its own: TensorFlow and torch's triton bring an
+LLVM each, and the second to be loaded ends the process. transformers runs as its own question-answering examples do:
+fast tokenizer, overflowing windows, batches padded to their longest row, argmax over valid spans.
 """
 
-import contextlib
+import importlib.util
+import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
+from typing import NamedTuple
 
 import numpy as np
 from absl import flags
@@ -60,14 +63,24 @@ def make_model(folder: str, pairs: list[tuple[str, str]]) -> None:
     kb.BertForQuestionAnswering(config).save_pretrained(folder, tokenizer)
 
 
+class Settings(NamedTuple):
+    """What a side needs to know of the flags, which its process has not parsed."""
+
+    folder: str
+    precision: str
+    max_seq_length: int
+    doc_stride: int
+    batch_size: int
+
+
 class Ours:
     name = "kobert_tf2"
 
-    def __init__(self, folder: str):
+    def __init__(self, settings: Settings):
         import kobert_tf2 as kb
 
-        lengths = {"max_seq_length": FLAGS.max_seq_length, "doc_stride": FLAGS.doc_stride}
-        self._predictor = kb.Predictor.load(folder, precision=FLAGS.precision, **lengths)
+        lengths = {"max_seq_length": settings.max_seq_length, "doc_stride": settings.doc_stride}
+        self._predictor = kb.Predictor.load(settings.folder, precision=settings.precision, **lengths)
 
     def answer(self, pairs: list[tuple[str, str]]) -> list[str]:
         return [answer["text"] for answer in self._predictor.answer_batch(pairs, strip_josa=False)]
@@ -76,29 +89,29 @@ class Ours:
 class Transformers:
     name = "transformers"
 
-    def __init__(self, folder: str):
+    def __init__(self, settings: Settings):
         import torch
         import transformers
 
-        self._torch = torch
-        dtype = getattr(torch, FLAGS.precision)
-        self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        self._model = transformers.BertForQuestionAnswering.from_pretrained(folder, dtype=dtype).eval()
+        self._torch, self._settings = torch, settings
+        dtype = getattr(torch, settings.precision)
+        self._tokenizer = transformers.AutoTokenizer.from_pretrained(settings.folder)
+        self._model = transformers.BertForQuestionAnswering.from_pretrained(settings.folder, dtype=dtype).eval()
 
     def answer(self, pairs: list[tuple[str, str]]) -> list[str]:
         windows = self._tokenizer(
             [question for question, _ in pairs],
             [context for _, context in pairs],
             truncation="only_second",
-            max_length=FLAGS.max_seq_length,
+            max_length=self._settings.max_seq_length,
             # transformers counts what two windows share, run_squad how far the next one begins.
-            stride=max(0, FLAGS.max_seq_length - 64 - 3 - FLAGS.doc_stride),
+            stride=max(0, self._settings.max_seq_length - 64 - 3 - self._settings.doc_stride),
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
         )
         best = [(-np.inf, "")] * len(pairs)
-        for first in range(0, len(windows["input_ids"]), FLAGS.batch_size):
-            rows = range(first, min(first + FLAGS.batch_size, len(windows["input_ids"])))
+        for first in range(0, len(windows["input_ids"]), self._settings.batch_size):
+            rows = range(first, min(first + self._settings.batch_size, len(windows["input_ids"])))
             for row, (score, start, end) in zip(rows, self._spans(windows, rows), strict=True):
                 place = windows["overflow_to_sample_mapping"][row]
                 if score > best[place][0]:
@@ -123,18 +136,37 @@ class Transformers:
             yield scores[first, last], offsets[first][0], offsets[last][1]
 
 
-def measure(sides: list, pairs: list[tuple[str, str]]) -> dict:
+class Process:
+    """One side in a process of its own: it is sent pairs, and sends back its answers and how long they took."""
+
+    def __init__(self, side: type, settings: Settings):
+        self.name = side.name
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(side, settings, theirs), daemon=True)
+        self._process.start()
+
+    def answer(self, pairs: list[tuple[str, str]]) -> tuple[list[str], float]:
+        self._connection.send(pairs)
+        return self._connection.recv()
+
+
+def _work(side: type, settings: Settings, connection) -> None:
+    made = side(settings)
+    while True:
+        pairs = connection.recv()
+        began = time.perf_counter()
+        answers = made.answer(pairs)
+        connection.send((answers, time.perf_counter() - began))
+
+
+def measure(sides: list[Process], pairs: list[tuple[str, str]]) -> dict:
     """Medians over the rounds, the sides by turns."""
     seconds = {(side.name, kind): [] for side in sides for kind in ("alone", "bulk")}
     for number in range(FLAGS.rounds):
         for side in sides:
-            began = time.perf_counter()
-            side.answer(pairs)
-            seconds[side.name, "bulk"].append(time.perf_counter() - began)
-            for pair in pairs[: FLAGS.alone]:
-                began = time.perf_counter()
-                side.answer([pair])
-                seconds[side.name, "alone"].append(time.perf_counter() - began)
+            seconds[side.name, "bulk"].append(side.answer(pairs)[1])
+            seconds[side.name, "alone"] += [side.answer([pair])[1] for pair in pairs[: FLAGS.alone]]
             print(f"round {number + 1} of {FLAGS.rounds}: {side.name} {_shown(side, seconds, pairs)}", file=sys.stderr)
     return {
         side.name: {
@@ -154,10 +186,10 @@ def main() -> dict:
     pairs = read_pairs()
     with tempfile.TemporaryDirectory() as folder:
         make_model(folder, pairs)
-        sides = [Ours(folder)]
-        with contextlib.suppress(ImportError):
-            sides.append(Transformers(folder))
-        warm = [side.answer(pairs) for side in sides]
+        settings = Settings(folder, FLAGS.precision, FLAGS.max_seq_length, FLAGS.doc_stride, FLAGS.batch_size)
+        classes = [Ours, *([Transformers] if importlib.util.find_spec("transformers") else [])]
+        sides = [Process(side, settings) for side in classes]
+        warm = [(side.answer(pairs[:1]), side.answer(pairs)[0])[1] for side in sides]
         result = {"size": FLAGS.size, "precision": FLAGS.precision, "questions": len(pairs), **measure(sides, pairs)}
     if len(sides) == 2:
         ours, theirs = result["kobert_tf2"], result["transformers"]

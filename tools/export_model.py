@@ -15,6 +15,7 @@ flags.DEFINE_string("model_dir", None, "The model directory (or TF1 checkpoint) 
 flags.DEFINE_string("output_dir", None, "Gets the export in a folder named by --version.", required=True)
 flags.DEFINE_integer("version", 1, "The numbered folder, as TensorFlow Serving expects it.")
 flags.DEFINE_bool("overwrite", False, "Replace an export that is already there under this version.")
+flags.DEFINE_enum("format", "saved_model", ["saved_model", "onnx"], "onnx: one file, checked with onnxruntime.")
 flags.DEFINE_enum(
     "head",
     None,
@@ -39,6 +40,7 @@ def main() -> dict:
         head=FLAGS.head,
         version=FLAGS.version,
         overwrite=FLAGS.overwrite,
+        file_format=FLAGS.format,
         **{name: FLAGS[name].value for name in READING},
     )
 
