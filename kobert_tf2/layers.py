@@ -265,19 +265,32 @@ _building = threading.local()
 
 
 @contextlib.contextmanager
-def zeros_to_load_over():
-    """Within this context the layers of the backbone start as zeros: 110 million random numbers that a checkpoint is
-    to replace at once take longer to draw than the checkpoint to read.
+def to_load_over():
+    """Within this context the kernels and tables of the backbone start as whatever is in memory: 110 million random
+    numbers that a checkpoint is to replace at once take longer to draw than the checkpoint to read, and memory that
+    nobody has written to is not taken yet.
     """
-    _building.zeros = True
+    _building.unwritten = True
     try:
         yield
     finally:
-        _building.zeros = False
+        _building.unwritten = False
+
+
+@keras.saving.register_keras_serializable(package="kobert_tf2")
+class Unwritten(keras.initializers.Zeros):
+    """Numbers that are to be replaced: not even zeros where the backend is TensorFlow."""
+
+    def __call__(self, shape, dtype=None):
+        if keras.backend.backend() != "tensorflow":
+            return super().__call__(shape, dtype)
+        import tensorflow as tf
+
+        return tf.raw_ops.Empty(shape=shape, dtype=keras.backend.standardize_dtype(dtype))
 
 
 def _initializer(config: BertConfig):
-    return "zeros" if getattr(_building, "zeros", False) else initial_values(config)
+    return Unwritten() if getattr(_building, "unwritten", False) else initial_values(config)
 
 
 class _ConfiguredLayer(keras.layers.Layer):

@@ -158,19 +158,24 @@ def _open_tf1(prefix: str) -> Checkpoint:
             f"{prefix}: expected a checkpoint of named variables (TF1), but this is one of TF2 objects; load it with "
             "the program that wrote it and save a model directory"
         )
-    return Checkpoint(prefix, "tf1", shapes, lambda name: _read_tf1(reader, prefix, name))
+    types = reader.get_variable_to_dtype_map()
+    return Checkpoint(prefix, "tf1", shapes, lambda name: _read_tf1(prefix, name, types[name]))
 
 
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
-def _read_tf1(reader, prefix: str, name: str) -> np.ndarray:
+def _read_tf1(prefix: str, name: str, dtype) -> np.ndarray:
+    """One array in the memory that TensorFlow read it into; the checkpoint reader's `get_tensor` makes two of it."""
+    import tensorflow as tf
+
     try:
-        return reader.get_tensor(name)
+        (tensor,) = tf.raw_ops.RestoreV2(prefix=prefix, tensor_names=[name], shape_and_slices=[""], dtypes=[dtype])
     except Exception as error:
         raise InputError(
             f"{prefix}: {name} cannot be read, the data file is cut short, damaged or missing ({_first_line(error)})"
         ) from None
+    return np.asarray(tensor)
 
 
 def _first_line(error: Exception) -> str:
@@ -178,12 +183,19 @@ def _first_line(error: Exception) -> str:
 
 
 def _open_safetensors(folder: str, names: list[str], stack: contextlib.ExitStack) -> Checkpoint:
-    holders = {}
+    holders, shapes = {}, {}
     for name in names:
-        file = stack.enter_context(_safe_open(_local_copy(f"{folder}/{name}", stack)))
-        holders.update(dict.fromkeys(file.keys(), file))
-    shapes = {name: tuple(file.get_slice(name).get_shape()) for name, file in holders.items()}
-    return Checkpoint(folder, "hf", shapes, lambda name: holders[name].get_tensor(name))
+        path = _local_copy(f"{folder}/{name}", stack)
+        with _safe_open(path) as file:
+            holders.update(dict.fromkeys(file.keys(), path))
+            shapes.update({name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})
+    return Checkpoint(folder, "hf", shapes, lambda name: _read_safetensors(holders[name], name))
+
+
+def _read_safetensors(path: str, name: str) -> np.ndarray:
+    """One array, through a map of its own: pages that were read count as memory until their map is closed."""
+    with _safe_open(path) as file:
+        return file.get_tensor(name)
 
 
 def _safe_open(path: str):

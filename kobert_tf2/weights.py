@@ -193,7 +193,7 @@ def from_pretrained(
     with weight_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
         if "num_labels" in cls.__init__.__kwdefaults__ and num_labels_in(checkpoint):
             kwargs = {"num_labels": num_labels_in(checkpoint), **kwargs}
-        with layers.zeros_to_load_over():
+        with layers.to_load_over():
             model = cls(config, **kwargs)
         _initialize(model, load_checkpoint(model, checkpoint))
     return model
