@@ -187,8 +187,9 @@ def _open_safetensors(folder: str, names: list[str], stack: contextlib.ExitStack
     for name in names:
         path = _local_copy(f"{folder}/{name}", stack)
         with _safe_open(path) as file:
-            holders.update(dict.fromkeys(file.keys(), path))
-            shapes.update({name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})
+            names_here = file.keys()
+            holders.update(dict.fromkeys(names_here, path))
+            shapes.update({name: tuple(file.get_slice(name).get_shape()) for name in names_here})
     return Checkpoint(folder, "hf", shapes, lambda name: _read_safetensors(holders[name], name))
 
 
