@@ -5,13 +5,13 @@ is lost.
 import functools
 import itertools
 import json
-import time
 import unicodedata
 
 import pytest
 from hypothesis import example, given, settings
 from korean_text import HOSTILE, VOCAB, texts
 
+from kobert_tf2.morphemes import CHUNK, MorphemeAnalyser
 from kobert_tf2.tokenization import Tokenizer
 
 SETTINGS = {
@@ -115,14 +115,23 @@ def test_a_long_run_without_a_space_is_exact(tokenizers, name, unit):
     check_offsets(tokenizers[name], text)
 
 
-def test_time_is_linear_in_the_length_of_a_run(tokenizers):
-    """Quadratic work would take 16 times as long on 4 times the text; a ratio, so that the machine does not matter."""
-    seconds = {}
-    for length in (25_000, 100_000):
-        began = time.process_time()
-        tokenizers["mecab"].encode("1a" * (length // 2))
-        seconds[length] = time.process_time() - began
-    assert seconds[100_000] < 10 * seconds[25_000] + 0.05
+def test_mecab_sees_a_long_run_once_in_bounded_chunks(monkeypatch):
+    """Mecab's own work grows with the square of a run without a space."""
+    analyser, lengths = MorphemeAnalyser(), []
+
+    class CountingTagger:
+        def __init__(self, tagger):
+            self._tagger = tagger
+
+        def parse(self, text):
+            lengths.append(len(text))
+            return self._tagger.parse(text)
+
+    tagger_of = analyser._tagger
+    monkeypatch.setattr(analyser, "_tagger", lambda node_format: CountingTagger(tagger_of(node_format)))
+    analyser.keys("1a" * 50_000)
+    assert max(lengths) <= CHUNK
+    assert sum(lengths) < 1.2 * 100_000
 
 
 @pytest.mark.parametrize("name", ["mecab", "tags", "plain"])
