@@ -4,8 +4,9 @@ The SavedModel takes ids as int32 [batch, sequence], both dynamic, and gives nam
 whatever the model was trained in, with standard TensorFlow operations alone. Vocabulary, configuration and tokenizer
 settings lie in its `assets`. It is written into a numbered folder, `output_dir/1`, as TensorFlow Serving expects.
 
-Mecab cannot run in a graph, so text goes in only where the tokenizer is plain BERT's (`pre_tokenizer="none"`): the
-signature `answer_text` needs tensorflow-text in the process that loads it.
+Mecab cannot run in a graph, so text goes in only where the tokenizer is plain BERT's (`pre_tokenizer="none"`), and only
+where it is asked for: a SavedModel with the signature `answer_text` cannot be loaded at all, not even for its other
+signatures, in a process that has not imported tensorflow-text.
 """
 
 import contextlib
@@ -122,6 +123,7 @@ def export(
     version: int = 1,
     overwrite: bool = False,
     file_format: str = "saved_model",
+    with_text: bool = False,
     **reading,
 ) -> dict:
     """Writes the model directory (or TF1 checkpoint) as a SavedModel in `output_dir/version`, whole or not at all.
@@ -129,6 +131,7 @@ def export(
     Args:
         file_format: "saved_model", or "onnx": `model.onnx` with the signature `serving_default`, and the same assets.
         head: one of `HEADS`; by default what config.json says. A model with any head can be exported as "embedding".
+        with_text: the signature `answer_text` too, for a reader with a plain tokenizer.
         overwrite: an export that is there already under this version is replaced.
         reading: fields of `ReadingSettings`, for a reader.
 
@@ -151,6 +154,7 @@ def export(
         version=version,
         overwrite=overwrite,
         file_format=file_format,
+        with_text=with_text,
         labels=labels,
         **reading,
     )
@@ -164,6 +168,7 @@ def export_model(
     version: int = 1,
     overwrite: bool = False,
     file_format: str = "saved_model",
+    with_text: bool = False,
     labels: list[str] | None = None,
     **reading,
 ) -> dict:
@@ -172,29 +177,34 @@ def export_model(
     _check_target(target, overwrite)
     check_vocabulary(model.config, tokenizer)
     head = next(name for name, entry in HEADS.items() if entry.model == type(model).__name__)
+    if with_text:
+        _check_text(head, tokenizer, file_format)
     settings = ReadingSettings.fitting(model.config.max_position_embeddings, **reading) if head == "reading" else None
     with tempfile.TemporaryDirectory() as scratch:
         about = {"head": head, "labels": labels, "reading": settings and settings._asdict()}
         assets = _write_assets(scratch, model, tokenizer, about)
         module = _Servable(in_float32(model, without_zeros=file_format == "onnx"), HEADS[head], assets)
-        write = {"saved_model": _write_saved_model, "onnx": _write_onnx}[file_format]
         with whole_version(target, overwrite) as folder:
-            written = write(module, folder, tokenizer, settings)
+            if file_format == "onnx":
+                written = _write_onnx(module, folder, vocab_size=len(tokenizer.vocab))
+            else:
+                signatures = module.signatures(tokenizer, settings, with_text=with_text)
+                tf.saved_model.save(module, folder, signatures)
+                written = {"signatures": sorted(signatures)}
     return {"path": target, "head": head, **written}
 
 
-def _write_saved_model(module: "_Servable", folder: str, tokenizer: Tokenizer, settings) -> dict:
-    signatures = module.signatures(tokenizer, settings)
-    tf.saved_model.save(module, folder, signatures)
-    return {"signatures": sorted(signatures)}
+def _check_text(head: str, tokenizer: Tokenizer, file_format: str) -> None:
+    if head != "reading" or file_format != "saved_model":
+        raise InputError(f"with_text: expected a reader as a SavedModel, but this is head {head} as {file_format}")
+    if tokenizer.settings()["pre_tokenizer"] != "none":
+        raise InputError("with_text: expected a plain tokenizer (pre_tokenizer none): Mecab cannot run in a graph")
 
 
-def _write_onnx(module: "_Servable", folder: str, tokenizer: Tokenizer, settings) -> dict:
+def _write_onnx(module: "_Servable", folder: str, *, vocab_size: int) -> dict:
     from kobert_tf2 import onnx_export
 
-    difference = onnx_export.write(
-        module.serve, module.inputs, f"{folder}/{ONNX_FILE}", vocab_size=len(tokenizer.vocab)
-    )
+    difference = onnx_export.write(module.serve, module.inputs, f"{folder}/{ONNX_FILE}", vocab_size=vocab_size)
     os.mkdir(f"{folder}/assets")
     for asset in module.assets:
         path = asset.asset_path.numpy().decode()
@@ -293,11 +303,11 @@ class _Servable(tf.Module):
         self.variables_of_model = [variable.value for variable in model.weights]
         self.assets = [tf.saved_model.Asset(path) for path in assets]
 
-    def signatures(self, tokenizer: Tokenizer, settings: ReadingSettings | None) -> dict:
+    def signatures(self, tokenizer: Tokenizer, settings: ReadingSettings | None, *, with_text: bool) -> dict:
         functions = {"serving_default": _with_signature(self.serve, self.inputs)}
         if settings is not None:
             functions["answer_span"] = self._answer_span(tokenizer.sep_id, settings)
-        if settings is not None and tokenizer.settings()["pre_tokenizer"] == "none":
+        if with_text:
             functions["answer_text"] = self._answer_text(tokenizer, settings)
         return functions
 

@@ -151,7 +151,7 @@ def test_the_tool_prints_its_summary_last_and_a_sentence_for_a_mistake(trained, 
 
     def run(*flags):
         command = [sys.executable, str(TOOL), f"--output_dir={output_dir}", *flags]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ})
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ})
 
     right = run(f"--data_dir={data}", "--do_eval", "--max_seq_length=32")
     assert json.loads(right.stdout.splitlines()[-1])["accuracy"] == summary["accuracy"]

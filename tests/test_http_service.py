@@ -286,7 +286,7 @@ def test_sigterm_answers_what_has_come_and_ends(model_dir):
 
 def test_a_model_that_is_not_there_is_a_sentence(tmp_path):
     command = [sys.executable, str(ROOT / "tools" / "serve.py"), f"--model_dir={tmp_path / 'nowhere'}"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ})
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ})
     assert result.returncode == 1
     assert "nowhere" in result.stderr.splitlines()[-1]
     assert result.stderr.splitlines()[-1].startswith("error: ")

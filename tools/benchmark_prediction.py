@@ -59,7 +59,7 @@ def make_model(folder: str, pairs: list[tuple[str, str]]) -> None:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     vocab = FLAGS.vocab_file or [*special, *syllables, *(f"##{syllable}" for syllable in syllables)]
     tokenizer = kb.Tokenizer(vocab, pre_tokenizer="none")
-    config = kb.BertConfig(vocab_size=len(tokenizer.vocab), initializer_range=0.1, **SIZES[FLAGS.size])
+    config = kb.BertConfig(vocab_size=len(tokenizer.vocab), initializer_range=0.05, **SIZES[FLAGS.size])
     kb.BertForQuestionAnswering(config).save_pretrained(folder, tokenizer)
 
 
@@ -150,11 +150,14 @@ class Process:
         self._connection.send(pairs)
         return self._connection.recv()
 
+    def end(self) -> None:
+        self._connection.send(None)
+        self._process.join()
+
 
 def _work(side: type, settings: Settings, connection) -> None:
     made = side(settings)
-    while True:
-        pairs = connection.recv()
+    while (pairs := connection.recv()) is not None:
         began = time.perf_counter()
         answers = made.answer(pairs)
         connection.send((answers, time.perf_counter() - began))
@@ -191,6 +194,8 @@ def main() -> dict:
         sides = [Process(side, settings) for side in classes]
         warm = [(side.answer(pairs[:1]), side.answer(pairs)[0])[1] for side in sides]
         result = {"size": FLAGS.size, "precision": FLAGS.precision, "questions": len(pairs), **measure(sides, pairs)}
+        for side in sides:
+            side.end()
     if len(sides) == 2:
         ours, theirs = result["kobert_tf2"], result["transformers"]
         result["bulk_ratio"] = ours["questions_per_second"] / theirs["questions_per_second"]

@@ -3,7 +3,7 @@
     python tools/export_model.py --model_dir=reader/model --output_dir=export
 
 makes `export/1` with the signatures `serving_default` (ids in, logits out) and, for a reader, `answer_span` (the best
-spans, found in the graph) and, where the tokenizer is plain BERT's, `answer_text` (strings in, answers out).
+spans, found in the graph). --with_text adds `answer_text` (strings in, answers out) where the tokenizer is plain.
 """
 
 from absl import flags
@@ -15,6 +15,7 @@ flags.DEFINE_string("model_dir", None, "The model directory (or TF1 checkpoint) 
 flags.DEFINE_string("output_dir", None, "Gets the export in a folder named by --version.", required=True)
 flags.DEFINE_integer("version", 1, "The numbered folder, as TensorFlow Serving expects it.")
 flags.DEFINE_bool("overwrite", False, "Replace an export that is already there under this version.")
+flags.DEFINE_bool("with_text", False, "Plain reader: add answer_text. Loading the export then needs tensorflow-text.")
 flags.DEFINE_enum("format", "saved_model", ["saved_model", "onnx"], "onnx: one file, checked with onnxruntime.")
 flags.DEFINE_enum(
     "head",
@@ -41,6 +42,7 @@ def main() -> dict:
         version=FLAGS.version,
         overwrite=FLAGS.overwrite,
         file_format=FLAGS.format,
+        with_text=FLAGS.with_text,
         **{name: FLAGS[name].value for name in READING},
     )
 
