@@ -29,7 +29,10 @@ ODD = (
 TEXT = st.text(st.sampled_from(ODD) | st.characters(exclude_categories=["Cs", "Cn"]), max_size=30)
 
 
-@pytest.fixture(scope="module", params=[(False, False), (True, False), (False, True), (True, True)], ids=str)
+SLOW = [pytest.param(switches, marks=pytest.mark.slow) for switches in ((True, False), (False, True))]
+
+
+@pytest.fixture(scope="module", params=[(False, False), (True, True), *SLOW], ids=str)
 def both(request):
     """The tokenizer and its graph, for each of the two switches."""
     lower_case, strip_accents = request.param
@@ -46,7 +49,7 @@ def expected(tokenizer, texts):
     return [[(token.id, token.start, token.end) for token in tokenizer.encode(text)] for text in texts]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(TEXT, min_size=1, max_size=4))
 @example(["", " ", "\u200b", "가"])
 @example(["가" * 100, "가" * 101 + " 가나", "👍" * 101])

@@ -17,7 +17,8 @@ CONFIG = kb.BertConfig(
     vocab_size=len(VOCAB), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
     max_position_embeddings=64, initializer_range=0.4,
 )  # fmt: skip
-HEADS = [kb.BertForQuestionAnswering, kb.BertForSequenceClassification, kb.BertBackbone, kb.BertForPreTraining]
+HEADS = [kb.BertForQuestionAnswering, kb.BertForPreTraining]
+HEADS += [pytest.param(head, marks=pytest.mark.slow) for head in (kb.BertForSequenceClassification, kb.BertBackbone)]
 
 
 @pytest.mark.parametrize("head", HEADS)
