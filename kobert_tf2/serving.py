@@ -254,8 +254,8 @@ def in_float32(model: keras.Model, *, without_zeros: bool = False) -> keras.Mode
     """The model itself; a copy where it computes in another precision or its variables are spread over replicas.
 
     With `without_zeros` a variable that is all 0, such as the bias of a new layer, is 1e-30 in the copy, which changes
-    no sum in float32: TensorFlow's rewriting of graphs, which tf2onnx calls, takes the addition of zeros away and then
-    joins the reshapes around it wrongly (seen with TensorFlow 2.21, tf2onnx 1.17).
+    no sum in float32: with biases of 0 the file that tf2onnx 1.17 made (TensorFlow 2.21) failed in a Reshape, with
+    others it ran. Probably the graph is rewritten, before tf2onnx sees it, around an addition of zeros.
     """
     values = [variable.value for variable in model.weights]
     spread = any(isinstance(value, tf.distribute.DistributedValues) for value in values)
