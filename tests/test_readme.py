@@ -1,0 +1,72 @@
+"""What the READMEs show is so: the commands' tools and flags exist, the head of one's own trains, both say the same."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+from korean_text import VOCAB
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ENGLISH, KOREAN = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ko.md"))
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of one language; "" is a command line."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [block for name, block in fenced if name == language]
+
+
+def without_comments(block: str) -> str:
+    return re.sub(r"( +|^)#.*", "", block, flags=re.MULTILINE)
+
+
+def commands(text: str) -> list[tuple[str, set[str]]]:
+    """(tool, its flags) of each command line that runs one of the tools."""
+    lines = "\n".join(map(without_comments, blocks(text, ""))).replace("\\\n", " ").splitlines()
+    found = [re.search(r"(tools/\w+\.py)(.*)", line) for line in lines]
+    return [(match[1], set(re.findall(r"--(\w+)", match[2]))) for match in found if match]
+
+
+@pytest.mark.parametrize("tool", sorted({tool for tool, _ in commands(ENGLISH)}))
+def test_each_flag_of_a_command_exists(tool):
+    shown = set().union(*(flags for name, flags in commands(ENGLISH) if name == tool)) - {"flagfile"}
+    result = subprocess.run([sys.executable, str(ROOT / tool), "--help"], capture_output=True, text=True, check=True)
+    known = set(re.findall(r"--(?:\[no\])?(\w+)", result.stdout))
+    assert shown <= known, f"{tool} has no {sorted(shown - known)}"
+
+
+def test_each_flagfile_exists():
+    for command in blocks(ENGLISH, ""):
+        for path in re.findall(r"--flagfile=(\S+)", command):
+            assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("language", ["", "python"])
+def test_both_languages_show_the_same_code(language):
+    english, korean = ([without_comments(block) for block in blocks(text, language)] for text in (ENGLISH, KOREAN))
+    assert english == korean
+
+
+def test_an_own_head_trains_as_shown(tmp_path, monkeypatch):
+    import kobert_tf2 as kb
+
+    (code,) = (block for block in blocks(ENGLISH, "python") if "model.fit" in block)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
+    tokenizer = kb.Tokenizer(VOCAB)
+    config = kb.BertConfig(
+        vocab_size=len(tokenizer.vocab),
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=64,
+    )
+    kb.BertForPreTraining(config).save_pretrained(str(tmp_path / "pretrained/model"), tokenizer=tokenizer)
+    rows = "".join(f"{'재미있다' if i % 2 else '지루하다'} {i}\t{i % 2}\n" for i in range(40))
+    (tmp_path / "train.tsv").write_text("document\tlabel\n" + rows, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    shown = {}
+    exec(code, shown)
+    assert len(shown["model"].history.history["loss"]) == 3
