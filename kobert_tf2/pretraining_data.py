@@ -33,6 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kobert_tf2.encodings import EOJEOL, WORD, Encodings
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization import Tokenizer
 
@@ -106,19 +107,6 @@ class Documents:
         return len(self.document_starts) - 1
 
     @classmethod
-    def of(cls, documents: list[list[tuple[list[int], list[bool]]]]) -> "Documents":
-        """From lists: documents of sentences of (ids, begins); what has no token is left out."""
-        documents = [[sentence for sentence in document if len(sentence[0])] for document in documents]
-        documents = [document for document in documents if document]
-        sentences = [sentence for document in documents for sentence in document]
-        return cls(
-            np.array(list(itertools.chain.from_iterable(s[0] for s in sentences)), np.int32),
-            np.array(list(itertools.chain.from_iterable(s[1] for s in sentences)), bool),
-            _starts([len(s[0]) for s in sentences]),
-            _starts([len(document) for document in documents]),
-        )
-
-    @classmethod
     def join(cls, several: list["Documents"]) -> "Documents":
         return cls(
             np.concatenate([one.ids for one in several]),
@@ -128,8 +116,8 @@ class Documents:
         )
 
 
-def _starts(lengths) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(np.asarray(lengths, np.int64))])
+def _starts(lengths: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
 class DocumentTokenizer:
@@ -154,22 +142,22 @@ class DocumentTokenizer:
 
     def documents(self, documents: list[list[str]]) -> Documents:
         """Documents of sentences; a sentence that has no token, and a document without sentences, is left out."""
-        if self._unit in ("token", "pieces"):
-            ids = [self._tokenizer.encode_ids_batch(document) for document in documents]
-            made = Documents.of([[(sentence, [True] * len(sentence)) for sentence in document] for document in ids])
-            return made if self._unit == "token" else dataclasses.replace(made, begins=self._by_pieces(made))
-        return Documents.of([[self._by_words(sentence) for sentence in document] for document in documents])
+        encodings = self._tokenizer.encode_texts(list(itertools.chain.from_iterable(documents)))
+        lengths = np.diff(encodings.rows)
+        document_of = np.repeat(np.arange(len(documents)), list(map(len, documents)))
+        kept = np.bincount(document_of[lengths > 0], minlength=len(documents))
+        sentence_starts = _starts(lengths[lengths > 0])
+        begins = self._begins(encodings, sentence_starts)
+        return Documents(encodings.ids, begins, sentence_starts, _starts(kept[kept > 0]))
 
-    def _by_pieces(self, documents: Documents) -> np.ndarray:
-        begins = ~self._tokenizer.is_continuation[documents.ids]
-        begins[documents.sentence_starts[:-1]] = True
+    def _begins(self, encodings: Encodings, sentence_starts: np.ndarray) -> np.ndarray:
+        if self._unit == "token":
+            return np.ones(len(encodings.ids), bool)
+        if self._unit != "pieces":
+            return encodings.begins >= (WORD if self._unit == "morpheme" else EOJEOL)
+        begins = ~self._tokenizer.is_continuation[encodings.ids]
+        begins[sentence_starts[:-1]] = True
         return begins
-
-    def _by_words(self, text: str) -> tuple[list[int], list[bool]]:
-        every = self._unit == "morpheme"
-        starts = {word.start for word in self._tokenizer.pre_tokenize(text) if every or word.begins}
-        tokens = self._tokenizer.encode(text)
-        return [token.id for token in tokens], [token.start in starts for token in tokens]
 
 
 def partners(block: int, *, blocks: int, rng: np.random.Generator) -> list[int]:

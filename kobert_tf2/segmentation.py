@@ -6,9 +6,10 @@ depends on its key alone, so that it can be looked up.
 """
 
 import functools
+import itertools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from kobert_tf2.errors import InputError
@@ -71,19 +72,30 @@ class Segmenter:
         return functools.partial(type(self), **self.settings), ()
 
     def keys(self, text: str) -> tuple[list[str], int]:
-        """The keys of a normalised text, and where the first one begins.
+        """The keys of a normalised text, and where the first one begins."""
+        keys, _, (shift,) = self.keys_of_texts([text])
+        return list(filter(None, keys)), shift
+
+    def keys_of_texts(self, texts: Sequence[str]) -> tuple[list[str], list[int], list[int]]:
+        """The keys of normalised texts, some of them empty; where each text's begin, [texts + 1]; and at which
+        character its first one begins.
 
         The beginning of a text begins an eojeol: its key is given the space that it lacks, and so begins at -1.
         """
         if self.analyser is None:
             # Spaces that no word follows would be tried from each of them: the square of their number.
-            keys = _plain_words().findall(text.rstrip(" "))
+            found = [_plain_words().findall(text.rstrip(" ")) for text in texts]
+            keys = list(itertools.chain.from_iterable(found))
+            bounds = list(itertools.accumulate(map(len, found), initial=0))
         else:
-            keys = self.analyser.keys(text, features=self._tags or self._decompose)
-        if not keys or keys[0][0] == " ":
-            return keys, 0
-        keys[0] = " " + keys[0]
-        return keys, -1
+            keys, bounds = self.analyser.keys_of_texts(texts, features=self._tags or self._decompose)
+        shifts = []
+        for begin, end in itertools.pairwise(bounds):
+            lacks_space = begin < end and keys[begin] and keys[begin][0] != " "
+            if lacks_space:
+                keys[begin] = " " + keys[begin]
+            shifts.append(-1 if lacks_space else 0)
+        return keys, bounds, shifts
 
     def words(self, text: str) -> list[Word]:
         """The words of any string, with offsets into the string itself."""

@@ -1,26 +1,25 @@
 """Text to WordPieces, each with its place in the original string.
 
 A string is normalised (`normalization.py`), cut into words (`segmentation.py`), and each word into pieces
-(`wordpiece.py`). What a word becomes depends on its key alone, so it is kept in a cache; per token nothing is
-left to do but to look up and add.
+(`wordpiece.py`). What a word becomes depends on its key alone, so it is kept in a table (`encodings.py`), from which
+the tokens of a whole block of texts are looked up and laid out at once.
 """
 
 import contextlib
 import functools
 import gc
 import hashlib
-import itertools
 import json
 import os
 import re
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from kobert_tf2 import files
+from kobert_tf2.encodings import EOJEOL, WORD, Cut, Encoding, Encodings, PieceTable, laid_out
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import ordered_map
 from kobert_tf2.segmentation import Segmenter, Word
@@ -33,17 +32,7 @@ USER_DICTIONARY_FILE = "user.dic"
 # Where tokenizer_config.json keeps what transformers has no key for.
 OUR_KEY = "kobert_tf2"
 SPECIAL_NAMES = ("PAD", "UNK", "CLS", "SEP", "MASK")
-_CACHE_LIMIT = 500_000
 _CHARACTERS_PER_BLOCK = 200_000
-
-
-class Token(NamedTuple):
-    """A piece of the vocabulary that stands for `text[start:end]`."""
-
-    piece: str
-    id: int
-    start: int
-    end: int
 
 
 class Tokenizer:
@@ -88,8 +77,7 @@ class Tokenizer:
             dictionary=dictionary,
             user_dictionary=user_dictionary,
         )
-        self._ids_of = _Cache(lambda key: self._cut_key(key)[0])
-        self._steps_of = _Cache(lambda key: self._cut_key(key)[1])
+        self._table = PieceTable(self._cut_key)
 
     def __reduce__(self):
         return functools.partial(type(self), **self.settings()), (self.vocab,)
@@ -136,15 +124,11 @@ class Tokenizer:
 
     def encode_ids(self, text: str) -> list[int]:
         """The ids of a text's pieces, without special tokens."""
-        normalized = self._segmenter.normalize(text)
-        if normalized.starts is None:
-            keys, _ = self._segmenter.keys(normalized.text)
-            return list(itertools.chain.from_iterable(map(self._ids_of.__getitem__, keys)))
-        return self._spans(text)[0]
+        return self._encode_block([text]).ids.tolist()
 
-    def encode(self, text: str) -> list[Token]:
+    def encode(self, text: str) -> Encoding:
         """The tokens of a text, in order, without special tokens; offsets are characters of `text` itself."""
-        return self._as_tokens(*self._spans(text))
+        return next(self._encode_block([text]).each_with(self._pieces))
 
     def encode_ids_batch(self, texts: Iterable[str], *, num_workers: int = 1) -> list[list[int]]:
         """`encode_ids` of every text, in order.
@@ -152,18 +136,14 @@ class Tokenizer:
         With `num_workers` > 1 so many processes are started for this call, which pays from a few MB of text on.
         """
         with _collector_paused():
-            if num_workers <= 1:
-                return [self.encode_ids(text) for text in texts]
             blocks = ordered_map(self._ids_of_block, _blocks(texts), num_workers=num_workers)
-            return [ids for block in blocks for ids in _split(*block)]
+            return [ids for block in blocks for ids in block.each_ids()]
 
-    def encode_batch(self, texts: Iterable[str], *, num_workers: int = 1) -> list[list[Token]]:
+    def encode_batch(self, texts: Iterable[str], *, num_workers: int = 1) -> list[Encoding]:
         """`encode` of every text, in order; `num_workers` as in `encode_ids_batch`."""
         with _collector_paused():
-            if num_workers <= 1:
-                return [self.encode(text) for text in texts]
-            blocks = ordered_map(self._spans_of_block, _blocks(texts), num_workers=num_workers)
-            return [self._as_tokens(*spans) for block in blocks for spans in zip(*map(_split, *block), strict=True)]
+            blocks = ordered_map(self._encode_block, _blocks(texts), num_workers=num_workers)
+            return [encoding for block in blocks for encoding in block.each_with(self._pieces)]
 
     def normalize(self, text: str) -> str:
         """The text as it is looked up: NFC, plain spaces, without control and zero-width characters."""
@@ -173,42 +153,43 @@ class Tokenizer:
         """The words that WordPiece cuts, with offsets into `text` and whether each begins an eojeol."""
         return self._segmenter.words(text)
 
-    def _spans(self, text: str) -> tuple[list[int], list[int], list[int]]:
-        """(ids, starts, ends) of a text's tokens."""
-        normalized = self._segmenter.normalize(text)
-        if normalized.seams():
-            pieces = self._wordpiece.cut_text(self._segmenter, text)
-            return [p.id for p in pieces], [p.start for p in pieces], [p.end for p in pieces]
-        keys, position = self._segmenter.keys(normalized.text)
-        ids = list(itertools.chain.from_iterable(map(self._ids_of.__getitem__, keys)))
-        steps = itertools.chain.from_iterable(map(self._steps_of.__getitem__, keys))
-        edges = list(itertools.accumulate(steps, initial=position))
-        starts, ends = edges[1::2], edges[2::2]
-        if normalized.starts is not None:
-            starts, ends = [normalized.starts[i] for i in starts], [normalized.ends[i - 1] for i in ends]
-        return ids, starts, ends
+    def encode_texts(self, texts: Sequence[str]) -> Encodings:
+        """The tokens of all texts as flat arrays."""
+        return Encodings.join([self._encode_block(block) for block in _blocks(texts)])
 
-    def _as_tokens(self, ids: list[int], starts: list[int], ends: list[int]) -> list[Token]:
-        return list(map(_new_token, zip(map(self._pieces.__getitem__, ids), ids, starts, ends)))  # noqa: B905
+    def _encode_block(self, texts: Sequence[str]) -> Encodings:
+        normalized = list(map(self._segmenter.normalize, texts))
+        moved = [index for index, one in enumerate(normalized) if one.starts is not None]
+        torn = {index: self._encode_torn(texts[index]) for index in moved if normalized[index].seams()}
+        keys, bounds, shifts = self._segmenter.keys_of_texts([one.text for one in normalized])
+        encodings = laid_out(*self._table.look_up(keys), bounds, shifts)
+        for index in moved:
+            _, starts, ends, _, _ = encodings.alone(index)
+            starts[:] = np.array(normalized[index].starts, np.int32)[starts]
+            ends[:] = np.array(normalized[index].ends, np.int32)[ends - 1]
+        return encodings.with_rows(torn)
 
-    def _cut_key(self, key: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """(ids, steps) of a key: before each token the characters left out, then the token's own."""
-        ids, steps, position = [], [], 0
+    def _encode_torn(self, text: str) -> Encodings:
+        """A text in which one character became several, which may not be torn apart: piece by piece."""
+        begins = {word.start: EOJEOL if word.begins else WORD for word in self.pre_tokenize(text)}
+        pieces = self._wordpiece.cut_text(self._segmenter, text)
+        columns = np.array([(p.id, p.start, p.end, begins.get(p.start, 0)) for p in pieces], np.int32).reshape(-1, 4)
+        ids, starts, ends, flags = np.ascontiguousarray(columns.T)
+        return Encodings(ids, starts, ends, flags.astype(np.int8), np.array([0, len(ids)]))
+
+    def _cut_key(self, key: str) -> list[Cut]:
+        cuts, position = [], 0
         for word in self._segmenter.words_of_key(key):
+            begins = EOJEOL if word.begins else WORD
             for _, i, start, end in self._wordpiece.cut(word.surface, tag=word.tag, continues=word.continues):
-                ids.append(i)
-                steps += [word.start + start - position, end - start]
-                position = word.start + end
-        return tuple(ids), tuple(steps)
+                cuts.append(Cut(i, word.start + start - position, end - start, begins))
+                position, begins = word.start + end, 0
+        return cuts
 
-    def _ids_of_block(self, texts: list[str]):
-        """What a worker process sends back: arrays, which travel faster than lists of tokens."""
-        return _concatenated([self.encode_ids(text) for text in texts])
-
-    def _spans_of_block(self, texts: list[str]):
-        all_ids, all_starts, all_ends = zip(*map(self._spans, texts), strict=True)
-        (ids, lengths), (starts, _), (ends, _) = map(_concatenated, (all_ids, all_starts, all_ends))
-        return (ids, starts, ends), (lengths, lengths, lengths)
+    def _ids_of_block(self, texts: list[str]) -> Encodings:
+        """Without what the caller does not want, so that it need not travel between processes."""
+        nothing = np.empty(0, np.int32)
+        return self._encode_block(texts)._replace(starts=nothing, ends=nothing, begins=nothing)
 
     # --- Settings, and a tokenizer as files ---
 
@@ -335,23 +316,6 @@ def _warn_of_another_analyser(folder: str, saved: dict, present: dict) -> None:
         warnings.warn(f"{folder}: made with another Mecab than this one: {'; '.join(found)}", stacklevel=3)
 
 
-class _Cache(dict):
-    """A dict that computes what it lacks. It empties itself when it is full: what is frequent is back at once."""
-
-    def __init__(self, compute):
-        self._compute = compute
-
-    def __missing__(self, key):
-        if len(self) >= _CACHE_LIMIT:
-            self.clear()
-        value = self[key] = self._compute(key)
-        return value
-
-
-# `Token(*fields)` at half the price: there is one call a token.
-_new_token = functools.partial(tuple.__new__, Token)
-
-
 @contextlib.contextmanager
 def _collector_paused():
     """Python's cycle collector goes through all tokens made so far, again and again, and never finds anything."""
@@ -375,16 +339,6 @@ def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
             block, size = [], 0
     if block:
         yield block
-
-
-def _concatenated(lists: Sequence[list[int]]) -> tuple[np.ndarray, list[int]]:
-    lengths = list(map(len, lists))
-    return np.fromiter(itertools.chain.from_iterable(lists), np.int32, sum(lengths)), lengths
-
-
-def _split(values: np.ndarray, lengths: list[int]) -> Iterator[list[int]]:
-    values = iter(values.tolist())
-    return (list(itertools.islice(values, length)) for length in lengths)
 
 
 def _read_vocab(vocab) -> dict[str, int]:

@@ -116,8 +116,9 @@ def count_words(lines: Iterable[str], settings: dict, *, num_workers: int = 1) -
 
 
 def _count_keys(segmenter: Segmenter, lines: list[str]) -> dict[str, int]:
-    keys = (segmenter.keys(segmenter.normalize(line).text)[0] for line in lines)
-    return collections.Counter(itertools.chain.from_iterable(keys))
+    counts = collections.Counter(segmenter.keys_of_texts([segmenter.normalize(line).text for line in lines])[0])
+    counts.pop("", None)
+    return counts
 
 
 # --- Learning ---

@@ -25,7 +25,8 @@ class WordPiece:
         # What begins a word and what goes on with one. A text that begins with "##" must not look up a continuation.
         self._initial = {p: i for p, i in vocab.items() if not p.startswith("##") and p not in special}
         self._inner = {p[2:]: i for p, i in vocab.items() if p.startswith("##") and len(p) > 2}
-        self._longest = max(map(len, vocab))
+        self._longest_initial = _longest_by_first(self._initial)
+        self._longest_inner = _longest_by_first(self._inner)
         self._pieces = {i: p for p, i in vocab.items()}
 
     def cut(self, word: str, *, tag: str = "", continues: bool = False) -> list[Piece]:
@@ -35,13 +36,14 @@ class WordPiece:
         (사과/NNG), and without it only where the vocabulary has none.
         """
         pieces, start = [], 0
+        lookup, longest = (self._inner, self._longest_inner) if continues else (self._initial, self._longest_initial)
         while start < len(word) <= MAX_WORD_LENGTH:
-            found = self._longest_at(word, start, tag, self._inner if continues or start else self._initial)
+            found = _longest_at(word, start, tag, lookup, longest)
             if found is None:
                 break
             i, end = found
             pieces.append(Piece(self._pieces[i], i, start, end))
-            start = end
+            start, lookup, longest = end, self._inner, self._longest_inner
         return pieces if start == len(word) else [Piece(*self._unknown, 0, len(word))]
 
     def cut_text(self, segmenter, text: str) -> list[Piece]:
@@ -60,10 +62,23 @@ class WordPiece:
                     pieces.append(Piece(piece, i, start, end))
         return pieces
 
-    def _longest_at(self, word: str, start: int, tag: str, lookup: dict[str, int]) -> tuple[int, int] | None:
-        for suffix in (f"/{tag}", "") if tag else ("",):
-            for end in range(min(len(word), start + self._longest), start, -1):
-                i = lookup.get(word[start:end] + suffix)
-                if i is not None:
-                    return i, end
-        return None
+
+def _longest_by_first(lookup: dict[str, int]) -> dict[str, int]:
+    """The length of the longest piece that begins with each character: nothing longer need be tried."""
+    longest: dict[str, int] = {}
+    for piece in lookup:
+        longest[piece[:1]] = max(longest.get(piece[:1], 0), len(piece))
+    return longest
+
+
+def _longest_at(
+    word: str, start: int, tag: str, lookup: dict[str, int], longest: dict[str, int]
+) -> tuple[int, int] | None:
+    """(id, end) of the longest piece of `lookup` that the word has at `start`."""
+    limit = min(len(word), start + longest.get(word[start], 0))
+    for suffix in (f"/{tag}", "") if tag else ("",):
+        for end in range(limit, start, -1):
+            i = lookup.get(word[start:end] + suffix)
+            if i is not None:
+                return i, end
+    return None

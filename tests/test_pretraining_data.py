@@ -29,13 +29,13 @@ lengths_of_documents = st.lists(st.lists(st.integers(1, 12), min_size=1, max_siz
 def documents(lengths: list[list[int]], *, unit: int = 1) -> Documents:
     """Documents of sentences of so many tokens; ids count up from 5, every `unit`-th token of a sentence begins a
     unit."""
-    made, following = [], SPECIAL
-    for document in lengths:
-        made.append([])
-        for length in document:
-            made[-1].append((list(range(following, following + length)), [i % unit == 0 for i in range(length)]))
-            following += length
-    return Documents.of(made)
+    sentences = [length for document in lengths for length in document]
+    return Documents(
+        np.arange(SPECIAL, SPECIAL + sum(sentences), dtype=np.int32),
+        np.array([i % unit == 0 for length in sentences for i in range(length)], bool),
+        np.cumsum([0, *sentences]),
+        np.cumsum([0, *map(len, lengths)]),
+    )
 
 
 def pieces(pool: Documents) -> Pieces:
@@ -346,6 +346,22 @@ def test_whole_word_mask_groups_by_pieces_as_the_original_does():
 
 def test_each_token_is_a_unit_of_its_own_by_default():
     assert units("token") == "|사과나무|##를|심|##었|##다|나무|##를".replace("|##", "|##")
+
+
+@pytest.mark.parametrize("mask_unit", ["token", "word", "morpheme", "pieces"])
+def test_the_analyser_reads_each_sentence_once(monkeypatch, mask_unit):
+    tokenizer = Tokenizer(VOCAB, decompose_compounds=True)
+    read, keys_of_texts = [], tokenizer.analyser.keys_of_texts
+
+    def counted(texts, **options):
+        read.extend(texts)
+        return keys_of_texts(texts, **options)
+
+    monkeypatch.setattr(tokenizer.analyser, "keys_of_texts", counted)
+    monkeypatch.setattr(tokenizer.analyser, "keys", None)
+    sentences = ["사과나무를 심었다", "나무를 심었다", "사과"]
+    DocumentTokenizer(tokenizer, mask_unit=mask_unit).documents([sentences[:2], sentences[2:]])
+    assert read == sentences
 
 
 def test_a_tokenizer_without_morphemes_cannot_mask_them():

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
+from kobert_tf2.encodings import PieceTable
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization import Tokenizer
 from kobert_tf2.user_dictionary import compile_user_dictionary
@@ -156,7 +157,10 @@ def test_batches_are_the_same_with_any_number_of_workers(num_workers):
 
 
 def test_a_full_cache_changes_nothing(monkeypatch):
-    monkeypatch.setattr("kobert_tf2.tokenization._CACHE_LIMIT", 3)
+    monkeypatch.setattr(PieceTable.__init__, "__kwdefaults__", {"limit": 3})
+    tokenizer = Tokenizer([*SPECIAL, *ORDINARY])
+    assert tokenizer.encode_ids_batch([SENTENCE] * 5) == [tokenizer.encode_ids(SENTENCE)] * 5
+    assert 3 < len(tokenizer._table) < 12
     assert pieces(" ".join([SENTENCE] * 5)) == " ".join(["아버지 ##가 사과나무 ##를 심 ##었 ##다 ##."] * 5)
 
 
