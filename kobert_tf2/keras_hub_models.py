@@ -4,6 +4,8 @@ keras-hub keeps the heads of its attention apart ([H, N, D] where ours is [H, H]
 epsilon 1e-12 alone; a model that needs another function is refused rather than changed in silence.
 """
 
+from collections.abc import Callable, Container
+
 import keras
 import numpy as np
 
@@ -95,11 +97,12 @@ def from_keras_hub(theirs, **kwargs) -> BertBackbone:
 
 def to_keras_hub(model):
     """A keras-hub `BertBackbone` with the weights of one of our models; a head is left behind."""
-    arrays = {row: _to_numpy(variable) for row, variable in variables(model).items()}
-    return _built(model.config, arrays)
+    ours = variables(model)
+    return _built(model.config, ours, lambda row: _to_numpy(ours[row]))
 
 
-def _built(config: BertConfig, arrays: dict[Row, np.ndarray]):
+def _built(config: BertConfig, ours: Container[Row], read: Callable[[Row], np.ndarray]):
+    """Their model with the weights that `ours` names, each read when its turn comes."""
     from keras_hub.models import BertBackbone as Theirs
 
     _refuse_other_functions(config)
@@ -115,10 +118,10 @@ def _built(config: BertConfig, arrays: dict[Row, np.ndarray]):
     )
     paths = {variable.path: variable for variable in theirs.weights}
     for row in _rows(config):
-        if row not in arrays:
+        if row not in ours:
             raise InputError(f"keras-hub's BertBackbone has a pooler, but this model lacks {row.keras}")
         variable = paths[_path_in_keras_hub(row)]
-        variable.assign(np.reshape(arrays[row], variable.shape))
+        variable.assign(np.reshape(read(row), variable.shape))
     return theirs
 
 
@@ -165,9 +168,9 @@ def from_preset(folder: str, **kwargs) -> BertBackbone:
     return from_keras_hub(_load_preset(folder), **kwargs)
 
 
-def save_preset(folder: str, config: BertConfig, arrays: dict[Row, np.ndarray]) -> None:
+def save_preset(folder: str, config: BertConfig, ours: Container[Row], read: Callable[[Row], np.ndarray]) -> None:
     """Writes keras-hub's preset files into `folder`, for `keras_hub.models.BertBackbone.from_preset(folder)`."""
-    _built(config, arrays).save_to_preset(folder)
+    _built(config, ours, read).save_to_preset(folder)
 
 
 def answers(folder: str, batch: dict) -> dict[str, np.ndarray]:

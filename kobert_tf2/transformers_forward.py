@@ -1,19 +1,19 @@
 """What Hugging Face `transformers` answers for a model directory, asked in a process of its own.
 
 TensorFlow and PyTorch's compiler each carry an LLVM, and a process that loads both can abort ("registered more than
-once"). So this runs as `python -m kobert_tf2.transformers_forward FOLDER BATCH.npz ANSWERS.npz`, and nothing here
-imports TensorFlow.
+once"). So `forward` starts a process for `answer`, and nothing here imports TensorFlow.
 """
 
+import ctypes
+import glob
 import importlib.util
 import json
+import mmap
 import os
-import subprocess
-import sys
-import tempfile
 
 import numpy as np
 
+from kobert_tf2 import parallel
 from kobert_tf2.errors import InputError
 
 # Hugging Face's names for our outputs.
@@ -39,16 +39,21 @@ def forward(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     there alone. `loading_problems` among the outputs is what `transformers` said of missing, unexpected and
     mismatched weights, as JSON.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        asked, answered = f"{scratch}/batch.npz", f"{scratch}/answers.npz"
-        np.savez(asked, **{name: np.asarray(values) for name, values in batch.items()})
-        command = [sys.executable, "-m", "kobert_tf2.transformers_forward", folder, asked, answered]
-        result = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ, USE_TF="0"))
-        if result.returncode:
-            last = (result.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise InputError(f"{folder}: transformers could not load it or run it ({last})")
-        with np.load(answered) as answers:
-            return dict(answers)
+    return parallel.apart(_answer_quietly, folder, {name: np.asarray(values) for name, values in batch.items()})
+
+
+def _answer_quietly(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    os.environ["USE_TF"] = "0"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        return answer(folder, batch)
+    except Exception as error:  # Whatever it raises: its exceptions need not be known where this is read.
+        last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise InputError(f"{folder}: transformers could not load it or run it ({last})") from None
 
 
 def answer(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -59,6 +64,7 @@ def answer(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     with open(f"{folder}/config.json", encoding="utf-8") as file:
         name = json.load(file)["architectures"][0]
     model, problems = getattr(transformers, name).from_pretrained(folder, output_loading_info=True)
+    _give_pages_back_after_each_layer(model, folder)
     with torch.no_grad():
         outputs = model.eval()(
             input_ids=torch.tensor(batch["input_ids"]).long(),
@@ -79,7 +85,29 @@ def answer(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return answers
 
 
-if __name__ == "__main__":
-    _folder, _batch, _answers = sys.argv[1:]
-    with np.load(_batch) as _values:
-        np.savez(_answers, **answer(_folder, dict(_values)))
+def _give_pages_back_after_each_layer(model, folder: str) -> None:
+    """Keeps one layer's weights in memory, not the model's, where weights are a map of the file.
+
+    Today's transformers compute with the map itself, and every page that was read counts as memory. A page given back
+    is read again from the file when it is touched; memory that is no map of these files is left alone.
+    """
+    paths = {os.path.realpath(path) for path in glob.glob(f"{glob.escape(folder)}/*.safetensors")}
+    if not os.path.exists(_MAPS):
+        return
+    for module in model.modules():
+        if any(True for _ in module.parameters(recurse=False)):
+            module.register_forward_hook(lambda *_: _give_pages_back(paths))
+
+
+_MAPS = "/proc/self/maps"  # on Linux: address range, permissions, offset, device, inode, path
+
+
+def _give_pages_back(paths: set[str]) -> None:
+    with open(_MAPS, encoding="utf-8") as maps:
+        fields = [line.rstrip("\n").split(maxsplit=5) for line in maps]
+    for start_to_end in [row[0] for row in fields if row[-1] in paths]:
+        start, end = (int(number, 16) for number in start_to_end.split("-"))
+        _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
+
+
+_libc = ctypes.CDLL(None)

@@ -13,10 +13,11 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
@@ -39,12 +40,12 @@ class Source(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """An open checkpoint: every name with its shape, and a function that reads one array."""
+    """An open checkpoint: every name with its shape, and a function that reads one array, NumPy's or TensorFlow's."""
 
     path: str
     format: str
     shapes: dict[str, tuple[int, ...]]
-    read: Callable[[str], np.ndarray]
+    read: Callable[[str], ArrayLike]
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -89,6 +90,11 @@ def _fetch(name: str, allow_pickle: bool) -> str:
             f"{name}: there is no such folder here, and {address} could not be read ({_first_line(error)}); download "
             f"{HF_CONFIG}, {SAFETENSORS} and vocab.txt from {address} into a folder and give that folder instead"
         ) from None
+
+
+def is_keras_hub_preset(path: str) -> bool:
+    config = f"{path}/{HF_CONFIG}"
+    return files.is_folder(path) and files.exists(config) and "registered_name" in files.read_json(config)
 
 
 def _tf1_prefix(path: str) -> str:
@@ -165,8 +171,8 @@ def _open_tf1(prefix: str) -> Checkpoint:
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
-def _read_tf1(prefix: str, name: str, dtype) -> np.ndarray:
-    """One array in the memory that TensorFlow read it into; the checkpoint reader's `get_tensor` makes two of it."""
+def _read_tf1(prefix: str, name: str, dtype):
+    """A tensor in the memory that it was read into, which a variable takes over; `get_tensor` makes two of it."""
     import tensorflow as tf
 
     try:
@@ -175,7 +181,7 @@ def _read_tf1(prefix: str, name: str, dtype) -> np.ndarray:
         raise InputError(
             f"{prefix}: {name} cannot be read, the data file is cut short, damaged or missing ({_first_line(error)})"
         ) from None
-    return np.asarray(tensor)
+    return tensor
 
 
 def _first_line(error: Exception) -> str:
@@ -279,13 +285,14 @@ def write_safetensors(path: str, shapes: dict[str, tuple[int, ...]], read: Calla
             file.write(array.data)
 
 
-def write_tf1(prefix: str, arrays: dict[str, np.ndarray]) -> None:
+def write_tf1(prefix: str, names: Iterable[str], read: Callable[[str], ArrayLike]) -> None:
     """Writes a checkpoint of named variables, `prefix`.index and .data-*, which TensorFlow 1 restores by name.
 
-    `prefix` is on a local disk, in a folder that is there.
+    `prefix` is on a local disk, in a folder that is there. TensorFlow writes them all in one call, so they are in
+    memory together, but once each: an array is let go as soon as its tensor is made.
     """
     import tensorflow as tf
 
-    names = sorted(arrays)
-    tensors = [tf.convert_to_tensor(arrays[name]) for name in names]
+    names = sorted(names)
+    tensors = [tf.convert_to_tensor(read(name)) for name in names]
     tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)

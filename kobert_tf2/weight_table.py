@@ -160,4 +160,4 @@ def turned(values, row: Row, file_format: str):
     """An array, or a shape, from Keras' layout to a file's or back: the same turn both ways."""
     if not is_transposed(row, file_format):
         return values
-    return values[::-1] if isinstance(values, tuple) else np.ascontiguousarray(values.T)
+    return values[::-1] if isinstance(values, tuple) else np.ascontiguousarray(np.asarray(values).T)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
 from kobert_tf2 import files, layers, weight_files
 from kobert_tf2.bert_config import BertConfig
@@ -152,12 +153,23 @@ def load(model: keras.Model, path: str, *, allow_pickle: bool = False) -> list[s
 
 def load_checkpoint(model: keras.Model, checkpoint: Checkpoint) -> list[str]:
     """`load`, from a checkpoint that is open."""
-    targets = variables(model)
-    matched = match(checkpoint, {row: tuple(target.shape) for row, target in targets.items()}, model.config)
+    targets, matched = variables(model), match_model(model, checkpoint)
     for row, name in matched.found.items():
-        targets[row].assign(turned(checkpoint.read(name), row, checkpoint.format))
+        targets[row].assign(read(checkpoint, name, row))
     announce(checkpoint, matched)
     return matched.new
+
+
+def match_model(model: keras.Model, checkpoint: Checkpoint) -> Match:
+    """`match`, with what a model needs."""
+    shapes = {row: tuple(variable.shape) for row, variable in variables(model).items()}
+    return match(checkpoint, shapes, model.config)
+
+
+def read(checkpoint: Checkpoint, name: str, row: Row):
+    """One weight as Keras has it, to assign: TensorFlow takes over a tensor's memory, the others want NumPy's."""
+    values = turned(checkpoint.read(name), row, checkpoint.format)
+    return values if keras.backend.backend() == "tensorflow" else np.asarray(values)
 
 
 def announce(checkpoint: Checkpoint, matched: Match) -> None:
@@ -191,12 +203,17 @@ def from_pretrained(
     source = weight_files.find_source(path, allow_pickle=allow_pickle)
     config = config or config_in(source)
     with weight_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
-        if "num_labels" in cls.__init__.__kwdefaults__ and num_labels_in(checkpoint):
-            kwargs = {"num_labels": num_labels_in(checkpoint), **kwargs}
-        with layers.to_load_over():
-            model = cls(config, **kwargs)
+        model = unloaded(cls, config, checkpoint, **kwargs)
         _initialize(model, load_checkpoint(model, checkpoint))
     return model
+
+
+def unloaded(cls: Callable[..., keras.Model], config: BertConfig, checkpoint: Checkpoint, **kwargs) -> keras.Model:
+    """A model for this checkpoint's weights. Those of its backbone hold nothing until they are loaded."""
+    if "num_labels" in cls.__init__.__kwdefaults__ and num_labels_in(checkpoint):
+        kwargs = {"num_labels": num_labels_in(checkpoint), **kwargs}
+    with layers.to_load_over():
+        return cls(config, **kwargs)
 
 
 def _initialize(model: keras.Model, new: list[str]) -> None:

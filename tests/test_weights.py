@@ -39,7 +39,8 @@ def save_tf1(model, folder, **more):
     """Our weights under TF1's names, with whatever else a trained checkpoint holds."""
     folder.mkdir(exist_ok=True)
     arrays = {row.tf1: weight_table.turned(v.numpy(), row, "tf1") for row, v in weights.variables(model).items()}
-    weight_files.write_tf1(str(folder / "bert_model.ckpt"), {**arrays, **more})
+    arrays.update(more)
+    weight_files.write_tf1(str(folder / "bert_model.ckpt"), arrays, arrays.get)
     files.write_json(str(folder / "bert_config.json"), model.config.to_google_dict())
     return str(folder)
 
@@ -208,7 +209,7 @@ def rewritten(tf1: str, change) -> str:
     reader = tf.train.load_checkpoint(prefix)
     arrays = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
     change(arrays)
-    weight_files.write_tf1(prefix, arrays)
+    weight_files.write_tf1(prefix, arrays, arrays.get)
     return tf1
 
 
