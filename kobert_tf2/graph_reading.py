@@ -171,6 +171,12 @@ def merge_spans(windows: GraphWindows, start_logits, end_logits, *, n_best_size:
     return _as_spans(start, end, score)
 
 
+def null_scores(windows: GraphWindows, start_logits, end_logits):
+    """float32 [B]: the score of "no answer", at [CLS], in the window of each question where it is lowest."""
+    question = tf.repeat(tf.range(tf.size(windows.per_question)), windows.per_question)
+    return tf.math.segment_min(start_logits[:, 0] + end_logits[:, 0], question)
+
+
 def of_tokens(values: tf.RaggedTensor, token):
     """What `values` int32 [B, (tokens)] says of tokens int32 [B, N]; 0 where there is none (-1)."""
     place = tf.cast(values.row_starts()[:, tf.newaxis], tf.int32) + token

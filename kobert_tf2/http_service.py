@@ -183,6 +183,9 @@ class Answer(BaseModel):
 
 class Answers(Answer):
     n_best: list[Answer] | None = None
+    null_score_diff: float | None = Field(
+        None, description='Where a question may have none: how much higher "no answer" scores than the best span.'
+    )
     milliseconds: float
 
 

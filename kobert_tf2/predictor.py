@@ -8,14 +8,16 @@ call.
 import functools
 import os
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from kobert_tf2 import files, josa, mrc
+from kobert_tf2 import files, josa, mrc, weight_files
 from kobert_tf2.errors import InputError
 from kobert_tf2.modeling import BertForQuestionAnswering
-from kobert_tf2.serving import INPUTS, SETTINGS_FILE, ReadingSettings, check_vocabulary
+from kobert_tf2.servable import INPUTS
+from kobert_tf2.serving import SETTINGS_FILE, ReadingSettings, check_vocabulary
 from kobert_tf2.tokenization import Tokenizer
 
 # Windows are padded to the next of these lengths and computed so many tokens at a time: more rows where they are short.
@@ -23,6 +25,8 @@ LENGTHS = (16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 448, 512)
 TOKENS_IN_A_BATCH = 4096
 # Questions whose windows are in memory at the same time.
 QUESTIONS_AT_ONCE = 256
+# How much "no answer" is preferred where the context has no token: above every threshold, and finite for JSON.
+NO_SPAN = 1e9
 
 
 class Predictor:
@@ -40,7 +44,8 @@ class Predictor:
 
         Args:
             precision: "float32" or "bfloat16"; an export computes in float32.
-            settings: fields of `ReadingSettings` that differ from the export's own, or from the defaults.
+            settings: fields of `ReadingSettings` that differ from the export's own, or from the defaults. With
+                `null_score_diff_threshold` a question may have no answer.
 
         Raises:
             InputError: nothing to load there, or a model without a span head.
@@ -49,7 +54,7 @@ class Predictor:
         export = find_export(path)
         if export is not None:
             return cls._of_export(export, precision, settings)
-        tokenizer = Tokenizer.from_pretrained(path)
+        tokenizer = Tokenizer.from_pretrained(weight_files.find_source(path).folder)
         model = BertForQuestionAnswering.from_pretrained(path, dtype=_policy(precision))
         check_vocabulary(model.config, tokenizer)
         limits = ReadingSettings.fitting(model.config.max_position_embeddings, **settings)
@@ -65,6 +70,8 @@ class Predictor:
         config = files.read_json(f"{path}/assets/config.json")
         tokenizer = Tokenizer.from_pretrained(f"{path}/assets")
         limits = ReadingSettings.fitting(config["max_position_embeddings"], **(about["reading"] | settings))
+        if "answer_text" in about.get("signatures", ()):
+            import tensorflow_text  # noqa: F401 - its operations are in the graph
         loaded = tf.saved_model.load(path)
         return cls(loaded.signatures["serving_default"], tokenizer, limits, keep_alive=loaded)
 
@@ -81,6 +88,9 @@ class Predictor:
             among the best spans; with `strip_josa` also `stripped`: `text`, `start` and `end` of the bare answer and
             `removed`, what was taken off before and behind it; with `n_best` above 1 also `n_best`, so many such
             answers, best first. Where the context has nothing to answer with, `text` is empty and all numbers are 0.
+            With the setting `null_score_diff_threshold` "no answer" is a candidate too, an empty `text` at 0, and
+            there is also `null_score_diff`, how much higher its score is than the best span's: above the threshold,
+            it is the answer.
 
         Raises:
             InputError: an empty question, or arguments that are not strings.
@@ -92,12 +102,12 @@ class Predictor:
         questions = [_question(place, *pair) for place, pair in enumerate(pairs)]
         answers = []
         for first in range(0, len(questions), QUESTIONS_AT_ONCE):
-            for question, spans in self._spans(questions[first : first + QUESTIONS_AT_ONCE]):
-                best = [self._answer(question, span, strip_josa) for span in spans[:n_best]]
-                answers.append(_told(best, n_best, strip_josa))
+            for question, found in self._found(questions[first : first + QUESTIONS_AT_ONCE]):
+                best = [self._answer(question, span, strip_josa) for span in found.spans[:n_best]]
+                answers.append(_told(best, n_best, strip_josa) | found.about_null())
         return answers
 
-    def _spans(self, questions: Sequence[mrc.Question]):
+    def _found(self, questions: Sequence[mrc.Question]):
         lengths = {name: getattr(self.settings, name) for name in ("max_seq_length", "doc_stride", "max_query_length")}
         windows = mrc.make_windows(questions, self.tokenizer, **lengths)
         start_logits, end_logits = self._logits(windows)
@@ -109,7 +119,11 @@ class Predictor:
             n_best_size=self.settings.n_best_size,
             max_answer_length=self.settings.max_answer_length,
         )
-        return zip(questions, found, strict=True)
+        if self.settings.null_score_diff_threshold is None:
+            return zip(questions, map(Found, found), strict=True)
+        nulls = mrc.null_scores(windows, start_logits, end_logits, len(questions)).tolist()
+        or_none = functools.partial(with_no_answer, threshold=self.settings.null_score_diff_threshold)
+        return zip(questions, map(or_none, found, nulls), strict=True)
 
     def _logits(self, windows: mrc.Windows) -> tuple[np.ndarray, np.ndarray]:
         """float32 [W, S] each; 0 where a window is padded."""
@@ -130,7 +144,7 @@ class Predictor:
             "probability": float(span.probability),
         }
         if strip_josa:
-            start, end = self._stripper(question.context, span.start, span.end)
+            start, end = self._stripper(question.context, span.start, span.end) if span.text else (0, 0)
             answer["stripped"] = {
                 "text": question.context[start:end],
                 "start": start,
@@ -138,6 +152,32 @@ class Predictor:
                 "removed": [question.context[span.start : start], question.context[end : span.end]],
             }
         return answer
+
+
+class Found(NamedTuple):
+    """What was found for one question, best first, and how much "no answer" is preferred, if that is a candidate."""
+
+    spans: Sequence[mrc.Span]
+    null_score_diff: float | None = None
+
+    def about_null(self) -> dict:
+        return {} if self.null_score_diff is None else {"null_score_diff": self.null_score_diff}
+
+
+def with_no_answer(spans: Sequence[mrc.Span], null_score: float, *, threshold: float) -> Found:
+    """Puts "no answer" among the spans: first where it is preferred by more than the threshold, else behind the best.
+
+    The rule of the original run_squad: its score is held against the best span's. Probabilities are among all of them.
+    """
+    difference = null_score - spans[0].score if spans else NO_SPAN
+    # Behind the best span it stands where its score puts it.
+    place = 0 if difference > threshold else 1 + sum(span.score >= null_score for span in spans[1:])
+    scores = np.array([null_score, *(span.score for span in spans)])
+    weights = np.exp(scores - scores.max())
+    null, *probabilities = (weights / weights.sum()).tolist()
+    every = [span._replace(probability=value) for span, value in zip(spans, probabilities, strict=True)]
+    every.insert(place, mrc.Span("", 0, 0, null_score, null, null_score, 0.0))
+    return Found(every, difference)
 
 
 def find_export(path: str) -> str | None:

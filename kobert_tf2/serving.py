@@ -1,44 +1,51 @@
 """A model directory to a SavedModel that stands alone.
 
-The SavedModel takes ids as int32 [batch, sequence], both dynamic, and gives named float32 outputs, computed in float32
-whatever the model was trained in, with standard TensorFlow operations alone. Vocabulary, configuration and tokenizer
-settings lie in its `assets`. It is written into a numbered folder, `output_dir/1`, as TensorFlow Serving expects.
+    export/1          loads with TensorFlow alone: ids as int32 [batch, sequence], both dynamic, in; named float32
+                      outputs, computed in float32 whatever the model was trained in
+    export/text/1     the same signatures and `answer_text`, strings in and answers out; needs tensorflow-text
 
-Mecab cannot run in a graph, so text goes in only where the tokenizer is plain BERT's (`pre_tokenizer="none"`), and only
-where it is asked for: a SavedModel with the signature `answer_text` cannot be loaded at all, not even for its other
-signatures, in a process that has not imported tensorflow-text.
+Both are numbered folders, as TensorFlow Serving expects: `export`, or `export/text`, is a model's base path. The second
+is there for a reader whose tokenizer is plain BERT's (`pre_tokenizer="none"`): Mecab cannot run in a graph. It is apart
+because a SavedModel with the operations of tensorflow-text cannot be loaded at all, not even for its other signatures,
+in a process that has not imported tensorflow-text. Vocabulary, configuration, tokenizer settings and what was exported
+lie in the `assets` of each. `servable.py` has the signatures.
 """
 
 import contextlib
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kobert_tf2 import files, graph_reading, modeling, mrc, weights
+from kobert_tf2 import files, modeling, mrc, weight_files, weights
 from kobert_tf2.errors import InputError
+from kobert_tf2.servable import HEADS, Servable
 from kobert_tf2.tokenization import Tokenizer
 
 SETTINGS_FILE = "serving.json"
 ONNX_FILE = "model.onnx"
-# In `answer_text`, so that a long context needs no more memory than a short one.
-WINDOWS_AT_ONCE = 16
-INPUTS = ("input_ids", "input_mask", "segment_ids")
+TEXT_FOLDER = "text"
+FORMATS = ("saved_model", "onnx")
 
 
 class ReadingSettings(NamedTuple):
-    """How a reader is served: run_squad's lengths, and how many answers are kept."""
+    """How a reader is served: run_squad's lengths, and how many answers are kept.
+
+    `null_score_diff_threshold` None: every question has an answer. Otherwise none is given where the score of "no
+    answer" is higher than the best span's by more than this (SQuAD 2.0; the original's default is 0).
+    """
 
     max_seq_length: int = 384
     doc_stride: int = 128
     max_query_length: int = 64
     max_answer_length: int = 30
     n_best_size: int = 20
+    null_score_diff_threshold: float | None = None
 
     @classmethod
     def fitting(cls, max_position_embeddings: int, **given) -> "ReadingSettings":
@@ -63,51 +70,22 @@ class ReadingSettings(NamedTuple):
         for name in ("max_answer_length", "n_best_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected at least 1, but got {getattr(self, name)}")
+        if self.null_score_diff_threshold is not None and math.isnan(self.null_score_diff_threshold):
+            raise InputError("null_score_diff_threshold: expected a number, but got nan")
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Heads: which model class, and what its signatures give
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-class Head(NamedTuple):
-    architectures: tuple[str, ...]  # the names in config.json that mean this head
-    model: str  # the class in modeling.py
-    outputs: Callable  # (the model's outputs, the inputs) -> what `serving_default` gives
-    extra_inputs: tuple[str, ...] = ()
-
-
-def _embedding_outputs(outputs: dict, inputs: dict) -> dict:
-    weights = tf.cast(inputs["input_mask"], tf.float32)[:, :, tf.newaxis]
-    tokens = tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)
-    return dict(outputs, mean_output=tf.reduce_sum(outputs["sequence_output"] * weights, axis=1) / tokens)
-
-
-def _class_outputs(outputs: dict, inputs: dict) -> dict:
-    return dict(outputs, probabilities=tf.nn.softmax(outputs["logits"]))
-
-
-HEADS = {
-    "reading": Head(("BertForQuestionAnswering",), "BertForQuestionAnswering", lambda outputs, _: outputs),
-    "classification": Head(("BertForSequenceClassification",), "BertForSequenceClassification", _class_outputs),
-    "tokens": Head(("BertForTokenClassification",), "BertForTokenClassification", _class_outputs),
-    "embedding": Head(("BertModel", "BertBackbone"), "BertBackbone", _embedding_outputs),
-    "pretraining": Head(
-        ("BertForPreTraining",), "BertForPreTraining", lambda outputs, _: outputs, ("masked_lm_positions",)
-    ),
-}
-
-
-def head_of(model_dir: str) -> str:
+def head_of(source: weight_files.Source) -> str:
     """The head that a model directory's config.json names."""
-    path = os.path.join(model_dir, "config.json")
-    if not files.exists(path):
-        raise InputError(f"{model_dir}: there is no config.json that names the head; ask for one of {', '.join(HEADS)}")
-    named = files.read_json(path).get("architectures") or []
+    if source.format == "tf1":
+        raise InputError(f"{source.prefix}: a checkpoint does not name its head; ask for one of {', '.join(HEADS)}")
+    named = files.read_json(source.config).get("architectures") or []
     for name, head in HEADS.items():
         if set(named) & set(head.architectures):
             return name
-    raise InputError(f"{path}: expected architectures with a head of BERT, but found {named}; ask for a head by name")
+    raise InputError(
+        f"{source.config}: expected architectures with a head of BERT, but found {named}; ask for one of "
+        f"{', '.join(HEADS)}"
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -123,7 +101,7 @@ def export(
     version: int = 1,
     overwrite: bool = False,
     file_format: str = "saved_model",
-    with_text: bool = False,
+    with_text: bool | None = None,
     **reading,
 ) -> dict:
     """Writes the model directory (or TF1 checkpoint) as a SavedModel in `output_dir/version`, whole or not at all.
@@ -131,22 +109,24 @@ def export(
     Args:
         file_format: "saved_model", or "onnx": `model.onnx` with the signature `serving_default`, and the same assets.
         head: one of `HEADS`; by default what config.json says. A model with any head can be exported as "embedding".
-        with_text: the signature `answer_text` too, for a reader with a plain tokenizer.
-        overwrite: an export that is there already under this version is replaced.
+        with_text: the model with `answer_text` too, in `output_dir/text/version`; by default for a reader with a plain
+            tokenizer, and for no other.
+        overwrite: an export that is there already under this version is replaced, its model with text too.
         reading: fields of `ReadingSettings`, for a reader.
 
-    Returns: `path`, `head`, `signatures`.
+    Returns: `path`, `head`, `signatures`, and where there is one `text_path`, `text_signatures`.
 
     Raises:
         InputError: no such model, a folder that is there already, a vocabulary that is missing or of another size.
     """
-    _check_target(_version_folder(output_dir, version), overwrite)
-    head = head or head_of(model_dir)
+    _check_targets(output_dir, version, overwrite)
+    source = weight_files.find_source(model_dir)
+    head = head or head_of(source)
     if head not in HEADS:
         raise InputError(f"head: expected one of {', '.join(HEADS)}. Received: {head!r}")
-    tokenizer = Tokenizer.from_pretrained(model_dir)
+    tokenizer = Tokenizer.from_pretrained(source.folder)
     model = getattr(modeling, HEADS[head].model).from_pretrained(model_dir, dtype="float32")
-    labels = read_labels(model_dir) if head in ("classification", "tokens") else None
+    labels = read_labels(source) if head in ("classification", "tokens") else None
     return export_model(
         model,
         tokenizer,
@@ -168,54 +148,107 @@ def export_model(
     version: int = 1,
     overwrite: bool = False,
     file_format: str = "saved_model",
-    with_text: bool = False,
+    with_text: bool | None = None,
     labels: list[str] | None = None,
     **reading,
 ) -> dict:
     """`export` of a model in memory, built under whatever precision policy or strategy; it is left as it is."""
-    target = _version_folder(output_dir, version)
-    _check_target(target, overwrite)
+    targets = _check_targets(output_dir, version, overwrite)
     check_vocabulary(model.config, tokenizer)
     head = next(name for name, entry in HEADS.items() if entry.model == type(model).__name__)
-    if with_text:
-        _check_text(head, tokenizer, file_format)
+    takes_text = _takes_text(with_text, head, tokenizer, file_format)
     settings = ReadingSettings.fitting(model.config.max_position_embeddings, **reading) if head == "reading" else None
+    about = {"head": head, "labels": labels, "reading": settings and settings._asdict()}
+    model = in_float32(model, without_zeros=file_format == "onnx")
     with tempfile.TemporaryDirectory() as scratch:
-        about = {"head": head, "labels": labels, "reading": settings and settings._asdict()}
-        assets = _write_assets(scratch, model, tokenizer, about)
-        module = _Servable(in_float32(model, without_zeros=file_format == "onnx"), HEADS[head], assets)
-        with whole_version(target, overwrite) as folder:
-            if file_format == "onnx":
-                written = _write_onnx(module, folder, vocab_size=len(tokenizer.vocab))
-            else:
-                signatures = module.signatures(tokenizer, settings, with_text=with_text)
-                tf.saved_model.save(module, folder, signatures)
-                written = {"signatures": sorted(signatures)}
-    return {"path": target, "head": head, **written}
+        servable = Servable(model, HEADS[head], settings=settings, tokenizer=tokenizer)
+        assets = _Assets(scratch, model, tokenizer, about)
+        if file_format == "onnx":
+            written = _write_onnx(servable, assets, targets.plain, overwrite, vocab_size=len(tokenizer.vocab))
+        else:
+            written = _write_saved_models(servable, assets, targets, overwrite, takes_text=takes_text)
+    return {"path": targets.plain, "head": head, **written}
 
 
-def _check_text(head: str, tokenizer: Tokenizer, file_format: str) -> None:
-    if head != "reading" or file_format != "saved_model":
-        raise InputError(f"with_text: expected a reader as a SavedModel, but this is head {head} as {file_format}")
+def _takes_text(asked: bool | None, head: str, tokenizer: Tokenizer, file_format: str) -> bool:
+    """Whether there will be `answer_text`; an error where it was asked for and cannot be."""
+    lacking = _why_no_text(head, tokenizer, file_format)
+    if asked and lacking:
+        raise InputError(f"with_text: expected a reader with a plain tokenizer, as a SavedModel, but {lacking}")
+    return lacking is None and asked is not False
+
+
+def _why_no_text(head: str, tokenizer: Tokenizer, file_format: str) -> str | None:
+    if file_format not in FORMATS:
+        raise InputError(f"file_format: expected one of {', '.join(FORMATS)}. Received: {file_format!r}")
+    if file_format != "saved_model":
+        return f"the format is {file_format}"
+    if head != "reading":
+        return f"the head is {head}"
     if tokenizer.settings()["pre_tokenizer"] != "none":
-        raise InputError("with_text: expected a plain tokenizer (pre_tokenizer none): Mecab cannot run in a graph")
+        return "this tokenizer needs Mecab, which cannot run in a graph"
+    return None
 
 
-def _write_onnx(module: "_Servable", folder: str, *, vocab_size: int) -> dict:
+def _write_saved_models(servable: Servable, assets, targets: "_Targets", overwrite: bool, *, takes_text: bool) -> dict:
+    """The model that every process can load comes last into its place: where it is, everything is."""
+    signatures = sorted(servable.plain_signatures)
+    told = {"signatures": signatures}
+    with _without_empty_folder(os.path.dirname(targets.text)), whole_version(targets.plain, overwrite) as folder:
+        _write_saved_model(servable, assets, signatures, folder)
+        if takes_text:
+            told |= {"text_path": targets.text, "text_signatures": sorted([*signatures, "answer_text"])}
+            with whole_version(targets.text, overwrite) as text_folder:
+                _write_saved_model(servable, assets, told["text_signatures"], text_folder)
+        elif files.exists(targets.text):
+            tf.io.gfile.rmtree(targets.text)  # belongs to the export that is replaced
+    return told
+
+
+@contextlib.contextmanager
+def _without_empty_folder(path: str):
+    """Takes a folder away at the end if nothing is in it."""
+    try:
+        yield
+    finally:
+        if files.is_folder(path) and not tf.io.gfile.listdir(path):
+            tf.io.gfile.rmtree(path)
+
+
+def _write_saved_model(servable: Servable, assets: "_Assets", signatures: list[str], folder: str) -> None:
+    servable.hold_files(assets.write(signatures))
+    tf.saved_model.save(servable, folder, servable.signatures(signatures))
+
+
+def _write_onnx(servable: Servable, assets: "_Assets", target: str, overwrite: bool, *, vocab_size: int) -> dict:
     from kobert_tf2 import onnx_export
 
-    difference = onnx_export.write(module.serve, module.inputs, f"{folder}/{ONNX_FILE}", vocab_size=vocab_size)
-    os.mkdir(f"{folder}/assets")
-    for asset in module.assets:
-        path = asset.asset_path.numpy().decode()
-        shutil.copyfile(path, f"{folder}/assets/{os.path.basename(path)}")
+    with whole_version(target, overwrite) as folder:
+        difference = onnx_export.write(servable.serve, servable.inputs, f"{folder}/{ONNX_FILE}", vocab_size=vocab_size)
+        os.mkdir(f"{folder}/assets")
+        for path in assets.write(["serving_default"]):
+            shutil.copyfile(path, f"{folder}/assets/{os.path.basename(path)}")
     return {"signatures": ["serving_default"], "largest_difference": difference}
+
+
+class _Targets(NamedTuple):
+    plain: str
+    text: str
 
 
 def _version_folder(output_dir: str, version: int) -> str:
     if version < 1:
         raise InputError(f"version: expected a number from 1 on, but got {version}")
     return f"{os.fspath(output_dir).rstrip('/')}/{version}"
+
+
+def _check_targets(output_dir: str, version: int, overwrite: bool) -> _Targets:
+    """The folders of this version. None may be there already: an older one with text would be of another model."""
+    text = os.path.join(output_dir, TEXT_FOLDER)
+    targets = _Targets(_version_folder(output_dir, version), _version_folder(text, version))
+    for target in targets:
+        _check_target(target, overwrite)
+    return targets
 
 
 def _check_target(path: str, overwrite: bool) -> None:
@@ -270,108 +303,30 @@ def in_float32(model: keras.Model, *, without_zeros: bool = False) -> keras.Mode
     return copy
 
 
-def read_labels(model_dir: str) -> list[str] | None:
+def read_labels(source: weight_files.Source) -> list[str] | None:
     """The names of a classifier's classes, from config.json; None where it has none."""
-    path = os.path.join(model_dir, "config.json")
-    named = files.read_json(path).get("id2label") if files.exists(path) else None
+    named = files.read_json(source.config).get("id2label")
     return [named[key] for key in sorted(named, key=int)] if named else None
 
 
-def _write_assets(folder: str, model: keras.Model, tokenizer: Tokenizer, about: dict) -> list[str]:
-    """Vocabulary, configuration, tokenizer settings and what was exported: paths of the files."""
-    tokenizer.save_pretrained(folder)
-    config = weights.hf_config(model.config, HEADS[about["head"]].architectures[0], getattr(model, "num_labels", None))
-    if about["labels"]:
-        config["id2label"] = {str(i): label for i, label in enumerate(about["labels"])}
-        config["label2id"] = {label: i for i, label in enumerate(about["labels"])}
-    files.write_json(os.path.join(folder, "config.json"), config)
-    files.write_json(os.path.join(folder, SETTINGS_FILE), about)
-    return sorted(os.path.join(folder, name) for name in os.listdir(folder))
+class _Assets:
+    """Vocabulary, configuration, tokenizer settings and what was exported: the files that go along."""
 
+    def __init__(self, scratch: str, model: keras.Model, tokenizer: Tokenizer, about: dict):
+        self._scratch, self._model, self._tokenizer, self._about = scratch, model, tokenizer, about
 
-# ----------------------------------------------------------------------------------------------------------------------
-# What is saved
-# ----------------------------------------------------------------------------------------------------------------------
+    def write(self, signatures: list[str]) -> list[str]:
+        """Their paths, in a new folder."""
+        folder = tempfile.mkdtemp(dir=self._scratch)
+        self._tokenizer.save_pretrained(folder)
+        files.write_json(os.path.join(folder, "config.json"), self._config())
+        files.write_json(os.path.join(folder, SETTINGS_FILE), {**self._about, "signatures": list(signatures)})
+        return sorted(os.path.join(folder, name) for name in os.listdir(folder))
 
-
-class _Servable(tf.Module):
-    """The traced functions and, as attributes so that the SavedModel keeps them, the variables and files they need."""
-
-    def __init__(self, model: keras.Model, head: Head, assets: list[str]):
-        super().__init__()
-        self._model, self._head = model, head
-        self.variables_of_model = [variable.value for variable in model.weights]
-        self.assets = [tf.saved_model.Asset(path) for path in assets]
-
-    def signatures(self, tokenizer: Tokenizer, settings: ReadingSettings | None, *, with_text: bool) -> dict:
-        functions = {"serving_default": _with_signature(self.serve, self.inputs)}
-        if settings is not None:
-            functions["answer_span"] = self._answer_span(tokenizer.sep_id, settings)
-        if with_text:
-            functions["answer_text"] = self._answer_text(tokenizer, settings)
-        return functions
-
-    def _answer_text(self, tokenizer: Tokenizer, settings: ReadingSettings):
-        """Strings in, answers out: tokens, windows, spans and offsets are all found in the graph."""
-        from kobert_tf2 import graph_tokenizer  # needs tensorflow-text, which the other signatures do not
-
-        self.tokenizer = graph_tokenizer.GraphTokenizer(tokenizer)
-        lengths = {name: getattr(settings, name) for name in ("max_seq_length", "doc_stride", "max_query_length")}
-        ids = {name: getattr(tokenizer, name) for name in ("cls_id", "sep_id", "pad_id")}
-        best = {"n_best_size": settings.n_best_size, "max_answer_length": settings.max_answer_length}
-
-        def forward(chunk):
-            outputs = self._forward(chunk)
-            return outputs["start_logits"], outputs["end_logits"]
-
-        def answer_text(question, context):
-            tokens = self.tokenizer(context)
-            windows = graph_reading.make_windows(self.tokenizer(question).ids, tokens.ids, **ids, **lengths)
-            logits = graph_reading.logits_in_chunks(forward, windows.inputs, size=WINDOWS_AT_ONCE)
-            spans = graph_reading.merge_spans(windows, *logits, **best)
-            start = graph_reading.of_tokens(tokens.starts, spans.start)
-            end = graph_reading.of_tokens(tokens.ends, spans.end)
-            texts = tf.strings.substr(
-                tf.repeat(context[:, tf.newaxis], settings.n_best_size, axis=1), start, end - start, unit="UTF8_CHAR"
-            )
-            every = {"text": texts, "start": start, "end": end, "score": spans.score, "probability": spans.probability}
-            first = {("answer" if name == "text" else name): column[:, 0] for name, column in every.items()}
-            return first | {f"n_best_{name}": column for name, column in every.items()}
-
-        text = {name: tf.TensorSpec([None], tf.string, name=name) for name in ("question", "context")}
-        return tf.function(answer_text).get_concrete_function(**text)
-
-    def _forward(self, inputs: dict) -> dict:
-        return self._model(inputs, training=False)
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (*INPUTS, *self._head.extra_inputs)
-
-    def serve(self, **inputs) -> dict:
-        """Named float32 outputs."""
-        outputs = self._head.outputs(self._forward(inputs), inputs)
-        return {name: tf.cast(output, tf.float32, name=name) for name, output in outputs.items()}
-
-    def _answer_span(self, sep_id: int, settings: ReadingSettings):
-        def answer_span(**inputs):
-            outputs = self._forward(inputs)
-            start_logits, end_logits = outputs["start_logits"], outputs["end_logits"]
-            allowed = graph_reading.context_positions(**inputs, sep_id=sep_id)
-            spans = graph_reading.best_spans(
-                start_logits,
-                end_logits,
-                allowed,
-                allowed,
-                n_best_size=settings.n_best_size,
-                max_answer_length=settings.max_answer_length,
-            )
-            return dict(spans._asdict(), null_score=start_logits[:, 0] + end_logits[:, 0])
-
-        return _with_signature(answer_span, INPUTS)
-
-
-def _with_signature(function: Callable, inputs: tuple[str, ...]):
-    """A traced function of keyword arguments, each int32 [batch, sequence] with both dimensions open."""
-    specs = {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in inputs}
-    return tf.function(function).get_concrete_function(**specs)
+    def _config(self) -> dict:
+        architecture = HEADS[self._about["head"]].architectures[0]
+        config = weights.hf_config(self._model.config, architecture, getattr(self._model, "num_labels", None))
+        if self._about["labels"]:
+            config["id2label"] = {str(i): label for i, label in enumerate(self._about["labels"])}
+            config["label2id"] = {label: i for i, label in enumerate(self._about["labels"])}
+        return config

@@ -74,7 +74,7 @@ def test_one_by_one_and_together_give_the_same(reader):
 
 
 def test_an_export_answers_as_its_model_directory(model_dir, reader, tmp_path):
-    serving.export(model_dir, str(tmp_path), **LENGTHS)
+    serving.export(model_dir, str(tmp_path), with_text=False, **LENGTHS)
     serving.export(model_dir, str(tmp_path), version=10, **LENGTHS)
     served = kb.Predictor.load(str(tmp_path))
     assert predictor.find_export(str(tmp_path)) == f"{tmp_path}/10"
@@ -98,6 +98,60 @@ def test_a_context_without_a_token_gives_an_empty_answer(reader, context):
     assert (answer["text"], answer["start"], answer["end"], answer["probability"]) == ("", 0, 0, 0.0)
     assert answer["n_best"] == []
     assert reader.answer_batch([]) == []
+
+
+def null_scores(model_dir, reader, asked) -> np.ndarray:
+    """float32 [questions]: the lowest score of [CLS] over the windows, straight from the model."""
+    questions = [mrc.Question(str(n), question, context) for n, (question, context) in enumerate(asked)]
+    sizes = {name: LENGTHS[name] for name in ("max_seq_length", "doc_stride", "max_query_length")}
+    windows = mrc.make_windows(questions, reader.tokenizer, **sizes)
+    outputs = kb.BertForQuestionAnswering.from_pretrained(model_dir)(windows.features(), training=False)
+    scores = (outputs["start_logits"] + outputs["end_logits"]).numpy()[:, 0]
+    return np.array([scores[windows.question_index == n].min() for n in range(len(asked))])
+
+
+def test_no_answer_is_given_where_its_score_is_higher_by_more_than_the_threshold(model_dir, reader):
+    asked = [*pairs(12), ("가나?", " ")]
+    always = reader.answer_batch(asked, n_best=4)
+    expected = null_scores(model_dir, reader, asked) - [answer["score"] for answer in always]
+    threshold = float(np.median(expected[:12]))
+    sometimes = kb.Predictor.load(model_dir, **LENGTHS, null_score_diff_threshold=threshold)
+    for answer, found, difference in zip(
+        always[:12], sometimes.answer_batch(asked[:12], n_best=4), expected, strict=False
+    ):
+        assert found["null_score_diff"] == pytest.approx(difference, abs=1e-4)
+        spans = [best["text"] for best in found["n_best"] if best["text"]]
+        assert spans == [best["text"] for best in answer["n_best"]][: len(spans)]
+        if difference > threshold:
+            assert (found["text"], found["start"], found["end"], found["stripped"]["text"]) == ("", 0, 0, "")
+            assert found["score"] == pytest.approx(answer["score"] + difference, abs=1e-4)
+        else:
+            assert (found["text"], found["start"]) == (answer["text"], answer["start"])
+            assert found["probability"] < answer["probability"]
+    nothing = sometimes.answer(*asked[12])
+    assert (nothing["text"], nothing["probability"], nothing["null_score_diff"]) == ("", 1.0, predictor.NO_SPAN)
+
+
+SPANS = [mrc.Span("가", 0, 1, 3.0, 0.0, 2.0, 1.0), mrc.Span("나", 1, 2, 1.0, 0.0, 1.0, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("null_score", "threshold", "texts"),
+    [
+        (5.0, 1.0, ["", "가", "나"]),
+        (5.0, 2.0, ["가", "", "나"]),  # as much as the threshold is not more
+        (2.0, 0.0, ["가", "", "나"]),
+        (0.0, 0.0, ["가", "나", ""]),
+        (0.0, -4.0, ["", "가", "나"]),
+    ],
+)
+def test_no_answer_stands_where_threshold_and_score_put_it(null_score, threshold, texts):
+    found = predictor.with_no_answer(SPANS, null_score, threshold=threshold)
+    assert [span.text for span in found.spans] == texts
+    assert found.null_score_diff == null_score - 3.0
+    weights = {"가": np.exp(3.0), "나": np.exp(1.0), "": np.exp(null_score)}
+    for span in found.spans:
+        assert span.probability == pytest.approx(weights[span.text] / sum(weights.values()))
 
 
 @pytest.mark.parametrize("question", ["", " \u3000"])
@@ -148,8 +202,10 @@ def test_every_window_is_computed_once_in_a_shape_that_holds_it(lengths, spare):
 
 
 def test_nothing_to_load_is_a_sentence(tmp_path, model_dir):
-    with pytest.raises(InputError, match=r"nowhere"):
+    with pytest.raises(InputError, match=r"nowhere: expected a model directory .* but nothing has that name"):
         kb.Predictor.load(str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match=r"there is neither config\.json"):
+        kb.Predictor.load(str(tmp_path))
     with pytest.raises(InputError, match="precision: expected float32 or bfloat16"):
         kb.Predictor.load(model_dir, precision="half")
     serving.export(model_dir, str(tmp_path / "embedding"), head="embedding")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kobert_tf2 import modeling, serving
+from kobert_tf2 import modeling, servable, serving
 from kobert_tf2.errors import InputError
 from kobert_tf2.predictor import Predictor
 from kobert_tf2.tokenization import Tokenizer
@@ -72,6 +72,15 @@ def model_dirs(tmp_path_factory):
     return folders
 
 
+LENGTHS = {"max_seq_length": 40, "doc_stride": 12, "max_query_length": 12, "max_answer_length": 6, "n_best_size": 8}
+
+
+@pytest.fixture(scope="module")
+def exported(model_dirs, tmp_path_factory) -> dict:
+    """A reader exported as it is by default, for the tests that only look at it."""
+    return serving.export(model_dirs["reading"], str(tmp_path_factory.mktemp("exported")), **LENGTHS)
+
+
 # A process in which our package and tensorflow-text cannot be imported: plain TensorFlow.
 LOAD_ALONE = """
 import sys
@@ -118,7 +127,7 @@ def run_alone(folder, requests: list[tuple[str, str, dict]]) -> list[dict[str, n
 def test_every_head_answers_the_same_in_a_process_without_this_package(model_dirs, tmp_path):
     requests, expected = [], []
     for head, folder in model_dirs.items():
-        result = serving.export(folder, str(tmp_path / head))
+        result = serving.export(folder, str(tmp_path / head), with_text=False)
         assert result["head"] == head
         model = MODELS[head].from_pretrained(folder)
         for batch, length in ((1, 9), (3, 17), (5, 64)):
@@ -138,7 +147,7 @@ def test_every_head_answers_the_same_in_a_process_without_this_package(model_dir
 
 
 def test_answer_span_gives_the_best_allowed_pairs(model_dirs, tmp_path):
-    serving.export(model_dirs["reading"], str(tmp_path), max_answer_length=4, n_best_size=5)
+    serving.export(model_dirs["reading"], str(tmp_path), with_text=False, max_answer_length=4, n_best_size=5)
     loaded = tf.saved_model.load(f"{tmp_path}/1")
     inputs = make_batch(6, 20)
     logits = loaded.signatures["serving_default"](**inputs)
@@ -158,64 +167,81 @@ def test_answer_span_gives_the_best_allowed_pairs(model_dirs, tmp_path):
         assert float(found["null_score"][row]) == pytest.approx(start[0] + end[0], abs=1e-5)
 
 
-def test_assets_and_signature_say_what_is_in_it(model_dirs, tmp_path):
-    path = serving.export(model_dirs["reading"], str(tmp_path))["path"]
+def test_assets_and_signature_say_what_is_in_it(exported):
+    path = exported["path"]
     assert sorted(os.listdir(f"{path}/assets")) == ["config.json", "serving.json", "tokenizer_config.json", "vocab.txt"]
     assert Tokenizer.from_pretrained(f"{path}/assets").vocab == {piece: n for n, piece in enumerate(VOCAB)}
     with open(f"{path}/assets/serving.json", encoding="utf-8") as file:
         about = json.load(file)
-    assert about["reading"]["max_seq_length"] == 64
+    assert about["reading"] == {**LENGTHS, "null_score_diff_threshold": None}
+    assert about["signatures"] == exported["signatures"] == ["answer_span", "serving_default"]
+    assert sorted(os.listdir(f"{exported['text_path']}/assets")) == sorted(os.listdir(f"{path}/assets"))
     signature = tf.saved_model.load(path).signatures["serving_default"]
     specs = signature.structured_input_signature[1]
     assert {name: (spec.shape.as_list(), spec.dtype) for name, spec in specs.items()} == {
-        name: ([None, None], tf.int32) for name in serving.INPUTS
+        name: ([None, None], tf.int32) for name in servable.INPUTS
     }
 
 
 def export_in_memory(model, folder: str) -> str:
-    return serving.export_model(model, Tokenizer(VOCAB, pre_tokenizer="none"), folder)["path"]
+    return serving.export_model(model, Tokenizer(VOCAB, pre_tokenizer="none"), folder, with_text=False)["path"]
 
 
-def assert_computes_in_float32(path: str, model) -> None:
-    plain = modeling.BertForQuestionAnswering(CONFIG, dtype="float32")
-    plain.set_weights(model.get_weights())
-    inputs = make_batch(3, 17)
-    outputs = tf.saved_model.load(path).signatures["serving_default"](**inputs)
-    for name, value in plain(inputs, training=False).items():
-        np.testing.assert_allclose(outputs[name], value, atol=1e-5)
-
-
-def test_a_model_of_another_precision_is_exported_in_float32(tmp_path):
-    model = make_model("reading", dtype="mixed_bfloat16")
-    assert_computes_in_float32(export_in_memory(model, str(tmp_path)), model)
-
-
-# Two logical devices can only be asked for before TensorFlow starts: a process of its own.
-TWO_REPLICAS = """
+# Two logical devices can only be asked for before TensorFlow starts: a process of its own, which trains a reader there
+# and exports it, within the strategy's scope and outside of it.
+TRAIN_ON_TWO_REPLICAS = """
 import sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 sys.path.insert(0, sys.argv[2])
+import numpy as np
 import test_serving
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+from kobert_tf2 import losses, optimization, training
+strategy = training.make_strategy("mirrored", devices=["CPU:0", "CPU:1"])
 assert strategy.num_replicas_in_sync == 2
 with strategy.scope():
     model = test_serving.make_model("reading", dtype="mixed_bfloat16")
-    inside = test_serving.export_in_memory(model, sys.argv[1] + "/inside")
-outside = test_serving.export_in_memory(model, sys.argv[1] + "/outside")
-for path in (inside, outside):
-    test_serving.assert_computes_in_float32(path, model)
+    optimizer = optimization.create_optimizer("bert_adam", learning_rate=0.05, num_train_steps=9, num_warmup_steps=1)
+before = model.get_weights()
+batch = test_serving.make_batch(8, 20)
+batch |= {"start_positions": np.full(8, 5, np.int32), "end_positions": np.full(8, 7, np.int32)}
+dataset = tf.data.Dataset.from_tensors(batch).repeat()
+task = training.Task(weights=losses.span_weights, sums=losses.span_sums)
+training.train(model, optimizer, dataset, task, num_steps=4, strategy=strategy)
+after = model.get_weights()
+assert np.mean([np.abs(a - b).max() > 1e-3 for a, b in zip(before, after, strict=True)]) > 0.8
+with strategy.scope():
+    test_serving.export_in_memory(model, sys.argv[1] + "/inside")
+test_serving.export_in_memory(model, sys.argv[1] + "/outside")
+np.savez(sys.argv[1] + "/trained.npz", *after)
 """
 
 
-def test_a_model_built_under_a_strategy_is_exported_in_float32(tmp_path):
-    command = [sys.executable, "-c", TWO_REPLICAS, str(tmp_path), os.path.dirname(os.path.abspath(__file__))]
+def test_what_was_trained_in_bfloat16_and_on_replicas_is_exported_in_float32(tmp_path):
+    command = [sys.executable, "-c", TRAIN_ON_TWO_REPLICAS, str(tmp_path), os.path.dirname(os.path.abspath(__file__))]
     subprocess.run(command, check=True, timeout=300)
+    half = make_model("reading", dtype="mixed_bfloat16")
+    with np.load(f"{tmp_path}/trained.npz") as trained:
+        trained = list(trained.values())
+    weights = {
+        f"{tmp_path}/inside/1": trained,
+        f"{tmp_path}/outside/1": trained,
+        export_in_memory(half, str(tmp_path / "half")): half.get_weights(),
+    }
+    requests = [
+        (path, "serving_default", make_batch(*shape)) for path in weights for shape in ((1, 9), (3, 17), (5, 64))
+    ]
+    plain = modeling.BertForQuestionAnswering(CONFIG, dtype="float32")
+    for (path, _, inputs), outputs in zip(requests, run_alone(tmp_path, requests), strict=True):
+        plain.set_weights(weights[path])
+        for name, value in plain(inputs, training=False).items():
+            np.testing.assert_allclose(outputs[name], value, atol=1e-5, err_msg=path)
 
 
 def test_an_export_is_never_overwritten_unasked_nor_mixed_with_an_older_one(model_dirs, tmp_path):
     path = serving.export(model_dirs["reading"], str(tmp_path))["path"]
+    assert sorted(os.listdir(tmp_path)) == ["1", "text"]
     with pytest.raises(InputError, match="already there"):
         serving.export(model_dirs["reading"], str(tmp_path))
     (tmp_path / "1" / "assets" / "left-over.txt").write_text("old")
@@ -223,8 +249,16 @@ def test_an_export_is_never_overwritten_unasked_nor_mixed_with_an_older_one(mode
     assert os.listdir(tmp_path) == ["1"]
     assert not os.path.exists(f"{path}/assets/left-over.txt")
     assert "logits" in tf.saved_model.load(path).signatures["serving_default"].structured_outputs
-    serving.export(model_dirs["reading"], str(tmp_path), version=2)
+    serving.export(model_dirs["reading"], str(tmp_path), version=2, with_text=False)
     assert sorted(os.listdir(tmp_path)) == ["1", "2"]
+
+
+def test_a_model_with_text_of_another_export_is_not_left_beside_a_new_one(model_dirs, tmp_path):
+    (tmp_path / "text" / "1").mkdir(parents=True)
+    (tmp_path / "text" / "1" / "saved_model.pb").write_text("another")
+    with pytest.raises(InputError, match="text/1: already there"):
+        serving.export(model_dirs["classification"], str(tmp_path))
+    assert os.listdir(tmp_path) == ["text"]
 
 
 def test_a_folder_that_is_no_export_is_not_overwritten_even_if_asked(model_dirs, tmp_path):
@@ -235,9 +269,16 @@ def test_a_folder_that_is_no_export_is_not_overwritten_even_if_asked(model_dirs,
     assert os.listdir(tmp_path / "1") == ["thesis.txt"]
 
 
-def test_a_failure_leaves_nothing_behind(model_dirs, tmp_path, monkeypatch):
+@pytest.mark.parametrize("succeed", [0, 1])
+def test_a_failure_leaves_nothing_behind(model_dirs, tmp_path, monkeypatch, succeed):
+    """Neither where the first of the two SavedModels cannot be written nor where the second cannot."""
+    save, calls = tf.saved_model.save, []
+
     def full_disk(*args, **kwargs):
-        raise OSError("no space left on device")
+        if len(calls) == succeed:
+            raise OSError("no space left on device")
+        calls.append(args)
+        save(*args, **kwargs)
 
     monkeypatch.setattr(tf.saved_model, "save", full_disk)
     with pytest.raises(OSError, match="no space"):
@@ -276,49 +317,107 @@ class Blocked:
             raise ImportError(name + " is blocked")
 sys.meta_path.insert(0, Blocked())
 import json, tensorflow as tf, tensorflow_text
-ask = tf.saved_model.load(sys.argv[1]).signatures["answer_text"]
-answers = []
-for pairs in json.load(sys.stdin):
+answers, loaded = [], {}
+for path, pairs in json.load(sys.stdin):
+    if path not in loaded:
+        loaded[path] = tf.saved_model.load(path)
+    ask = loaded[path].signatures["answer_text"]
     outputs = ask(question=tf.constant([q for q, _ in pairs]), context=tf.constant([c for _, c in pairs]))
-    columns = {name: outputs[name].numpy().tolist() for name in ("answer", "start", "end", "score", "n_best_start")}
+    names = ("answer", "start", "end", "score", "probability", "null_score_diff", "n_best_start")
+    columns = {name: outputs[name].numpy().tolist() for name in names}
     columns["answer"] = [answer.decode() for answer in columns["answer"]]
     answers += [dict(zip(columns, row)) for row in zip(*columns.values())]
 print(json.dumps(answers))
 """
 
 
-def test_answer_text_reads_strings_and_answers_as_the_predictor(model_dirs, tmp_path):
-    lengths = {"max_seq_length": 40, "doc_stride": 12, "max_query_length": 12, "max_answer_length": 6, "n_best_size": 8}
-    path = serving.export(model_dirs["reading"], str(tmp_path), with_text=True, **lengths)["path"]
-    decomposed = unicodedata.normalize("NFD", "가나는 각을 다라.")
-    asked = [
-        [("가나?", "다라는 마바, 사아를  자차카타.")],
-        [
-            ("가나다라마바사아자차카타파하 가나다라?", "가 나 다 라. " * 40 + "하하"),
-            ("나?", decomposed),
-            ("나?", "가"),
-            ("나", ""),
-        ],
-        [("나", "")],
-    ]
+def ask_alone(asked: list[tuple[str, list]], folder) -> list[dict]:
     result = subprocess.run(
-        [sys.executable, "-c", ASK_ALONE, path], input=json.dumps(asked), capture_output=True, text=True, check=True,
-        env={**os.environ, "PYTHONPATH": ""}, cwd=tmp_path, timeout=300,
+        [sys.executable, "-c", ASK_ALONE], input=json.dumps(asked), capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": ""}, cwd=folder, timeout=300,
     )  # fmt: skip
+    return json.loads(result.stdout)
+
+
+def test_answer_text_reads_strings_and_answers_as_the_predictor(model_dirs, exported, tmp_path):
+    folder = os.path.dirname(exported["path"])
+    assert exported["text_path"] == f"{folder}/text/1"
+    assert exported["text_signatures"] == ["answer_span", "answer_text", "serving_default"]
+    several = [
+        ("가나다라마바사아자차카타파하 가나다라?", "가 나 다 라. " * 40 + "하하"),
+        ("나?", unicodedata.normalize("NFD", "가나는 각을 다라.")),
+        ("나?", "가"),
+        ("나", ""),
+    ]
+    asked = [[("가나?", "다라는 마바, 사아를  자차카타.")], several, [("나", "")]]
     pairs = [pair for batch in asked for pair in batch]
-    expected = Predictor.load(path).answer_batch(pairs, strip_josa=False, n_best=4)
-    for (_, context), found, wanted in zip(pairs, json.loads(result.stdout), expected, strict=True):
+    expected = Predictor.load(folder).answer_batch(pairs, strip_josa=False)
+    # "No answer" is preferred to some of the answers, not to all.
+    settings = {**LENGTHS, "null_score_diff_threshold": 0.0}
+    differences = [
+        answer["null_score_diff"]
+        for answer in Predictor.load(folder, **settings).answer_batch(pairs, strip_josa=False)
+        if answer["null_score_diff"] < 1e8
+    ]
+    settings["null_score_diff_threshold"] = float(np.mean(differences))
+    with_none = serving.export(model_dirs["reading"], str(tmp_path / "none"), **settings)
+    expected_or_none = Predictor.load(with_none["path"]).answer_batch(pairs, strip_josa=False)
+
+    told = ask_alone(
+        [(path, batch) for path in (exported["text_path"], with_none["text_path"]) for batch in asked], tmp_path
+    )
+    for (_, context), found, wanted in zip(pairs, told[: len(pairs)], expected, strict=True):
         assert found["answer"] == context[found["start"] : found["end"]] == wanted["text"]
         assert (found["start"], found["end"]) == (wanted["start"], wanted["end"])
         if context:
             assert found["score"] == pytest.approx(wanted["score"], abs=1e-4)
+            assert found["n_best_start"][0] == found["start"]
+    empty = 0
+    for (_, context), found, wanted in zip(pairs, told[len(pairs) :], expected_or_none, strict=True):
+        assert (found["answer"], found["start"], found["end"]) == (wanted["text"], wanted["start"], wanted["end"])
+        assert found["score"] == pytest.approx(wanted["score"], abs=1e-4)
+        if len(context) < 2:  # elsewhere the predictor lists equal texts once, the graph does not
+            assert found["probability"] == pytest.approx(wanted["probability"], abs=1e-4)
+        if context:
+            assert found["null_score_diff"] == pytest.approx(wanted["null_score_diff"], abs=1e-4)
+            empty += not found["answer"]
+    assert 0 < empty < len([context for _, context in pairs if context])
 
 
-def test_text_goes_in_only_where_it_is_asked_for_and_can(model_dirs, tmp_path):
-    plain = serving.export(model_dirs["reading"], str(tmp_path / "plain"))
+# Nothing but what the package itself imports.
+LOAD_WITH_TEXT = """
+import sys
+import kobert_tf2 as kb
+print(kb.Predictor.load(sys.argv[1]).answer("가나?", "다라는 마바", strip_josa=False)["text"])
+"""
+
+
+def test_a_predictor_loads_the_model_with_text_too(exported):
+    folder = os.path.dirname(exported["path"])
+    command = [sys.executable, "-c", LOAD_WITH_TEXT, f"{folder}/text"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert result.stdout.strip() == Predictor.load(folder).answer("가나?", "다라는 마바")["text"]
+
+
+def test_text_goes_in_only_where_it_can_and_is_wanted(model_dirs, tmp_path):
+    plain = serving.export(model_dirs["reading"], str(tmp_path / "plain"), with_text=False)
     assert plain["signatures"] == ["answer_span", "serving_default"]
-    with pytest.raises(InputError, match="Mecab cannot run in a graph"):
-        serving.export_model(make_model("reading"), Tokenizer(VOCAB), str(tmp_path / "mecab"), with_text=True)
-    with pytest.raises(InputError, match="expected a reader as a SavedModel, but this is head classification"):
-        serving.export(model_dirs["classification"], str(tmp_path / "classifier"), with_text=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+    assert os.listdir(tmp_path / "plain") == ["1"]
+    mecab = serving.export_model(make_model("reading"), Tokenizer(VOCAB), str(tmp_path / "mecab"))
+    assert "text_path" not in mecab
+    assert os.listdir(tmp_path / "mecab") == ["1"]
+    with pytest.raises(InputError, match="Mecab, which cannot run in a graph"):
+        serving.export_model(make_model("reading"), Tokenizer(VOCAB), str(tmp_path / "asked"), with_text=True)
+    with pytest.raises(InputError, match="as a SavedModel, but the head is classification"):
+        serving.export(model_dirs["classification"], str(tmp_path / "asked"), with_text=True)
+    with pytest.raises(InputError, match="file_format: expected one of saved_model, onnx"):
+        serving.export(model_dirs["reading"], str(tmp_path / "asked"), file_format="tflite")
+    assert not (tmp_path / "asked").exists()
+
+
+def test_a_model_that_is_not_there_is_a_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere: expected a model directory .* but nothing has that name"):
+        serving.export(str(tmp_path / "nowhere"), str(tmp_path / "export"))
+    with pytest.raises(InputError, match=r"there is neither config\.json"):
+        serving.export(str(tmp_path), str(tmp_path / "export"))
+    assert list(tmp_path.iterdir()) == []

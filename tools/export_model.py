@@ -3,7 +3,8 @@
     python tools/export_model.py --model_dir=reader/model --output_dir=export
 
 makes `export/1` with the signatures `serving_default` (ids in, logits out) and, for a reader, `answer_span` (the best
-spans, found in the graph). --with_text adds `answer_text` (strings in, answers out) where the tokenizer is plain.
+spans, found in the graph): it loads with TensorFlow alone. Where the reader's tokenizer is plain, `export/text/1` is
+the same model with `answer_text` besides (strings in, answers out): whoever loads it needs tensorflow-text.
 """
 
 from absl import flags
@@ -15,7 +16,7 @@ flags.DEFINE_string("model_dir", None, "The model directory (or TF1 checkpoint) 
 flags.DEFINE_string("output_dir", None, "Gets the export in a folder named by --version.", required=True)
 flags.DEFINE_integer("version", 1, "The numbered folder, as TensorFlow Serving expects it.")
 flags.DEFINE_bool("overwrite", False, "Replace an export that is already there under this version.")
-flags.DEFINE_bool("with_text", False, "Plain reader: add answer_text. Loading the export then needs tensorflow-text.")
+flags.DEFINE_bool("with_text", None, "Also text/VERSION with answer_text; by default for a reader that is plain.")
 flags.DEFINE_enum("format", "saved_model", ["saved_model", "onnx"], "onnx: one file, checked with onnxruntime.")
 flags.DEFINE_enum(
     "head",
@@ -28,8 +29,20 @@ flags.DEFINE_integer("doc_stride", None, "Reader: how many tokens further the ne
 flags.DEFINE_integer("max_query_length", None, "Reader: a longer question is cut.")
 flags.DEFINE_integer("max_answer_length", 30, "Reader: tokens in an answer at most.")
 flags.DEFINE_integer("n_best_size", 20, "Reader: how many spans answer_span gives.")
+flags.DEFINE_float(
+    "null_score_diff_threshold",
+    None,
+    "Reader of SQuAD 2.0's kind: answer_text and the predictor give no answer where its score is so much higher.",
+)
 
-READING = ("max_seq_length", "doc_stride", "max_query_length", "max_answer_length", "n_best_size")
+READING = (
+    "max_seq_length",
+    "doc_stride",
+    "max_query_length",
+    "max_answer_length",
+    "n_best_size",
+    "null_score_diff_threshold",
+)
 
 
 def main() -> dict:

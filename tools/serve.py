@@ -22,6 +22,11 @@ flags.DEFINE_string("model_dir", None, "A model directory, or an export of expor
 flags.DEFINE_string("host", "127.0.0.1", "The interface to listen on; 0.0.0.0 is every one.")
 flags.DEFINE_integer("port", 8080, "0 takes a free one, and says which.", lower_bound=0, upper_bound=65535)
 flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Of a model directory; exports are float32.")
+flags.DEFINE_float(
+    "null_score_diff_threshold",
+    None,
+    "A question may have no answer: none is given where its score is so much higher. By default as exported.",
+)
 flags.DEFINE_integer("max_question_length", 1_000, "Characters of a question at most.", lower_bound=1)
 flags.DEFINE_integer("max_context_length", 100_000, "Characters of a context at most.", lower_bound=1)
 flags.DEFINE_integer("max_waiting", 256, "Requests that may wait; the next one is answered with 503.", lower_bound=1)
@@ -37,7 +42,9 @@ def main() -> None:
         raise InputError(f"serving needs {error.name}, which is not installed: pip install '.[serve]'") from None
     from kobert_tf2.predictor import Predictor
 
-    predictor = Predictor.load(FLAGS.model_dir, precision=FLAGS.precision)
+    threshold = FLAGS.null_score_diff_threshold
+    settings = {} if threshold is None else {"null_score_diff_threshold": threshold}
+    predictor = Predictor.load(FLAGS.model_dir, precision=FLAGS.precision, **settings)
     predictor.answer("무엇인가?", "이것은 첫 질문이 기다리지 않게 한다.")
     limits = http_service.Limits(
         question_characters=FLAGS.max_question_length,
