@@ -111,25 +111,19 @@ class Encodings(NamedTuple):
 
 
 WORD, EOJEOL = 1, 2
+_NUMBERS = 4
 _NO_TOKENS = (*(np.empty(0, np.int32) for _ in range(3)), np.empty(0, np.int8))
 
 
-class Cut(NamedTuple):
-    """One token of a key: the characters left out before it, its own, and whether it begins something."""
-
-    id: int
-    gap: int
-    length: int
-    begins: int
-
-
 class PieceTable:
-    """What keys (see `segmentation.py`) become, in flat arrays. `cut` is asked once for each key.
+    """What keys (see `segmentation.py`) become, in flat arrays.
 
-    It empties itself when it holds `limit` keys: what is frequent is back at once.
+    `cut` is asked once for each key. It gives four numbers for each token: its id, how many characters are left out
+    before it, how many are its own, and what it begins (as in `Encodings.begins`). The table empties itself when it
+    holds `limit` keys: what is frequent is back at once.
     """
 
-    def __init__(self, cut: Callable[[str], list[Cut]], *, limit: int = 500_000):
+    def __init__(self, cut: Callable[[str], Sequence[int]], *, limit: int = 500_000):
         self._cut, self._limit = cut, limit
         self._clear()
 
@@ -141,14 +135,13 @@ class PieceTable:
         return len(self._rows)
 
     def _add(self, key: str) -> int:
-        for token in self._cut(key):
-            self._tokens.extend(token)
-        self._starts.append(len(self._tokens) // len(Cut._fields))
+        self._tokens.extend(self._cut(key))
+        self._starts.append(len(self._tokens) // _NUMBERS)
         return len(self._starts) - 2
 
     def look_up(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(int32 [tokens, 4], the `Cut` of every token of every key in order; int64 [keys + 1], where each key's
-        begin)."""
+        """(int32 [tokens, 4], the numbers of every token of every key in order; int64 [keys + 1], where each
+        key's begin)."""
         if len(self._rows) >= self._limit:
             self._clear()
         rows = np.fromiter(map(self._rows.__getitem__, keys), np.int64, len(keys))
@@ -158,7 +151,7 @@ class PieceTable:
         counts = starts[rows + 1] - first
         begin = _starts(counts)
         places = np.arange(begin[-1]) + np.repeat(first - begin[:-1], counts)
-        return tokens.reshape(-1, len(Cut._fields))[places], begin
+        return tokens.reshape(-1, _NUMBERS)[places], begin
 
 
 class _Rows(dict):

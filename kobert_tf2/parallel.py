@@ -10,7 +10,10 @@ import concurrent.futures
 import contextlib
 import itertools
 import multiprocessing
+import os
+import pickle
 import sys
+import tempfile
 import types
 from collections.abc import Callable, Iterable, Iterator
 
@@ -23,15 +26,22 @@ _function: Callable | None = None
 
 
 class Workers:
-    """`num_workers` processes that hold `function` (pickled once for each of them); a context manager."""
+    """`num_workers` processes that hold `function`; a context manager.
+
+    The function goes to them through a file: through the pipe by which a process is started, one that holds a
+    vocabulary would keep this one waiting until that one is up, and only then would the next one be started.
+    """
 
     def __init__(self, function: Callable, *, num_workers: int):
         self.num_workers = num_workers
+        with tempfile.NamedTemporaryFile(prefix="kobert_tf2-", suffix=".pickle", delete=False) as file:
+            pickle.dump(function, file)
+        self._pickled = file.name
         self._executor = concurrent.futures.ProcessPoolExecutor(
             num_workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_hold,
-            initargs=(function,),
+            initargs=(file.name,),
         )
 
     def map(self, blocks: Iterable) -> Iterator:
@@ -56,6 +66,8 @@ class Workers:
 
     def close(self) -> None:
         self._executor.shutdown(cancel_futures=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self._pickled)
 
     def __enter__(self) -> "Workers":
         return self
@@ -97,9 +109,10 @@ def blocks_of(items: Iterable, size: int) -> Iterator[list]:
         yield block
 
 
-def _hold(function: Callable) -> None:
+def _hold(path: str) -> None:
     global _function
-    _function = function
+    with open(path, "rb") as file:
+        _function = pickle.load(file)
 
 
 def _call(block):

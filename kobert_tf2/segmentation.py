@@ -116,11 +116,13 @@ class Segmenter:
 
     def words_of_key(self, key: str) -> list[Word]:
         """The words in a key (its parts, where compounds are taken apart), with offsets from the key's beginning."""
+        if self.analyser is None:
+            surface = key.lstrip(" ")
+            start = len(key) - len(surface)
+            return [Word(surface, "", start, len(key), start > 0, False)]
         spaced, _, feature = key.partition("\t")
         surface = spaced.lstrip(" ")
         start = len(spaced) - len(surface)
-        if self.analyser is None:
-            return [Word(surface, "", start, len(spaced), start > 0, False)]
         tag, kind, expression = read_feature(feature) if feature else ("", "", "")
         parts = spelled_parts(surface, expression) if self._decompose and kind == "Compound" else []
         words: list[Word] = []
@@ -167,9 +169,8 @@ _IDEOGRAPHS = (
 @functools.cache
 def _plain_words() -> re.Pattern:
     """A word with the spaces before it, for `findall`."""
-    alone = {code for first, last in _IDEOGRAPHS for code in range(first, last + 1)}
-    alone.update(code for code in code_points() if _is_punctuation(chr(code)))
-    single = character_class(sorted(alone))
+    punctuation = character_class(code for code in code_points() if _is_punctuation(chr(code)))
+    single = punctuation + "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in _IDEOGRAPHS)
     return re.compile(f" *(?:[^ {single}]+|[{single}])")
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from kobert_tf2 import files
-from kobert_tf2.encodings import EOJEOL, WORD, Cut, Encoding, Encodings, PieceTable, laid_out
+from kobert_tf2.encodings import EOJEOL, WORD, Encoding, Encodings, PieceTable, laid_out
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import ordered_map
 from kobert_tf2.segmentation import Segmenter, Word
@@ -177,14 +177,15 @@ class Tokenizer:
         ids, starts, ends, flags = np.ascontiguousarray(columns.T)
         return Encodings(ids, starts, ends, flags.astype(np.int8), np.array([0, len(ids)]))
 
-    def _cut_key(self, key: str) -> list[Cut]:
-        cuts, position = [], 0
+    def _cut_key(self, key: str) -> list[int]:
+        values, position = [], 0
         for word in self._segmenter.words_of_key(key):
-            begins = EOJEOL if word.begins else WORD
-            for _, i, start, end in self._wordpiece.cut(word.surface, tag=word.tag, continues=word.continues):
-                cuts.append(Cut(i, word.start + start - position, end - start, begins))
-                position, begins = word.start + end, 0
-        return cuts
+            gap, begins = word.start - position, EOJEOL if word.begins else WORD
+            for i, length in self._wordpiece.lengths(word.surface, tag=word.tag, continues=word.continues):
+                values += (i, gap, length, begins)
+                gap = begins = 0
+            position = word.end
+        return values
 
     def _ids_of_block(self, texts: list[str]) -> Encodings:
         """Without what the caller does not want, so that it need not travel between processes."""

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 # BERT's rule: a longer word is unknown.
 MAX_WORD_LENGTH = 100
+# Ends of words that are remembered.
+_RESTS = 200_000
 
 
 class Piece(NamedTuple):
@@ -20,31 +22,49 @@ class WordPiece:
     """Cuts words. Special tokens are never found in a text, whatever it spells."""
 
     def __init__(self, vocab: dict[str, int], *, unk_token: str, special_tokens: Iterable[str] = ()):
-        self._unknown = unk_token, vocab[unk_token]
+        self._unknown = vocab[unk_token]
         special = {unk_token, *special_tokens}
         # What begins a word and what goes on with one. A text that begins with "##" must not look up a continuation.
-        self._initial = {p: i for p, i in vocab.items() if not p.startswith("##") and p not in special}
-        self._inner = {p[2:]: i for p, i in vocab.items() if p.startswith("##") and len(p) > 2}
-        self._longest_initial = _longest_by_first(self._initial)
-        self._longest_inner = _longest_by_first(self._inner)
+        initial = {p: i for p, i in vocab.items() if not p.startswith("##") and p not in special}
+        inner = {p[2:]: i for p, i in vocab.items() if p.startswith("##") and len(p) > 2}
+        self._initial, self._inner = (initial, _longest_by_first(initial)), (inner, _longest_by_first(inner))
         self._pieces = {i: p for p, i in vocab.items()}
+        self._rests: dict[tuple[str, str], tuple[tuple[int, int], ...] | None] = {}
 
-    def cut(self, word: str, *, tag: str = "", continues: bool = False) -> list[Piece]:
-        """The pieces of a word, or one unknown token for all of it.
+    def lengths(self, word: str, *, tag: str = "", continues: bool = False) -> tuple[tuple[int, int], ...]:
+        """(id, number of characters) of each piece of a word, or of one unknown token for all of it.
 
         With `continues` the first piece carries ## as well. With a `tag` each piece is looked up with it
         (사과/NNG), and without it only where the vocabulary has none.
         """
+        found = None
+        if len(word) <= MAX_WORD_LENGTH:
+            found = self._lengths_from(word, tag, self._inner if continues else self._initial)
+        return ((self._unknown, len(word)),) if found is None else found
+
+    def _lengths_from(self, word: str, tag: str, lookup) -> tuple[tuple[int, int], ...] | None:
+        """What follows a word's first piece is the same after any: particles and endings are found once."""
+        i, length = _longest(word, tag, *lookup)
+        if not length:
+            return None
+        rest = word[length:]
+        if not rest:
+            return ((i, length),)
+        key = rest, tag
+        if key not in self._rests:
+            if len(self._rests) >= _RESTS:
+                self._rests.clear()
+            self._rests[key] = self._lengths_from(rest, tag, self._inner)
+        found = self._rests[key]
+        return None if found is None else ((i, length), *found)
+
+    def cut(self, word: str, *, tag: str = "", continues: bool = False) -> list[Piece]:
+        """The same with the pieces and their places in the word."""
         pieces, start = [], 0
-        lookup, longest = (self._inner, self._longest_inner) if continues else (self._initial, self._longest_initial)
-        while start < len(word) <= MAX_WORD_LENGTH:
-            found = _longest_at(word, start, tag, lookup, longest)
-            if found is None:
-                break
-            i, end = found
-            pieces.append(Piece(self._pieces[i], i, start, end))
-            start, lookup, longest = end, self._inner, self._longest_inner
-        return pieces if start == len(word) else [Piece(*self._unknown, 0, len(word))]
+        for i, length in self.lengths(word, tag=tag, continues=continues):
+            pieces.append(Piece(self._pieces[i], i, start, start + length))
+            start += length
+        return pieces
 
     def cut_text(self, segmenter, text: str) -> list[Piece]:
         """The pieces of a text, with offsets into the text itself.
@@ -57,7 +77,7 @@ class WordPiece:
             for piece, i, start, end in self.cut(word.surface, tag=word.tag, continues=word.continues):
                 start, end = normalized.span(word.start + start, word.start + end)
                 if pieces and start < pieces[-1].end:
-                    pieces[-1] = Piece(*self._unknown, pieces[-1].start, end)
+                    pieces[-1] = Piece(self._pieces[self._unknown], self._unknown, pieces[-1].start, end)
                 else:
                     pieces.append(Piece(piece, i, start, end))
         return pieces
@@ -71,14 +91,12 @@ def _longest_by_first(lookup: dict[str, int]) -> dict[str, int]:
     return longest
 
 
-def _longest_at(
-    word: str, start: int, tag: str, lookup: dict[str, int], longest: dict[str, int]
-) -> tuple[int, int] | None:
-    """(id, end) of the longest piece of `lookup` that the word has at `start`."""
-    limit = min(len(word), start + longest.get(word[start], 0))
+def _longest(word: str, tag: str, lookup: dict[str, int], longest: dict[str, int]) -> tuple[int, int]:
+    """(id, length) of the longest piece of `lookup` that the word begins with; the length is 0 where there is none."""
+    limit = min(len(word), longest.get(word[:1], 0))
     for suffix in (f"/{tag}", "") if tag else ("",):
-        for end in range(limit, start, -1):
-            i = lookup.get(word[start:end] + suffix)
+        for end in range(limit, 0, -1):
+            i = lookup.get(word[:end] + suffix)
             if i is not None:
                 return i, end
-    return None
+    return -1, 0

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from korean_text import VOCAB, texts
 
-from kobert_tf2.encodings import EOJEOL, WORD, Cut, Encoding, PieceTable, Token, laid_out
+from kobert_tf2.encodings import EOJEOL, WORD, Encoding, PieceTable, Token, laid_out
 from kobert_tf2.morphemes import CHUNK
 from kobert_tf2.tokenization import Tokenizer
 
@@ -67,7 +67,7 @@ def test_a_table_asks_once_for_each_key_and_starts_over_when_it_is_full():
 
     def cut(key):
         asked.append(key)
-        return [Cut(ord(char), 0, 1, 0) for char in key]
+        return [number for char in key for number in (ord(char), 0, 1, 0)]
 
     table = PieceTable(cut, limit=3)
     for _ in range(2):
