@@ -32,10 +32,14 @@ class Topology(NamedTuple):
     peak: float
 
 
-# Google's figures for a chip (cloud.google.com/tpu/docs, "System architecture"); a chip of v2 and v3 is two cores.
+# For a chip, Google's pages cloud.google.com/tpu/docs/{v3,v4,v5e,v5p,v6e} (read 2026-11) say: v3 123 TFLOP/s and
+# 32 GiB, v4 275 and 32 GiB, v5e 197 and 16 GB, v5p 459 and 95 GB, v6e 918 and 32 GB; for v2 none was found, and its
+# board of four chips was announced with 180 TFLOP/s and 64 GB. A chip of v2 and v3 is two cores, each a replica, and
+# the name counts cores; v4 and v5p count them too (v5p-8 is the slice 2x2x1, four chips) but join the two of a chip to
+# one; v5e and v6e count chips. GB stands for GiB there; what the runtime keeps for itself is not taken off.
 TOPOLOGIES = {
-    "v2-8": Topology(8, 8, 23),
-    "v2-32": Topology(32, 8, 23),
+    "v2-8": Topology(8, 8, 22.5),
+    "v2-32": Topology(32, 8, 22.5),
     "v3-8": Topology(8, 16, 61.5),
     "v3-32": Topology(32, 16, 61.5),
     "v4-8": Topology(4, 32, 275),

@@ -4,9 +4,11 @@ Nothing is started on import. A TPU is asked for only by name, and what goes wro
 """
 
 import os
+import queue
 import socket
-import urllib.error
+import threading
 import urllib.parse
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -16,7 +18,9 @@ from kobert_tf2.errors import InputError
 NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 _TPU_PORT = 8470
-_SECONDS_TO_REACH_A_TPU = 30
+_SECONDS_TO_CONNECT = 30
+_SECONDS_TO_REACH_A_TPU = 50  # All of it together: who waits is told within a minute.
+_SECONDS_TO_START_A_TPU = 600  # One that answers has to load its program; a large slice takes minutes.
 
 
 def set_precision(precision: str) -> None:
@@ -72,14 +76,9 @@ def _tpu_strategy(name, zone, project, cores) -> tf.distribute.Strategy:
     """`name`: a Cloud TPU's name, grpc://address:8470, or `local` on a TPU VM."""
     if not name:
         raise InputError("--use_tpu: expected --tpu_name (a Cloud TPU's name, grpc://address:8470, or local), got none")
-    if name.startswith("grpc://"):
-        _check_reachable(name)
     try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name, zone=zone, project=project)
-        if name != "local":
-            _check_reachable(resolver.master())
-            tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
+        resolver = _within(_SECONDS_TO_REACH_A_TPU, lambda: _reached_tpu(name, zone, project), name)
+        _within(_SECONDS_TO_START_A_TPU, lambda: tf.tpu.experimental.initialize_tpu_system(resolver), name)
         strategy = tf.distribute.TPUStrategy(resolver)
     except InputError:
         raise
@@ -90,6 +89,43 @@ def _tpu_strategy(name, zone, project, cores) -> tf.distribute.Strategy:
     return strategy
 
 
+def _reached_tpu(name: str, zone: str | None, project: str | None):
+    """The resolver of a TPU that answers; one of another machine is connected to."""
+    if name.startswith("grpc://"):
+        _check_reachable(name)
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name, zone=zone, project=project)
+    if name != "local":
+        _check_reachable(resolver.master())
+        tf.config.experimental_connect_to_cluster(resolver)
+    return resolver
+
+
+def _within(seconds: float, function: Callable, tpu: str):
+    """`function()`, or an `InputError` after so many seconds: the cloud's API and gRPC try again for minutes.
+
+    The thread that waits is left behind; it does not keep the process from ending.
+    """
+    results: queue.SimpleQueue = queue.SimpleQueue()
+
+    def run():
+        try:
+            results.put((function(), None))
+        except BaseException as error:  # Raised again where it is waited for.
+            results.put((None, error))
+
+    threading.Thread(target=run, daemon=True, name="tpu").start()
+    try:
+        result, error = results.get(timeout=seconds)
+    except queue.Empty:
+        raise InputError(
+            f"TPU {tpu!r} did not answer within {seconds} seconds; is it running, in this zone and project "
+            "(--tpu_zone, --gcp_project), and may this machine reach it?"
+        ) from None
+    if error is not None:
+        raise error
+    return result
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
@@ -98,7 +134,7 @@ def _check_reachable(address: str) -> None:
     """Opens a connection and closes it: gRPC by itself would wait for minutes."""
     host = urllib.parse.urlsplit(address)
     try:
-        socket.create_connection((host.hostname, host.port or _TPU_PORT), timeout=_SECONDS_TO_REACH_A_TPU).close()
+        socket.create_connection((host.hostname, host.port or _TPU_PORT), timeout=_SECONDS_TO_CONNECT).close()
     except (OSError, ValueError) as error:
         raise InputError(f"TPU {address!r} cannot be reached: {error}; is it running, and in this network?") from None
 

@@ -63,3 +63,15 @@ def test_a_batch_that_the_cores_cannot_share_is_told_with_both_numbers():
 def test_a_topology_that_does_not_exist_is_told():
     with pytest.raises(InputError, match=r"v3-8.*but got 'v9-1'"):
         check(None, None, 8, "v9-1")
+
+
+def test_every_topology_has_the_figures_of_its_chips():
+    """Per chip, as cloud.google.com/tpu/docs has them: GiB, TFLOP/s in bfloat16, replicas."""
+    chips = {"v2": (16, 45, 2), "v3": (32, 123, 2), "v4": (32, 275, 1), "v5p": (95, 459, 1)}
+    chips |= {"v5e": (16, 197, 1), "v6e": (32, 918, 1)}
+    for name, topology in preflight.TOPOLOGIES.items():
+        generation, count = name.split("-")
+        memory, peak, replicas = chips[generation]
+        assert (topology.memory * replicas, topology.peak * replicas) == (memory, peak), name
+        number_of_chips = int(count) // (1 if generation in ("v5e", "v6e") else 2)
+        assert topology.cores == number_of_chips * replicas, name

@@ -7,13 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 
 import keras
 import numpy as np
 import pytest
 import training_runs
 
-from kobert_tf2 import files, modeling, pretraining, records, training
+from kobert_tf2 import files, modeling, pretraining, records, strategies, training
 from kobert_tf2.errors import InputError
 
 CONFIG = {
@@ -224,6 +225,51 @@ def test_a_tpu_that_cannot_be_reached_is_a_sentence():
         training.make_strategy(use_tpu=True, tpu_name="grpc://127.0.0.1:1")
     with pytest.raises(InputError, match="expected --tpu_name"):
         training.make_strategy("tpu")
+
+
+class _Resolver:
+    """In place of TensorFlow's: no test may ask the cloud, or start a TPU library."""
+
+    def __init__(self, tpu=None, zone=None, project=None):
+        if tpu == "lost":
+            threading.Event().wait()
+        if tpu == "refused":
+            raise ValueError("no such TPU\nand a hundred lines more")
+
+    def master(self):
+        return "grpc://127.0.0.1:1"
+
+
+@pytest.fixture
+def fake_cloud(monkeypatch):
+    monkeypatch.setattr(strategies.tf.distribute.cluster_resolver, "TPUClusterResolver", _Resolver)
+    monkeypatch.setattr(strategies, "_SECONDS_TO_REACH_A_TPU", 0.2)
+    monkeypatch.setattr(strategies, "_SECONDS_TO_START_A_TPU", 0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("lost", r"TPU 'lost' did not answer within 0\.2 seconds; .*--tpu_zone"),
+        ("refused", r"TPU 'refused' cannot be used: no such TPU$"),
+        ("off", r"TPU 'grpc://127\.0\.0\.1:1' cannot be reached"),
+    ],
+)
+def test_a_tpu_given_by_name_that_cannot_be_had_is_a_sentence(name, sentence, fake_cloud):
+    with pytest.raises(InputError, match=sentence):
+        training.make_strategy(use_tpu=True, tpu_name=name)
+
+
+def test_a_tpu_that_hangs_while_it_starts_is_a_sentence(fake_cloud, monkeypatch):
+    monkeypatch.setattr(
+        strategies.tf.tpu.experimental, "initialize_tpu_system", lambda resolver: threading.Event().wait()
+    )
+    with pytest.raises(InputError, match="'local' did not answer within"):
+        training.make_strategy(use_tpu=True, tpu_name="local")
+
+
+def test_who_waits_for_a_tpu_is_told_within_a_minute():
+    assert strategies._SECONDS_TO_CONNECT < strategies._SECONDS_TO_REACH_A_TPU <= 50
 
 
 # -- the program ------------------------------------------------------------------------------------------------------

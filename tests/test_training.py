@@ -167,6 +167,12 @@ def test_a_batch_that_cannot_be_divided_is_told_with_both_numbers():
         training_runs.run(tf.distribute.get_strategy(), micro_batch_size=3)
 
 
+def test_a_batch_that_the_replicas_cannot_share_is_told_with_both_numbers():
+    with pytest.raises(InputError, match="a batch of 7 rows cannot be divided among 2 replicas"):
+        training.check_batch({"input_ids": np.zeros([3, 7, 5])}, _TwoReplicas, None)
+    training.check_batch({"input_ids": np.zeros([3, 8, 5])}, _TwoReplicas, None)
+
+
 def test_batches_of_several_static_shapes_are_trained_on():
     long = _masked_early(16)
     short = {name: x[:, :8] if name.startswith(("input", "segment")) else x for name, x in long.items()}

@@ -274,3 +274,13 @@ def test_out_of_memory_says_which_flags_to_change(monkeypatch):
     monkeypatch.setattr(training.steps.TrainSteps, "compiled", lambda self, batches: exhausted)
     with pytest.raises(InputError, match=r"out of memory in step 1: set --micro_batch_size"):
         train()
+
+
+@pytest.mark.parametrize("error", [tf.errors.UnavailableError, tf.errors.AbortedError])
+def test_a_worker_that_is_gone_says_how_to_go_on(error, monkeypatch):
+    def gone(*_):
+        raise error(None, None, "Connection reset by peer")
+
+    monkeypatch.setattr(training.steps.TrainSteps, "compiled", lambda self, batches: gone)
+    with pytest.raises(InputError, match=r"another worker is gone in step 1 \(Connection reset.*same command on all"):
+        train()
