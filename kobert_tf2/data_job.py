@@ -326,8 +326,8 @@ class Ledger:
         files.write_json(self.path, self.car)
 
     def _clear(self, outputs: list[str]) -> None:
-        for path in filter(files.exists, [*self._paths, *outputs]):
-            _remove(path)
+        for path in [*self._paths, *outputs]:
+            files.remove(path)
         _remove_folder(self.work)
 
 
@@ -354,10 +354,6 @@ def _remove_folder(path: str) -> None:
         _gfile().rmtree(path)
     else:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _remove(path: str) -> None:
-    _gfile().remove(path) if files.is_remote(path) else os.remove(path)
 
 
 def _gfile():

@@ -194,6 +194,12 @@ def _move_tree(source: str, target: str) -> None:
                 os.replace(os.path.join(folder, name), f"{into}/{name}")
 
 
+def remove(path: str) -> None:
+    """Removes a file, if it is there."""
+    if exists(path):
+        _gfile().remove(path) if is_remote(path) else os.remove(path)
+
+
 def write_json(path: str, value, *, indent: int | None = 2) -> None:
     """Writes JSON that keeps Hangul readable, whole or not at all."""
     with whole_file(path) as file:

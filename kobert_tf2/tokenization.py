@@ -31,6 +31,10 @@ CONFIG_FILE = "tokenizer_config.json"
 USER_DICTIONARY_FILE = "user.dic"
 # Where tokenizer_config.json keeps what transformers has no key for.
 OUR_KEY = "kobert_tf2"
+_FILES_OF_TOKENIZERS = (
+    *(CODE_FILE, USER_DICTIONARY_FILE),
+    *("tokenizer.json", "added_tokens.json", "special_tokens_map.json"),
+)
 SPECIAL_NAMES = ("PAD", "UNK", "CLS", "SEP", "MASK")
 _CHARACTERS_PER_BLOCK = 200_000
 
@@ -209,6 +213,7 @@ class Tokenizer:
         """Writes `vocab.txt` and `tokenizer_config.json` into a folder, new or there already.
 
         What transformers' own BertTokenizer cannot do goes along as code and, where there is one, as user dictionary.
+        What is left there of another tokenizer goes: transformers would believe it before these.
         """
         with files.whole_folder(path, overwrite=True) as folder:
             with files.whole_file(f"{folder}/{VOCAB_FILE}") as file:
@@ -219,6 +224,10 @@ class Tokenizer:
                     file.write(tokenizer_code())
             if self._segmenter.settings["user_dictionary"]:
                 shutil.copyfile(self._segmenter.settings["user_dictionary"], f"{folder}/{USER_DICTIONARY_FILE}")
+            written = os.listdir(folder)
+        for name in _FILES_OF_TOKENIZERS:
+            if name not in written:
+                files.remove(f"{os.fspath(path)}/{name}")
 
     def _needs_own_code(self) -> bool:
         """transformers has no Mecab for Korean, and takes Hangul apart with the accents."""

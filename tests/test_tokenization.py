@@ -1,6 +1,7 @@
 """Each setting shown by a sentence and its pieces; a tokenizer saved, loaded and compared."""
 
 import json
+import os
 import pickle
 import warnings
 
@@ -187,6 +188,26 @@ def test_a_saved_tokenizer_is_the_same_one(tmp_path, settings):
     assert again.fingerprint() == tokenizer.fingerprint() == pickle.loads(pickle.dumps(tokenizer)).fingerprint()
     assert again.encode(SENTENCE) == tokenizer.encode(SENTENCE)
     assert Tokenizer.from_pretrained(tmp_path / "folder" / "vocab.txt").settings() == tokenizer.settings()
+
+
+def test_saving_over_another_tokenizer_leaves_nothing_of_it(tmp_path):
+    (tmp_path / "words.csv").write_text("사과나무숲,NNG,0,사과/NNG/*+나무/NNG/*+숲/NNG/*\n", encoding="utf-8")
+    compile_user_dictionary(str(tmp_path / "words.csv"), str(tmp_path / "mine.dic"))
+    folder = tmp_path / "folder"
+    Tokenizer([*SPECIAL, *ORDINARY], user_dictionary=str(tmp_path / "mine.dic")).save_pretrained(folder)
+    for name in ("tokenizer.json", "config.json"):
+        (folder / name).write_text("{}", "utf-8")
+    Tokenizer([*SPECIAL, *ORDINARY], pre_tokenizer="none").save_pretrained(folder)
+    assert sorted(os.listdir(folder)) == ["config.json", "tokenizer_config.json", "vocab.txt"]
+
+
+def test_a_tokenizer_saved_over_itself_keeps_its_dictionary(tmp_path):
+    (tmp_path / "words.csv").write_text("사과나무숲,NNG,0,사과/NNG/*+나무/NNG/*+숲/NNG/*\n", encoding="utf-8")
+    compile_user_dictionary(str(tmp_path / "words.csv"), str(tmp_path / "mine.dic"))
+    Tokenizer([*SPECIAL, *ORDINARY], user_dictionary=str(tmp_path / "mine.dic")).save_pretrained(tmp_path / "folder")
+    Tokenizer.from_pretrained(tmp_path / "folder").save_pretrained(tmp_path / "folder")
+    assert "user.dic" in os.listdir(tmp_path / "folder")
+    assert Tokenizer.from_pretrained(tmp_path / "folder").tokenize("사과나무숲") == ["사과나무", "##숲"]
 
 
 def test_the_fingerprint_tells_settings_and_vocabularies_apart():
