@@ -146,25 +146,35 @@ def check_tensorflow(versions: dict[str, str], problems: list[str]) -> list[str]
         problems.append(f"tensorflow를 불러올 수 없습니다. tensorflow cannot be imported: {error!r}")
         return []
     if FLAGS.tpu:
-        devices += check_tpu(tf, problems)
+        devices += check_tpu(problems)
     for device in devices:
         say(f"  {device}")
     return devices
 
 
-def check_tpu(tf, problems: list[str]) -> list[str]:
-    """The TPU of this machine. Initialising one where there is none asks the network and may hang: hence the flag."""
+# The last TensorFlow for TPU on the package index. With newer libtpu than this it was seen to abort; tensorflow-text
+# would bring the plain tensorflow along. Nothing of it was seen on hardware.
+FOR_A_TPU_VM = (
+    "pip install tensorflow-tpu==2.20.0 libtpu==0.0.21 'keras>=3.12'",
+    "pip install --no-deps 'tensorflow-text==2.20.*' keras-nlp keras-hub",
+    "pip install --no-deps -e . && pip install mecab-python3 python-mecab-ko-dic google-crc32c safetensors "
+    "huggingface_hub absl-py tqdm",
+)
+
+
+def check_tpu(problems: list[str]) -> list[str]:
+    """The TPU of this machine. Starting one where there is none asks the network and may hang: hence the flag."""
+    from kobert_tf2 import strategies
+
+    say("TPU VM에 설치할 버전 / the versions to install on a TPU VM (not verified on hardware)")
+    for command in FOR_A_TPU_VM:
+        say(f"  {command}")
     try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
-        tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
-        return [f"TPU: {device.name}" for device in tf.config.list_logical_devices("TPU")]
-    except Exception as error:
-        problems.append(
-            f"TPU를 쓸 수 없습니다. No TPU can be used ({type(error).__name__}: {str(error)[:200]}); on a TPU VM: "
-            "pip install tensorflow-tpu==2.20.0 libtpu==0.0.21 (newer ones were seen to abort)"
-        )
+        strategy = strategies.make_strategy("tpu", tpu_name="local")
+    except InputError as error:
+        problems.append(f"TPU를 쓸 수 없습니다. No TPU can be used: {str(error)[:300]}")
         return []
+    return [f"TPU: {strategy.num_replicas_in_sync} cores"]
 
 
 if __name__ == "__main__":
