@@ -33,20 +33,26 @@ _HTML = """<!doctype html>
 <main>
   <form id="form">
     <label for="context" data-text="context"></label>
-    <textarea id="context" rows="9" required></textarea>
+    <textarea id="context" rows="6" required></textarea>
     <label for="question" data-text="question"></label>
     <input id="question" required autocomplete="off">
     <button id="ask" type="submit" data-text="ask"></button>
   </form>
   <p id="message" role="status" aria-live="polite"></p>
   <section id="result" hidden>
-    <h2 data-text="answer"></h2>
-    <p id="answer"><strong id="bare"></strong><span id="removed"></span></p>
-    <p id="figures"></p>
-    <h2 data-text="inContext"></h2>
-    <p id="marked"></p>
-    <h2 data-text="others"></h2>
-    <ol id="others"></ol>
+    <div id="found">
+      <h2 data-text="answer"></h2>
+      <p id="answer"><strong id="bare"></strong><span id="removed"></span></p>
+      <p id="figures"></p>
+    </div>
+    <div id="place">
+      <h2 data-text="inContext"></h2>
+      <p id="marked"></p>
+    </div>
+    <div id="more">
+      <h2 data-text="others"></h2>
+      <ol id="others"></ol>
+    </div>
   </section>
 </main>
 <script src="page.js"></script>
@@ -54,51 +60,75 @@ _HTML = """<!doctype html>
 </html>
 """
 
-_CSS = """:root { color-scheme: light dark; }
+_CSS = """:root { color-scheme: light dark; --quiet: #5f6368; --line: #8a8f98; --mark: #ffe08a; --particle: #fff3cd;
+  --on-mark: #1b1b1b; --bar: #1a56b0; --error: #b00020; }
+@media (prefers-color-scheme: dark) { :root { --quiet: #aab0b8; --line: #767c85; --mark: #d9a514; --particle: #8a6d1a;
+  --bar: #7fb0ff; --error: #ff8a80; } }
 * { box-sizing: border-box; }
 body { font: 1rem/1.6 system-ui, "Apple SD Gothic Neo", "Noto Sans KR", "Malgun Gothic", sans-serif;
-  max-width: 44rem; margin: 0 auto; padding: 0.75rem; }
+  max-width: 44rem; margin: 0 auto; padding: 0.75rem; word-break: keep-all; overflow-wrap: anywhere; }
 header { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: 0.5rem; }
-h1 { font-size: 1.3rem; margin: 0; }
-h2 { font-size: 1rem; margin: 1.2rem 0 0.2rem; }
+h1 { font-size: 1.25rem; line-height: 1.3; margin: 0; overflow-wrap: normal; }
+nav { display: flex; gap: 0.4rem; }
+h2 { font-size: 0.9rem; margin: 1.2rem 0 0.2rem; color: var(--quiet); }
 label { display: block; margin-top: 0.8rem; font-weight: 600; }
-textarea, input { width: 100%; font: inherit; padding: 0.6rem; border: 1px solid #888; border-radius: 0.4rem; }
-button { font: inherit; min-height: 2.75rem; padding: 0.3rem 0.9rem; border-radius: 0.4rem; border: 1px solid #888;
-  cursor: pointer; }
-button[aria-pressed="true"] { font-weight: 700; text-decoration: underline; }
-#ask { width: 100%; margin-top: 0.8rem; background: #1a56b0; color: #fff; border: 0; }
-#ask:disabled { opacity: 0.6; }
-#answer { font-size: 1.25rem; margin: 0; overflow-wrap: anywhere; }
-#removed { color: #767676; }
-#marked { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
-#marked .particle { opacity: 0.7; text-decoration: underline dotted; }
-#message { color: #b00020; min-height: 1.6rem; margin: 0.4rem 0 0; }
-ol { margin: 0; padding-left: 1.6rem; overflow-wrap: anywhere; }
-@media (prefers-color-scheme: dark) { #removed { color: #a0a0a0; } #message { color: #ff8a80; } }
+textarea, input { width: 100%; font: inherit; padding: 0.6rem; border: 1px solid var(--line); border-radius: 0.4rem; }
+textarea { field-sizing: content; min-height: 7.5rem; max-height: 50vh; resize: vertical; }
+button { font: inherit; min-height: 2.75rem; padding: 0.3rem 0.8rem; border: 1px solid var(--line); cursor: pointer;
+  border-radius: 0.4rem; }
+nav button[aria-pressed="true"] { font-weight: 700; text-decoration: underline; }
+#ask { width: 100%; margin-top: 0.8rem; background: #1a56b0; color: #fff; border: 0; font-weight: 600; }
+#ask:disabled { opacity: 0.6; cursor: progress; }
+:focus-visible { outline: 3px solid var(--bar); outline-offset: 1px; }
+#answer { font-size: 1.3rem; margin: 0; }
+#others .off { color: var(--quiet); text-decoration: underline dotted; }
+#removed, #figures, small { color: var(--quiet); font-size: 0.9rem; }
+#figures { margin: 0; }
+#marked { white-space: pre-wrap; margin: 0; }
+mark { background: var(--mark); color: var(--on-mark); border-radius: 0.2rem; padding: 0.1rem 0; }
+mark .particle { background: var(--particle); text-decoration: underline dotted; }
+@media (prefers-color-scheme: dark) { mark .particle { color: #fff; } }
+#message { min-height: 1.6rem; margin: 0.4rem 0 0; }
+#message.error { color: var(--error); }
+ol { list-style: none; margin: 0; padding: 0; }
+#others button { display: grid; grid-template-columns: 1fr auto; gap: 0 0.6rem; width: 100%; margin-top: 0.4rem;
+  padding: 0.4rem 0.7rem 0.5rem; text-align: left; background: none; color: inherit; }
+#others button[aria-pressed="true"] { border-color: var(--bar); box-shadow: inset 0 0 0 1px var(--bar); }
+meter { grid-column: 1 / -1; width: 100%; height: 0.35rem; border: 0; background: none; }
+meter::-webkit-meter-bar { height: 0.35rem; border: 0; border-radius: 0.2rem; background: #8884; }
+meter::-webkit-meter-optimum-value { background: var(--bar); border-radius: 0.2rem; }
+meter::-moz-meter-bar { background: var(--bar); border-radius: 0.2rem; }
 """
 
 _JS = """"use strict";
 const TEXTS = {
   ko: { title: "한국어 기계 독해", context: "지문", question: "질문", ask: "답 찾기", answer: "답",
-    inContext: "지문 속의 답", others: "다른 후보", asking: "찾는 중…", none: "지문에서 답을 찾지 못했습니다.",
-    failed: "서버에 연결할 수 없습니다.", removed: "떼어 낸 조사·어미", score: "점수", probability: "확률",
+    inContext: "지문 속의 자리", others: "다른 후보 (누르면 지문에 표시)", asking: "찾는 중…",
+    none: "지문에서 답을 찾지 못했습니다.", failed: "서버에 연결할 수 없습니다.", removed: "떼어 낸 조사·어미",
+    score: "점수", probability: "확률",
     sample: ["세종대왕은 1443년에 훈민정음을 창제하고 1446년에 반포하였다.", "훈민정음은 언제 반포되었는가?"] },
   en: { title: "Korean reading comprehension", context: "Text", question: "Question", ask: "Find the answer",
-    answer: "Answer", inContext: "Where it stands", others: "Other candidates", asking: "Looking…",
+    answer: "Answer", inContext: "Where it stands", others: "Other candidates (press to mark)", asking: "Looking…",
     none: "The text holds no answer.", failed: "The server cannot be reached.", removed: "particle taken off",
     score: "score", probability: "probability" },
 };
 const element = (id) => document.getElementById(id);
 let language = "ko";
 let last = null;
+let chosen = 0;
 
-function speak(chosen) {
-  language = chosen in TEXTS ? chosen : "en";
+function speak(wanted) {
+  language = wanted in TEXTS ? wanted : "en";
   document.documentElement.lang = language;
   for (const node of document.querySelectorAll("[data-text]")) node.textContent = TEXTS[language][node.dataset.text];
   for (const node of document.querySelectorAll("[data-language]"))
     node.setAttribute("aria-pressed", String(node.dataset.language === language));
-  if (last) show(last.found, last.characters);
+  if (last) show();
+}
+
+function say(text, isError) {
+  element("message").textContent = text;
+  element("message").className = isError ? "error" : "";
 }
 
 function figures(entry) {
@@ -118,26 +148,64 @@ function span(tag, text, kind) {
   return node;
 }
 
+const bareOf = (entry) => entry.stripped || entry;
+
+// Candidates with text, each place once: those that differ in their particle alone look the same.
+function candidates(found) {
+  const seen = new Set();
+  return (found.n_best || []).filter((entry) => {
+    const bare = bareOf(entry);
+    const place = `${bare.start} ${bare.text}`;
+    return bare.text && !seen.has(place) && seen.add(place);
+  });
+}
+
 // Offsets count code points, JavaScript strings UTF-16 units: `characters` is the context as an array of code points.
-function show(found, characters) {
-  last = { found, characters };
-  element("result").hidden = !found.text;
-  element("message").textContent = found.text ? "" : TEXTS[language].none;
-  if (!found.text) return;
-  const bare = found.stripped || found;
-  const cut = (from, to) => characters.slice(from, to).join("");
-  element("bare").textContent = bare.text;
+function show() {
+  const { found, characters, entries } = last;
+  element("result").hidden = !entries.length;
+  element("found").hidden = !found.text;
+  say(found.text ? "" : TEXTS[language].none);
+  if (!entries.length) return;
+  element("bare").textContent = bareOf(found).text;
   element("removed").textContent = removedText(found);
   element("figures").textContent = `${figures(found)}, ${found.milliseconds.toFixed(0)} ms`;
-  const mark = span("mark", "");
-  mark.append(span("span", cut(found.start, bare.start), "particle"), bare.text,
-    span("span", cut(bare.end, found.end), "particle"));
-  element("marked").replaceChildren(cut(0, found.start), mark, cut(found.end));
-  element("others").replaceChildren(...found.n_best.slice(1).map((entry) => {
-    const item = span("li", (entry.stripped || entry).text);
-    item.append(span("small", `${removedText(entry)} ${figures(entry)}`));
-    return item;
-  }));
+  element("place").hidden = chosen < 0;
+  if (chosen >= 0) mark(entries[chosen], characters);
+  element("more").hidden = Boolean(found.text) && entries.length < 2;
+  element("others").replaceChildren(...entries.map(candidate).slice(found.text ? 1 : 0));
+}
+
+function mark(entry, characters) {
+  const bare = bareOf(entry);
+  const cut = (from, to) => characters.slice(from, to).join("");
+  const node = span("mark", "");
+  node.append(span("span", cut(entry.start, bare.start), "particle"), bare.text,
+    span("span", cut(bare.end, entry.end), "particle"));
+  element("marked").replaceChildren(cut(0, entry.start), node, cut(entry.end));
+}
+
+// What is marked before one is pressed: the answer, or nothing where there is none.
+const first = () => (last.found.text ? 0 : -1);
+
+function candidate(entry, place) {
+  const button = span("button", "");
+  button.type = "button";
+  button.setAttribute("aria-pressed", String(place === chosen));
+  const [before, behind] = entry.stripped ? entry.stripped.removed : ["", ""];
+  const name = span("span", "");
+  name.append(span("span", before, "off"), bareOf(entry).text, span("span", behind, "off"));
+  const meter = document.createElement("meter");
+  meter.value = entry.probability;
+  button.append(name, span("small", figures(entry)), meter);
+  button.addEventListener("click", () => {
+    chosen = place === chosen ? first() : place;
+    show();
+    if (chosen >= 0) document.querySelector("#marked mark").scrollIntoView({ block: "nearest" });
+  });
+  const item = span("li", "");
+  item.append(button);
+  return item;
 }
 
 async function ask(event) {
@@ -145,16 +213,20 @@ async function ask(event) {
   const context = element("context").value;
   const question = element("question").value;
   element("ask").disabled = true;
-  element("message").textContent = TEXTS[language].asking;
+  say(TEXTS[language].asking);
   element("result").hidden = true;
+  last = null;
   try {
     const response = await fetch("answer", { method: "POST", headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ question, context, n_best: 5 }) });
     const found = await response.json();
-    if (response.ok) show(found, Array.from(context));
-    else element("message").textContent = found.error;
+    if (!response.ok) return say(found.error, true);
+    last = { found, characters: Array.from(context), entries: candidates(found) };
+    chosen = first();
+    show();
+    if (!element("result").hidden) element("result").scrollIntoView({ block: "nearest" });
   } catch {
-    element("message").textContent = TEXTS[language].failed;
+    say(TEXTS[language].failed, true);
   } finally {
     element("ask").disabled = false;
   }
@@ -163,6 +235,9 @@ async function ask(event) {
 for (const node of document.querySelectorAll("[data-language]"))
   node.addEventListener("click", () => speak(node.dataset.language));
 element("form").addEventListener("submit", ask);
+element("context").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) element("form").requestSubmit();
+});
 [element("context").value, element("question").value] = TEXTS.ko.sample;
 speak(navigator.language.startsWith("ko") ? "ko" : "en");
 """

@@ -33,6 +33,9 @@ class Seoul:
             return {"text": "", "start": 0, "end": 0, "score": 0.0, "probability": 0.0, "n_best": []}
         best = {"text": "서울이다", "start": start, "end": start + 4, "score": 3.25, "probability": 0.8}
         best["stripped"] = {"text": "서울", "start": start, "end": start + 2, "removed": ["", "이다"]}
+        if start == 0:  # a text that begins with the answer: none is given, the nearest candidate is shown
+            none = {"text": "", "start": 0, "end": 0, "score": 9.0, "probability": 0.9}
+            return dict(none, n_best=[none, best], null_score_diff=5.75)
         evil = "<img src=x onerror=document.title='evil'>"
         other = {"text": evil, "start": 0, "end": 1, "score": 1.0, "probability": 0.1}
         return dict(
@@ -153,6 +156,26 @@ def test_the_answer_is_marked_with_its_particle_and_the_other_candidates(browser
     assert "3.25" in text_of(browser, "figures")
     assert "80.0 %" in text_of(browser, "figures")
     assert browser.run("document.querySelectorAll('#others li').length") == 1
+    # Pressed, a candidate is marked instead of the answer; pressed again, the answer is.
+    press = "document.querySelector('#others button').click()"
+    browser.run(press)
+    assert browser.run("document.querySelector('mark').textContent") == "<img src=x onerror=document.title='evil'>"
+    assert browser.run("document.querySelector('#others button').ariaPressed") == "true"
+    browser.run(press)
+    assert browser.run("document.querySelector('mark').textContent") == "서울이다"
+
+
+def test_no_answer_is_told_and_the_nearest_candidate_is_marked_when_pressed(browser, url):
+    browser.open(url)
+    ask(browser, "수도는 어디인가?", "서울이다.")
+    assert text_of(browser, "message") in ("지문에서 답을 찾지 못했습니다.", "The text holds no answer.")
+    assert browser.run("[document.getElementById('found').hidden, document.getElementById('place').hidden]") == [
+        True,
+        True,
+    ]
+    browser.run("document.querySelector('#others button').click()")
+    assert browser.run("document.querySelector('mark').textContent") == "서울이다"
+    assert browser.run("document.querySelector('#others .off:last-child').textContent") == "이다"
 
 
 def test_nothing_that_came_as_text_becomes_markup(browser, url):
