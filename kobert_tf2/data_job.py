@@ -85,7 +85,7 @@ def create(request: Request) -> dict:
     """Makes the records; returns the summary that the side-car holds under "counts"."""
     outputs = request.outputs()
     blocks = list(_cut(files.match(request.input_file), request))
-    if not blocks:
+    if not any(block.documents for block in blocks):
         raise InputError(f"{request.input_file}: expected sentences, but there is none")
     ledger = Ledger(request, outputs, made_with(request, blocks))
     todo = [index for index, name in enumerate(outputs) if not ledger.holds(name)]

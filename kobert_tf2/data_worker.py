@@ -5,9 +5,6 @@ A file that an earlier run finished, and whose checksum holds, is not made again
 
 import contextlib
 import dataclasses
-import os
-import threading
-import time
 
 from kobert_tf2 import corpus, data_blocks, files
 from kobert_tf2.corpus import Block
@@ -24,11 +21,9 @@ class Worker:
     unk_id: int
     input_format: str
     work: str
-    parent: int = dataclasses.field(default_factory=os.getpid)
 
     def __call__(self, call: tuple):
         name, *arguments = call
-        self._die_with_parent()
         return getattr(self, name)(*arguments)
 
     def tokenize(self, number: int, block: Block) -> dict:
@@ -70,23 +65,6 @@ class Worker:
 
     def _records_path(self, block: int) -> str:
         return f"{self.work}/records-{block:05d}"
-
-    def _die_with_parent(self) -> None:
-        """A worker whose parent was killed would wait for work for ever: each second it looks if the parent lives."""
-        global _watching
-        if _watching or os.getpid() == self.parent:
-            return
-        _watching = True
-        threading.Thread(target=_watch, args=(self.parent,), daemon=True).start()
-
-
-_watching = False
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _kept(path: str) -> dict | None:

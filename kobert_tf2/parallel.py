@@ -14,6 +14,8 @@ import os
 import pickle
 import sys
 import tempfile
+import threading
+import time
 import types
 from collections.abc import Callable, Iterable, Iterator
 
@@ -41,7 +43,7 @@ class Workers:
             num_workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_hold,
-            initargs=(file.name,),
+            initargs=(file.name, os.getpid()),
         )
 
     def map(self, blocks: Iterable) -> Iterator:
@@ -90,7 +92,9 @@ def apart(function: Callable, *args, **kwargs):
 
     For what a process can do only once or should not keep: a library of half a gigabyte, two that do not go together.
     """
-    executor = concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    executor = concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
+    )
     with executor:
         with _no_main_program():
             future = executor.submit(function, *args, **kwargs)
@@ -109,10 +113,22 @@ def blocks_of(items: Iterable, size: int) -> Iterator[list]:
         yield block
 
 
-def _hold(path: str) -> None:
+def _hold(path: str, parent: int) -> None:
     global _function
+    _end_with(parent)
     with open(path, "rb") as file:
         _function = pickle.load(file)
+
+
+def _end_with(parent: int) -> None:
+    """A process whose parent was killed would wait for work for ever: each second it looks if the parent lives."""
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _call(block):
