@@ -14,15 +14,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from kobert_tf2 import classification, files, losses, modeling, optimization, training
+from kobert_tf2 import classification, files, losses, modeling, training
 from kobert_tf2.classification import Example
 from kobert_tf2.errors import InputError
-from kobert_tf2.strategies import is_chief
 from kobert_tf2.tokenization import Tokenizer
+from kobert_tf2.training_job import TrainingJob
 
 TASK = training.Task(weights=losses.label_weights, sums=losses.label_sums)
 INPUTS = ("input_ids", "input_mask", "segment_ids")
@@ -65,76 +64,64 @@ def finetune(
     Returns a summary: `global_step`, `accuracy`, `f1`, `loss`, `labels`, `confusion`, the paths of what was written.
     Raises `InputError` for what a user can mend.
     """
-    if not (do_train or do_eval or do_predict):
-        raise InputError("expected --do_train, --do_eval or --do_predict, but got none of them")
-    if not 0 <= eval_fraction < 1:
-        raise InputError(f"--eval_fraction: expected at least 0 and below 1, but got {eval_fraction}")
+    _check_asked(do_train or do_eval or do_predict, eval_fraction)
     sources = find_files(data_dir, train_file, eval_file, predict_file)
-    keras.utils.set_random_seed(running["seed"])
-    training.set_precision(running["precision"])
-    strategy = training.make_strategy(**running["strategy"])
-
-    # ---- Sentences and labels ----
+    job = TrainingJob.start(output_dir, running, init_checkpoint=init_checkpoint)
     start = _start(do_train, output_dir, init_checkpoint, bert_config_file, vocab_file)
     tokenizer = read_tokenizer(vocab_file, start)
     train, evaluation, prediction = _read_all(sources, do_train, do_eval, do_predict, eval_fraction, running["seed"])
     labels = classification.label_list([*train, *evaluation]) if do_train else _labels_of(start)
 
-    # ---- Model ----
     config = read_config(bert_config_file, start, tokenizer, max_seq_length)
     encoding = _Encoding(tokenizer, max_seq_length, num_workers)
+    model = job.make(lambda: _make_model(config, start, len(labels)))
     summary = {"output_dir": output_dir, "labels": labels}
-    with strategy.scope():
-        model = _make_model(config, start, len(labels))
-
-    # ---- Train ----
     if do_train:
-        num_train_steps = max(1, int(len(train) / train_batch_size * num_train_epochs))
-        with strategy.scope():
-            optimizer = optimization.create_optimizer(
-                running["optimizer"],
-                learning_rate=learning_rate,
-                num_train_steps=num_train_steps,
-                num_warmup_steps=int(num_train_steps * warmup_proportion),
-            )
-        _say(f"{len(train):,} sentences, {len(labels)} labels, {num_train_steps:,} steps of {train_batch_size}")
-        summary["train_examples"] = len(train)
-        summary |= training.train(
-            model,
-            optimizer,
-            training_batches(encoding.features(train, labels), train_batch_size, seed=running["seed"]),
-            TASK,
-            num_steps=num_train_steps,
-            output_dir=output_dir,
-            strategy=strategy,
-            settings={
-                "train_batch_size": train_batch_size,
-                "max_seq_length": max_seq_length,
-                "labels": labels,
-                "train_examples": len(train),
-                "seed": running["seed"],
-                "optimizer": running["optimizer"],
-            },
-            **running["train"],
+        features = encoding.features(train, labels)
+        num_steps = max(1, int(len(train) / train_batch_size * num_train_epochs))
+        optimizer = job.optimizer(
+            learning_rate=learning_rate,
+            num_train_steps=num_steps,
+            num_warmup_steps=int(num_steps * warmup_proportion),
         )
-        if is_chief(strategy):
-            save_model(model, f"{output_dir}/model", tokenizer, labels)
-            summary["model_dir"] = f"{output_dir}/model"
-
-    # ---- Evaluate, predict ----
+        settings = {"train_batch_size": train_batch_size, "max_seq_length": max_seq_length, "labels": labels}
+        summary |= _train(job, model, optimizer, features, num_steps, settings, tokenizer)
     if do_eval:
-        probabilities = predict(model, encoding, evaluation, eval_batch_size, strategy)
+        probabilities = predict(model, encoding, evaluation, eval_batch_size, job.strategy)
         scores = score(probabilities, classification.label_ids(evaluation, labels))
         summary |= {"eval_examples": len(evaluation), **scores}
-        if is_chief(strategy):
+        if job.is_chief:
             _write_scores(output_dir, scores, summary.get("global_step", 0), labels)
     if do_predict:
-        probabilities = predict(model, encoding, prediction, predict_batch_size, strategy)
-        if is_chief(strategy):
+        probabilities = predict(model, encoding, prediction, predict_batch_size, job.strategy)
+        if job.is_chief:
             summary["predictions"] = f"{output_dir}/predictions.tsv"
             write_predictions(summary["predictions"], prediction, probabilities, labels)
-    summary["truncated"] = encoding.truncated
-    return summary
+    return summary | {"truncated": encoding.truncated}
+
+
+def _check_asked(anything: bool, eval_fraction: float) -> None:
+    if not anything:
+        raise InputError("expected --do_train, --do_eval or --do_predict, but got none of them")
+    if not 0 <= eval_fraction < 1:
+        raise InputError(f"--eval_fraction: expected at least 0 and below 1, but got {eval_fraction}")
+
+
+def _train(job: TrainingJob, model, optimizer, features: dict, num_steps: int, settings: dict, tokenizer) -> dict:
+    """`settings` are what must not change when a run is resumed."""
+    count, batch_size, labels = len(features["labels"]), settings["train_batch_size"], settings["labels"]
+    seed = job.running["seed"]
+    _say(f"{count:,} sentences, {len(labels)} labels, {num_steps:,} steps of {batch_size}")
+    trained = job.train(
+        model,
+        optimizer,
+        training_batches(features, batch_size, seed=seed),
+        TASK,
+        num_steps=num_steps,
+        settings={**settings, "train_examples": count, "seed": seed, "optimizer": job.running["optimizer"]},
+        save=lambda folder: save_model(model, folder, tokenizer, labels),
+    )
+    return {"train_examples": count, **trained}
 
 
 # ----------------------------------------------------------------------------------------------------------------------

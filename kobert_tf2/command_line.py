@@ -4,6 +4,7 @@ A program defines its flags with absl (so `--flagfile=configs/x.flags` works), r
 and ends with `run(main)`. Nothing in the package imports this module.
 """
 
+import inspect
 import json
 import os
 import sys
@@ -91,6 +92,15 @@ def running_settings() -> dict:
     train = {name: flag[name] for name in TRAIN_FLAGS}
     alone = {name: flag[name] for name in ("precision", "optimizer", "seed", "jit_compile")}
     return {"strategy": {"name": flag["strategy"], "num_tpu_cores": cores, **strategy}, "train": train, **alone}
+
+
+def arguments_for(function: Callable, *, only_if_given: tuple[str, ...] = ()) -> dict:
+    """The flags that `function` takes, by its keyword arguments: its signature is the only list of them.
+
+    The flags in `only_if_given` are None where the command line does not have them, whatever their default.
+    """
+    names = [name for name in inspect.signature(function).parameters if name in FLAGS]
+    return {name: FLAGS[name].value if name not in only_if_given or FLAGS[name].present else None for name in names}
 
 
 TRAIN_FLAGS = (

@@ -18,18 +18,17 @@ import os
 import sys
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from kobert_tf2 import files, losses, modeling, mrc, mrc_features, mrc_metrics, optimization, training
+from kobert_tf2 import files, losses, modeling, mrc, mrc_features, mrc_metrics, training
 from kobert_tf2.checkpoints import steps_in
 from kobert_tf2.errors import InputError
 from kobert_tf2.josa import JosaStripper
 from kobert_tf2.pretraining import read_config, write_eval_results
 from kobert_tf2.progress import progress
-from kobert_tf2.strategies import is_chief, require_remote_paths
 from kobert_tf2.tokenization import Tokenizer
+from kobert_tf2.training_job import TrainingJob
 
 TASK = training.Task(weights=losses.span_weights, sums=losses.span_sums)
 
@@ -70,10 +69,7 @@ def finetune(
     """
     _check_asked(do_train, train_file, do_predict, predict_file)
     mrc.check_lengths(max_seq_length=max_seq_length, doc_stride=doc_stride, max_query_length=max_query_length)
-    require_remote_paths(running["strategy"], output_dir=output_dir, init_checkpoint=init_checkpoint)
-    keras.utils.set_random_seed(running["seed"])
-    training.set_precision(running["precision"])
-    strategy = training.make_strategy(**running["strategy"])
+    job = TrainingJob.start(output_dir, running, init_checkpoint=init_checkpoint)
     tokenizer = load_tokenizer(vocab_file, init_checkpoint, tokenizer_settings or {})
     config = _config(bert_config_file, init_checkpoint, tokenizer, max_seq_length)
     windows = _WindowMaker(
@@ -96,43 +92,16 @@ def finetune(
             epochs=num_train_epochs,
             seed=running["seed"],
         )
-        if is_chief(strategy):
-            files.write_json(f"{output_dir}/alignment_report.json", data.report)
-        _say(data.report["counts"])
-        with strategy.scope():
-            model = _model_to_train(config, init_checkpoint, output_dir)
-            optimizer = optimization.create_optimizer(
-                running["optimizer"],
-                learning_rate=learning_rate,
-                num_train_steps=data.num_steps,
-                num_warmup_steps=int(data.num_steps * warmup_proportion),
-            )
-        summary |= {"train_padding": round(data.padding, 4), "train_windows": len(data.windows)}
-        summary |= training.train(
-            model,
-            optimizer,
-            data.dataset(),
-            TASK,
-            num_steps=data.num_steps,
-            output_dir=output_dir,
-            strategy=strategy,
-            settings=data.settings,
-            **running["train"],
-        )
-        if is_chief(strategy):
-            model.save_pretrained(f"{output_dir}/model", tokenizer)
-            summary["model_dir"] = f"{output_dir}/model"
-
+        model = job.make(lambda: _model_to_train(config, init_checkpoint, output_dir))
+        summary |= _train(job, model, data, tokenizer, learning_rate, warmup_proportion)
     if do_predict:
-        if model is None:
-            with strategy.scope():
-                model = _model_to_predict(config, init_checkpoint, output_dir)
+        model = model or job.make(lambda: _model_to_predict(config, init_checkpoint, output_dir))
         questions = mrc.read_squad(predict_file)
         found = windows(predict_file, questions)
         start, end, summary["predict_padding"] = predict_logits(
-            model, found, batch_size=predict_batch_size, strategy=strategy, jit_compile=running["jit_compile"]
+            model, found, batch_size=predict_batch_size, strategy=job.strategy, jit_compile=running["jit_compile"]
         )
-        if is_chief(strategy):
+        if job.is_chief:
             summary |= write_predictions(
                 output_dir,
                 questions,
@@ -146,6 +115,29 @@ def finetune(
                 metric=metric or ("squad2" if version_2_with_negative else "korquad1"),
             )
     return summary
+
+
+def _train(
+    job: TrainingJob, model, data: "_TrainingData", tokenizer, learning_rate: float, warmup_proportion: float
+) -> dict:
+    if job.is_chief:
+        files.write_json(f"{job.output_dir}/alignment_report.json", data.report)
+    _say(data.report["counts"])
+    optimizer = job.optimizer(
+        learning_rate=learning_rate,
+        num_train_steps=data.num_steps,
+        num_warmup_steps=int(data.num_steps * warmup_proportion),
+    )
+    trained = job.train(
+        model,
+        optimizer,
+        data.dataset(),
+        TASK,
+        num_steps=data.num_steps,
+        settings=data.settings,
+        save=lambda folder: model.save_pretrained(folder, tokenizer),
+    )
+    return {"train_padding": round(data.padding, 4), "train_windows": len(data.windows), **trained}
 
 
 def _check_asked(do_train, train_file, do_predict, predict_file) -> None:

@@ -14,14 +14,14 @@ import hashlib
 import math
 import os
 import sys
+from typing import NamedTuple
 
-import keras
 import tensorflow as tf
 
 from kobert_tf2 import checkpoints, files, losses, modeling, optimization, records, training
 from kobert_tf2 import preflight as preflight_module
 from kobert_tf2.errors import InputError
-from kobert_tf2.strategies import is_chief, require_remote_paths
+from kobert_tf2.training_job import TrainingJob
 
 TASK = training.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
 _SHUFFLE_BUFFER = 10_000
@@ -56,109 +56,87 @@ def pretrain(
     Returns a summary: `global_step`, `resumed_from`, the metrics, `model_dir`. Raises `InputError` for what a user
     can mend.
     """
-    if not do_train and not do_eval:
-        raise InputError("expected --do_train, --do_eval or both, but got neither")
-    for name, value in (("input_file", input_file), ("output_dir", output_dir)):
-        if not value:
-            raise InputError(f"expected --{name}, but it was not given")
-    require_remote_paths(
-        running["strategy"], input_file=input_file, output_dir=output_dir, init_checkpoint=init_checkpoint
-    )
-    keras.utils.set_random_seed(running["seed"])
-    training.set_precision(running["precision"])
-    strategy = training.make_strategy(**running["strategy"])
+    _check_asked(do_train, do_eval, input_file=input_file, output_dir=output_dir)
+    job = TrainingJob.start(output_dir, running, input_file=input_file, init_checkpoint=init_checkpoint)
+    data = _Records.find(input_file, max_seq_length, max_predictions_per_seq)
+    tokenizer = _find_tokenizer(vocab_file, (bert_config_file, input_file, init_checkpoint), data.car)
 
-    # ---- Data, and what its side-car says ----
-    shards = record_files(input_file)
-    car = records.read_sidecar(shards) or {}
-    features = records.pretraining_features(
-        max_seq_length=_agreed("max_seq_length", max_seq_length, car, 128),
-        max_predictions_per_seq=_agreed("max_predictions_per_seq", max_predictions_per_seq, car, 20),
-    )
-    tokenizer = _find_tokenizer(vocab_file, (bert_config_file, input_file, init_checkpoint), car)
-
-    # ---- Model ----
-    config = read_config(bert_config_file, init_checkpoint, vocab_size=_vocab_size(tokenizer, car))
-    _check_config(config, bert_config_file or init_checkpoint, features, _vocab_size(tokenizer, car))
-    with strategy.scope():
-        model = _make_model(config, init_checkpoint, output_dir)
-        optimizer = optimization.create_optimizer(
-            running["optimizer"],
-            learning_rate=learning_rate,
-            num_train_steps=num_train_steps,
-            num_warmup_steps=num_warmup_steps,
-        )
-
-    # ---- Say what will be done ----
-    resolved = {
-        "model": config.to_dict(),
-        "parameters": model.count_params(),
-        "data": {"files": len(shards), **{name: feature.length for name, feature in features.items()}},
-        "strategy": type(strategy).__name__,
-        "replicas": strategy.num_replicas_in_sync,
-        "train_batch_size": train_batch_size,
-        "train_batch_size_per_replica": train_batch_size / strategy.num_replicas_in_sync,
+    vocab_size = _vocab_size(tokenizer, data.car)
+    config = read_config(bert_config_file, init_checkpoint, vocab_size=vocab_size)
+    _check_config(config, bert_config_file or init_checkpoint, data.features, vocab_size)
+    model = job.make(lambda: _make_model(config, init_checkpoint, output_dir))
+    schedule = {
         "learning_rate": learning_rate,
         "num_train_steps": num_train_steps,
         "num_warmup_steps": num_warmup_steps,
-        "init_checkpoint": init_checkpoint,
-        "running": running,
     }
-    if is_chief(strategy):
-        _say(resolved, output_dir)
+    optimizer = job.optimizer(**schedule)
+    if job.is_chief:
+        batches = _batch_sizes(job, do_train, train_batch_size, do_eval, eval_batch_size, max_eval_steps)
+        _say(_resolved(job, model, data, init_checkpoint, schedule, batches), output_dir)
         if tokenizer is None:
             print("warning: model/ will have no tokenizer; give its folder as --vocab_file", file=sys.stderr)
 
     summary = {"output_dir": output_dir}
     if do_train:
-        with _naming_the_shard(shards, features):
-            summary |= training.train(
-                model,
-                optimizer,
-                records.dataset(
-                    shards,
-                    features,
-                    batch_size=train_batch_size,
-                    shuffle_buffer=_SHUFFLE_BUFFER,
-                    seed=running["seed"],
-                    repeat=True,
-                ),
-                TASK,
-                num_steps=num_train_steps,
-                output_dir=output_dir,
-                strategy=strategy,
-                settings={
-                    "train_batch_size": train_batch_size,
-                    "max_seq_length": features["input_ids"].length,
-                    "max_predictions_per_seq": features["masked_lm_ids"].length,
-                    "seed": running["seed"],
-                    "optimizer": running["optimizer"],
-                    "input_files": [os.path.basename(path) for path in shards],
-                },
-                on_record=_Health(config.vocab_size, num_warmup_steps, fresh=not init_checkpoint),
-                **running["train"],
-            )
-        if is_chief(strategy):
-            model.save_pretrained(f"{output_dir}/model", tokenizer)
-            summary["model_dir"] = f"{output_dir}/model"
+        health = _Health(config.vocab_size, num_warmup_steps, fresh=not init_checkpoint)
+        summary |= _train(job, model, optimizer, data, train_batch_size, num_train_steps, tokenizer, health)
     elif not init_checkpoint or checkpoints.steps_in(f"{output_dir}/checkpoints"):
         summary["global_step"] = _load_newest(model, output_dir)
-
     if do_eval:
-        shards = record_files(eval_file or input_file)
-        with _naming_the_shard(shards, features):
-            metrics = training.evaluate(
-                model,
-                records.dataset(shards, features, batch_size=eval_batch_size),
-                TASK,
-                strategy=strategy,
-                max_steps=max_eval_steps,
-                jit_compile=running["jit_compile"],
-            )
-        summary |= {"global_step": summary.get("global_step", 0), **metrics}
-        if is_chief(strategy):
-            write_eval_results(output_dir, {"global_step": summary["global_step"], **metrics})
+        held_out = data.of(eval_file) if eval_file else data
+        metrics = _evaluate(job, model, held_out, eval_batch_size, max_eval_steps)
+        results = {"global_step": summary.get("global_step", 0), **metrics}
+        if job.is_chief:
+            write_eval_results(output_dir, results)
+        summary |= results
     return summary
+
+
+def _check_asked(do_train: bool, do_eval: bool, **needed: str | None) -> None:
+    if not do_train and not do_eval:
+        raise InputError("expected --do_train, --do_eval or both, but got neither")
+    for name, value in needed.items():
+        if not value:
+            raise InputError(f"expected --{name}, but it was not given")
+
+
+def _train(job: TrainingJob, model, optimizer, data, batch_size: int, num_steps: int, tokenizer, health) -> dict:
+    seed = job.running["seed"]
+    dataset = records.dataset(
+        data.shards, data.features, batch_size=batch_size, shuffle_buffer=_SHUFFLE_BUFFER, seed=seed, repeat=True
+    )
+    settings = {
+        "train_batch_size": batch_size,
+        "max_seq_length": data.features["input_ids"].length,
+        "max_predictions_per_seq": data.features["masked_lm_ids"].length,
+        "seed": seed,
+        "optimizer": job.running["optimizer"],
+        "input_files": [os.path.basename(path) for path in data.shards],
+    }
+    with _naming_the_shard(data):
+        return job.train(
+            model,
+            optimizer,
+            dataset,
+            TASK,
+            num_steps=num_steps,
+            settings=settings,
+            save=lambda folder: model.save_pretrained(folder, tokenizer),
+            on_record=health,
+        )
+
+
+def _evaluate(job: TrainingJob, model, data: "_Records", batch_size: int, max_steps: int) -> dict[str, float]:
+    with _naming_the_shard(data):
+        return training.evaluate(
+            model,
+            records.dataset(data.shards, data.features, batch_size=batch_size),
+            TASK,
+            strategy=job.strategy,
+            max_steps=max_steps,
+            jit_compile=job.running["jit_compile"],
+        )
 
 
 def preflight(
@@ -178,10 +156,7 @@ def preflight(
     """Compiles the training program of these flags for one core of a TPU and counts; needs neither a TPU nor data."""
     training.set_precision(running["precision"])
     car = (records.read_sidecar(record_files(input_file)) if input_file else None) or {}
-    features = records.pretraining_features(
-        max_seq_length=_agreed("max_seq_length", max_seq_length, car, 128),
-        max_predictions_per_seq=_agreed("max_predictions_per_seq", max_predictions_per_seq, car, 20),
-    )
+    features = _features(max_seq_length, max_predictions_per_seq, car)
     config = read_config(bert_config_file, init_checkpoint, vocab_size=car.get("vocab_size", _USUAL_VOCABULARY))
     _check_config(config, bert_config_file or init_checkpoint, features, car.get("vocab_size"))
     report = preflight_module.preflight(
@@ -216,6 +191,32 @@ def preflight(
 # ----------------------------------------------------------------------------------------------------------------------
 # What is read, and whether its parts fit
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+class _Records(NamedTuple):
+    """TFRecord files, their side-car ({} where there is none) and the features that both agree on."""
+
+    patterns: str
+    shards: list[str]
+    car: dict
+    features: dict
+
+    @classmethod
+    def find(cls, patterns: str, max_seq_length: int | None, max_predictions_per_seq: int | None) -> "_Records":
+        shards = record_files(patterns)
+        car = records.read_sidecar(shards) or {}
+        return cls(patterns, shards, car, _features(max_seq_length, max_predictions_per_seq, car))
+
+    def of(self, patterns: str) -> "_Records":
+        """Other files of the same features."""
+        return self._replace(patterns=patterns, shards=record_files(patterns))
+
+
+def _features(max_seq_length: int | None, max_predictions_per_seq: int | None, car: dict) -> dict:
+    return records.pretraining_features(
+        max_seq_length=_agreed("max_seq_length", max_seq_length, car, 128),
+        max_predictions_per_seq=_agreed("max_predictions_per_seq", max_predictions_per_seq, car, 20),
+    )
 
 
 def record_files(patterns: str) -> list[str]:
@@ -341,7 +342,7 @@ def _load_newest(model, output_dir: str) -> int:
 
 
 @contextlib.contextmanager
-def _naming_the_shard(paths: list[str], features: dict):
+def _naming_the_shard(data: _Records):
     """tf.data's errors name no file: when one comes, all files are read again until the broken record is found."""
     try:
         yield
@@ -349,7 +350,7 @@ def _naming_the_shard(paths: list[str], features: dict):
         if isinstance(error.__cause__, tf.errors.OpError) and not isinstance(
             error.__cause__, tf.errors.ResourceExhaustedError
         ):
-            _find_broken(paths, features, error)
+            _find_broken(data.shards, data.features, error)
         raise
 
 
@@ -366,6 +367,34 @@ def _find_broken(paths: list[str], features: dict, error: InputError) -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 # What is said
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _batch_sizes(job: TrainingJob, do_train, train_batch_size, do_eval, eval_batch_size, max_eval_steps) -> dict:
+    """Rows of a batch of all replicas together, and of one replica."""
+    replicas = job.strategy.num_replicas_in_sync
+    sizes = {"replicas": replicas}
+    if do_train:
+        sizes |= {
+            "train_batch_size": train_batch_size,
+            "train_batch_size_per_replica": train_batch_size // replicas,
+        }
+    if do_eval:
+        sizes |= {"eval_batch_size": eval_batch_size, "max_eval_steps": max_eval_steps}
+    return sizes
+
+
+def _resolved(job: TrainingJob, model, data: _Records, init_checkpoint: str | None, schedule: dict, batches) -> dict:
+    return {
+        "model": model.config.to_dict(),
+        "parameters": model.count_params(),
+        "input_file": data.patterns,
+        "data": {"files": len(data.shards), **{name: feature.length for name, feature in data.features.items()}},
+        "strategy": type(job.strategy).__name__,
+        **batches,
+        **schedule,
+        "init_checkpoint": init_checkpoint,
+        "running": job.running,
+    }
 
 
 def _say(resolved: dict, output_dir: str) -> None:

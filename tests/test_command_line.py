@@ -72,3 +72,19 @@ def test_unknown_flags_and_stray_words_are_refused(program):
     stray = program("word")
     assert stray.returncode == 1
     assert "expected flags alone, but got 'word'" in stray.stderr
+
+
+def test_a_functions_arguments_are_the_flags_of_these_names():
+    program = """
+from absl import flags
+from kobert_tf2 import command_line
+flags.DEFINE_integer('steps', 3, '')
+flags.DEFINE_integer('length', 128, '')
+flags.DEFINE_integer('width', 5, '')
+def job(*, steps, length, width=7, other=None):
+    return None
+command_line.run(lambda: command_line.arguments_for(job, only_if_given=('length', 'width')))
+"""
+    command = [sys.executable, "-c", program, "--width=6"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert json.loads(result.stdout) == {"steps": 3, "length": None, "width": 6}, result.stderr

@@ -60,7 +60,8 @@ ALLOWED = {
     "steps": FOUNDATION,
     "preflight": FOUNDATION | {"steps"},
     "pretraining": FOUNDATION
-    | {"preflight", "checkpoints", "losses", "modeling", "optimization", "records", "strategies", "training"},
+    | {"preflight", "checkpoints", "losses", "modeling", "optimization", "records", "training", "training_job"},
+    "training_job": FOUNDATION | {"optimization", "strategies", "training"},
     "training": FOUNDATION | {"strategies", "checkpoints", "training_log", "steps"},
     "graph_reading": FOUNDATION,
     "graph_tokenizer": FOUNDATION | {"tokenization"},
@@ -74,8 +75,7 @@ ALLOWED = {
     "comparison": FOUNDATION | {"bert_config", "parallel", "transformers_forward", "weight_files"},
     "conversion": FOUNDATION | {"comparison", "parallel"},
     "keras_hub_models": FOUNDATION | {"bert_config", "modeling", "weight_files", "weight_table", "weights"},
-    "classifier": FOUNDATION
-    | {"classification", "tokenization", "modeling", "losses", "optimization", "strategies", "training"},
+    "classifier": FOUNDATION | {"classification", "tokenization", "modeling", "losses", "training", "training_job"},
     "http_page": set(),
     "http_service": FOUNDATION | {"http_page"},
     "onnx_export": FOUNDATION,
@@ -83,8 +83,8 @@ ALLOWED = {
     "servable": FOUNDATION | {"graph_reading", "graph_tokenizer", "tokenization"},
     "serving": FOUNDATION | {"modeling", "weight_files", "weights", "tokenization", "mrc", "servable"},
     "mrc_training": FOUNDATION
-    | {"mrc", "mrc_features", "mrc_metrics", "josa", "tokenization", "modeling", "losses", "optimization"}
-    | {"training", "checkpoints", "strategies", "pretraining", "progress"},
+    | {"mrc", "mrc_features", "mrc_metrics", "josa", "tokenization", "modeling", "losses", "training"}
+    | {"training_job", "checkpoints", "pretraining", "progress"},
 }
 TEXT_HALF = {
     "errors",

@@ -38,36 +38,11 @@ def define_flags() -> None:
     command_line.define_running_flags()
 
 
-PASSED_ON = (
-    "output_dir",
-    "init_checkpoint",
-    "bert_config_file",
-    "vocab_file",
-    "data_dir",
-    "train_file",
-    "eval_file",
-    "predict_file",
-    "eval_fraction",
-    "do_train",
-    "do_eval",
-    "do_predict",
-    "max_seq_length",
-    "train_batch_size",
-    "eval_batch_size",
-    "predict_batch_size",
-    "learning_rate",
-    "num_train_epochs",
-    "warmup_proportion",
-    "num_workers",
-)
-
-
 def main() -> dict:
     from kobert_tf2 import classifier
 
-    return classifier.finetune(
-        **{name: FLAGS[name].value for name in PASSED_ON}, running=command_line.running_settings()
-    )
+    arguments = command_line.arguments_for(classifier.finetune)
+    return classifier.finetune(**arguments, running=command_line.running_settings())
 
 
 if __name__ == "__main__":

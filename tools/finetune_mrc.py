@@ -58,39 +58,11 @@ def define_flags() -> None:
     command_line.define_running_flags()
 
 
-PASSED_ON = (
-    "output_dir",
-    "init_checkpoint",
-    "bert_config_file",
-    "vocab_file",
-    "train_file",
-    "predict_file",
-    "do_train",
-    "do_predict",
-    "max_seq_length",
-    "doc_stride",
-    "max_query_length",
-    "train_batch_size",
-    "predict_batch_size",
-    "learning_rate",
-    "num_train_epochs",
-    "warmup_proportion",
-    "n_best_size",
-    "max_answer_length",
-    "version_2_with_negative",
-    "null_score_diff_threshold",
-    "unanswerable_windows",
-    "strip_josa",
-    "metric",
-    "num_workers",
-)
-
-
 def main() -> dict:
     from kobert_tf2 import mrc_training
 
     return mrc_training.finetune(
-        **{name: FLAGS[name].value for name in PASSED_ON},
+        **command_line.arguments_for(mrc_training.finetune),
         tokenizer_settings=command_line.tokenizer_settings(),
         running=command_line.running_settings(),
     )

@@ -45,43 +45,15 @@ def define_flags() -> None:
     command_line.define_running_flags()
 
 
-PASSED_ON = (
-    "bert_config_file",
-    "input_file",
-    "output_dir",
-    "init_checkpoint",
-    "vocab_file",
-    "eval_file",
-    "do_train",
-    "do_eval",
-    "train_batch_size",
-    "eval_batch_size",
-    "max_eval_steps",
-    "learning_rate",
-    "num_train_steps",
-    "num_warmup_steps",
-)
-FOR_PREFLIGHT = (
-    "bert_config_file",
-    "input_file",
-    "init_checkpoint",
-    "train_batch_size",
-    "learning_rate",
-    "num_train_steps",
-    "num_warmup_steps",
-    "tpu_topology",
-)
 FOLLOW_THE_DATA = ("max_seq_length", "max_predictions_per_seq")
 
 
 def main() -> dict:
     from kobert_tf2 import pretraining
 
-    given = {name: FLAGS[name].value if FLAGS[name].present else None for name in FOLLOW_THE_DATA}
-    given["running"] = command_line.running_settings()
-    if FLAGS.preflight:
-        return pretraining.preflight(**{name: FLAGS[name].value for name in FOR_PREFLIGHT}, **given)
-    return pretraining.pretrain(**{name: FLAGS[name].value for name in PASSED_ON}, **given)
+    call = pretraining.preflight if FLAGS.preflight else pretraining.pretrain
+    arguments = command_line.arguments_for(call, only_if_given=FOLLOW_THE_DATA)
+    return call(**arguments, running=command_line.running_settings())
 
 
 if __name__ == "__main__":
