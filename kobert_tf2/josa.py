@@ -34,14 +34,37 @@ _STOPS = ".,?!;:…·。、，．！？：；"
 # the endings that quote (라고까지). On a bare stem or an exclamation it is none: 아/IC 가/JKS is the word 아가.
 _HOSTS = ("N", "J", "E", "SL", "SH", "SN", "SSC", "SY", "XSN", "XR", "MA", "UN")
 # Nouns that are written apart by the rules of spelling, so where one hangs on a word it is not part of it.
-_HANGING_NOUNS = {"등", "정도", "이전", "때", "안", "동안", "무렵"}
+_HANGING_NOUNS = {"등", "정도", "이전", "때", "동안", "무렵"}
 # These hang only on a number with its unit (40분만에); 정도전 is a name.
 _HANGING_ON_UNITS = {"만", "전", "내"}
 # Particles of speech, rare in writing: as the last syllable of a name they are more frequent (창사랑, 스플라이서).
 _RARE_PARTICLES = {"랑", "서", "야", "아", "여"}
-
-
+# Syllables that end names of islands and people as often as they are particles (거문도, 마르티나): behind another
+# particle (에서도) they can be nothing else, behind a bare noun they stay.
+_NAME_LIKE_PARTICLES = {"도", "나"}
+# Particles that have one form behind a final consonant and another behind a vowel: 참나무과 is no 참나무 + 과.
+_WANTS_FINAL = dict.fromkeys(("은", "이", "을", "과", "으로", "이나", "이란", "이라고"), True)
+_WANTS_FINAL |= dict.fromkeys(("는", "가", "를", "와", "나"), False)
+# The copula as it is written at the head of its endings: 이다, 인, 일, 였다; behind a vowel 라는, 다, 며.
+_COPULA = ("이", "인", "일", "임", "였", "라", "란", "다", "며")
+# Particles that bind words to a verb, long enough not to be the end of a name.
+_CLAUSE_PARTICLES = {"을", "를", "에서", "에게", "으로"}
+# What a word has behind it when it is used as one: behind a final consonant, and behind none.
+_USED_AS_WORD = {True: "은|이|을|과|이다|이라", False: "는|가|를|와|라는|라고"}
+# What stacks on another particle (에서는, 으로는) and so says nothing about the word.
+_STACKING = {"으로", "에", "에서", "에게", "까지", "부터", "와", "과", "만"}
+_TITLES = "《〈『「"
 _TOPICS = {("JX", "은"), ("JX", "는")}
+
+# What stands behind a name and makes it one.
+_OFFICES = set(
+    "회장 대통령 총리 장관 의원 위원장 위원 교수 박사 감독 선수 대표 사장 대사 특사 장군 대장 총재 지사 시장 후보 기자 "
+    "작가 배우 씨 판사 검사 변호사 이사장 이사 총장 원장 국왕 황제 부부 선생 목사 신부".split()
+)
+_SURNAMES = set(
+    "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진지엄채원천방공현함변염여추도소석"
+    "선설마길연위표명기반라왕금옥육인맹제모탁국"
+)
 
 
 class Span(NamedTuple):
@@ -150,6 +173,8 @@ def _gloss(span: Span) -> Bounds:
         return None
     if _answer_must_be_in_bracket(span, opener):
         return opener + 1, span.end - 1
+    if span.end == span.given_end and re.search("[가-힣]", span.context[opener : span.end]):
+        return None  # With no particle behind it, a second name in Hangul is as likely to be meant as not.
     return span.start, opener
 
 
@@ -179,15 +204,70 @@ def _particle(span: Span) -> Bounds:
     eojeol = span.last_eojeol()
     if len(eojeol) < 2 or not _is_particle(eojeol) or span.stops_before_particle:
         return None
-    if not _can_host(eojeol[-2]) or _belongs_to_phrase(span, eojeol[-2], eojeol[-1]):
+    host, particle = eojeol[-2:]
+    if not _can_host(host) or _contradicts_sound(host, particle.surface):
         return None
-    return span.start, eojeol[-1].start
+    if _is_word_elsewhere(span, eojeol) or _is_name_before_office(span, eojeol):
+        return None
+    if _belongs_to_phrase(span, host, particle) or _is_clause_without_verb(span, particle) or _inside_title(span):
+        return None
+    return span.start, particle.start
+
+
+def _contradicts_sound(host: Morpheme, particle: str) -> bool:
+    """Whether the form of a particle does not fit the syllable before it, so that it is none: 참나무과."""
+    last = host.surface[-1]
+    wanted = _WANTS_FINAL.get(particle)
+    return wanted is not None and "가" <= last <= "힣" and _has_final(last) != wanted
+
+
+def _is_word_elsewhere(span: Span, eojeol: Sequence[Morpheme]) -> bool:
+    """Whether the context has the eojeol, its would-be particle included, with a particle of its own: 겐자부로가."""
+    word, particle = span.context[eojeol[0].start : span.end], eojeol[-1].surface
+    if len(word) < 3 or particle in _STACKING:
+        return False
+    after = _USED_AS_WORD[_has_final(word[-1])]
+    if particle == "로":
+        after = after.removeprefix("는|")  # 로는 is two particles.
+    return re.search(f"(?<![가-힣]){re.escape(word)}(?:{after})(?![가-힣])", span.context) is not None
+
+
+def _is_name_before_office(span: Span, eojeol: Sequence[Morpheme]) -> bool:
+    """한나은 협회 회장, 겐자부로 특사: only nouns up to an office, so what looks like a particle ends a name."""
+    word, particle = span.context[eojeol[0].start : span.end], eojeol[-1].surface
+    is_name = (particle == "은" and len(word) == 3 and word[0] in _SURNAMES) or (particle == "로" and len(word) > 2)
+    if not is_name:
+        return False
+    following = [m for m in span.morphemes if m.start >= span.end]
+    for morpheme in following[:4]:
+        if not morpheme.tag.startswith(("NN", "SL")):
+            return False
+        if morpheme.surface in _OFFICES:
+            return True
+    return False
+
+
+def _is_clause_without_verb(span: Span, particle: Morpheme) -> bool:
+    """물을 불로, 서울에서 부산으로: the words lean on a verb behind the span, each with its particle."""
+    if particle.tag != "JKB":
+        return False
+    inside = [m for m in span.morphemes if m.start >= span.start and m.end <= particle.start]
+    cases = [place for place, m in enumerate(inside) if m.tag in ("JKO", "JKB") and m.surface in _CLAUSE_PARTICLES]
+    return bool(cases) and not any(m.tag.startswith(("V", "XSV", "XSA", "J", "E")) for m in inside[cases[-1] + 1 :])
+
+
+def _inside_title(span: Span) -> bool:
+    """Whether the span lies in the marks of a title whose end it does not reach."""
+    opened = [place for place in _marks(span.context, max(0, span.start - 60), span.end).unclosed if place < span.start]
+    return any(span.context[place] in _TITLES for place in opened)
 
 
 def _belongs_to_phrase(span: Span, host: Morpheme, particle: Morpheme) -> bool:
-    """자발적으로, 가난 때문에, 3월부터 5월까지: what the particle says is part of the answer."""
+    """자발적으로, 가난 때문에, 여덟째 줄까지: what the particle says is part of the answer."""
     if particle.surface == "까지":
-        return any(m.surface in ("부터", "에서") and _all_tags(m, "J") for m in span.earlier_morphemes())
+        return _all_tags(host, "NNG", "NNP") or any(m.surface in ("부터", "에서") for m in span.earlier_morphemes())
+    if particle.surface in _NAME_LIKE_PARTICLES:
+        return not host.tag.startswith(("J", "E", "XSN", "NNB", "SSC"))
     return (host.surface.endswith("적") and particle.surface == "으로") or host.surface == "때문"
 
 
@@ -240,18 +320,23 @@ def _copula(span: Span) -> Bounds:
     place = _where_endings_begin(eojeol)
     if place is None or place == 0 or not eojeol[place].tag.startswith("VCP") or _makes_noun(eojeol[-1]):
         return None
-    describes = eojeol[place - 1].surface == "적"
-    return (span.start, eojeol[place].start) if _can_host(eojeol[place - 1]) and not describes else None
+    host, copula = eojeol[place - 1 : place + 1]
+    if not copula.surface.startswith(_COPULA) or not _can_host(host) or _inside_title(span):
+        return None
+    describes = host.surface == "적"
+    person = copula.surface == "인" and host.tag == "NNP"  # 바스크인
+    rubble = place == 1 and host.tag.startswith("XS")  # A suffix alone is no word: 상인 read as 상 + 인.
+    return None if describes or person or rubble else (span.start, copula.start)
 
 
 def _verb_from_noun(span: Span) -> Bounds:
-    """하다, 되다 and the like behind a noun, with their endings: 패소했다."""
+    """하다, 되다 and the like behind a noun, with their endings: 패소했다. With words before it, it is a clause."""
     eojeol = span.last_eojeol()
     place = _where_endings_begin(eojeol)
     if place is None or place == 0 or not eojeol[place].tag.startswith("XSV") or _makes_noun(eojeol[-1]):
         return None
     noun = eojeol[place - 1]
-    if noun.tag != "NNG" or noun.end - noun.start < 2:
+    if noun.tag != "NNG" or noun.end - noun.start < 2 or span.earlier_morphemes():
         return None
     return span.start, noun.end
 

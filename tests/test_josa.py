@@ -1,10 +1,12 @@
 """Particles off an answer: each rule at its example, what must stay, and the figures on real text."""
 
+import pathlib
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given, settings
 
-from kobert_tf2 import josa
+from kobert_tf2 import josa, mrc_evaluation
 from kobert_tf2.josa import JosaStripper, strip_josa
 from kobert_tf2.morphemes import MorphemeAnalyser
 
@@ -53,6 +55,18 @@ def test_no_rule_is_there_for_nothing(rule, stripper):
         ("표어는 산에서 길을 잃지 말라 였다.", "산에서 길을 잃지 말라"),
         ("그는 옻칠(한국의 전통 칠)을 했다.", "옻칠(한국의 전통 칠)"),
         ("그는 밤섬(栗島)에서 났다.", "밤섬(栗島)"),
+        ("배는 매물도 앞바다를 지났다.", "매물도"),
+        ("그 일은 마르티나 부인이 맡았다.", "마르티나"),
+        ("오키나와 바다는 맑다.", "오키나와"),
+        ("쌍떡잎식물 참나무과 식물이다.", "참나무과"),
+        ("새해에는 한나은 협회 회장이 인사를 했다.", "한나은"),
+        ("회담에는 나카노 겐자부로 특사가 나왔다.", "나카노 겐자부로"),
+        ("그는 다섯째 줄까지 걸어갔다.", "다섯째 줄까지"),
+        ("법은 사람을 나라로 여긴다.", "사람을 나라로"),
+        ("그는 책 《섬에서 온 편지》를 읽었다.", "섬에서"),
+        ("마을의 상인 둘이 왔다.", "상인"),
+        ("그는 짧게 대답하는 편이다.", "짧게 대답하는"),
+        ("그는 열린음악회(국민음악회) 지휘자였다.", "열린음악회(국민음악회)"),
     ],
 )
 def test_what_is_part_of_the_answer_stays(sentence, span):
@@ -78,6 +92,29 @@ def test_what_is_part_of_the_answer_stays(sentence, span):
 )
 def test_what_hangs_on_the_answer_goes(sentence, span, left):
     assert stripped(sentence, span) == left
+
+
+def test_what_the_context_uses_as_a_word_is_one(stripper):
+    sentence = "그는 벨라로 부인을 만났다. 벨라로가 웃었다."
+    assert stripped(sentence, "벨라로", stripper) == "벨라로"
+    assert stripped("그는 대전으로 부인을 보냈다. 대전은 멀다.", "대전으로", stripper) == "대전"
+
+
+def _sentences():
+    """(context, answer start, answer end) of josa_sentences.txt."""
+    lines = (pathlib.Path(__file__).parent / "josa_sentences.txt").read_text("utf-8").splitlines()
+    for before, answer, after in (line.split("|") for line in lines if line and not line.startswith("#")):
+        yield before + answer + after, len(before), len(before) + len(answer)
+
+
+def test_sentences_that_no_rule_was_made_for(stripper):
+    """News, law, sports, science, history: at least 85 in 100 eojeols become the answer, no answer is damaged."""
+    spans = list(_sentences())
+    assert len(spans) >= 60
+    right = [s for s in spans if stripper(s[0], *mrc_evaluation.eojeols_around(*s)) == s[1:]]
+    damaged = [context[start:end] for context, start, end in spans if stripper(context, start, end) != (start, end)]
+    assert damaged == []
+    assert len(right) / len(spans) >= 0.85
 
 
 def test_the_sentence_decides_not_the_answer():
@@ -127,7 +164,7 @@ def test_the_sentence_around_a_span(context, span, sentence):
 @pytest.mark.shared
 def test_eojeols_become_answers_on_korquad(shared, stripper):
     """The floors of the issue; the figures measured are in the closing note."""
-    from kobert_tf2 import mrc_evaluation, mrc_metrics
+    from kobert_tf2 import mrc_metrics
     from kobert_tf2.mrc_files import gold_answers, read_squad
 
     questions = read_squad(f"{shared}/data/korquad/KorQuAD_v1.0_dev_part_a.json")
@@ -140,4 +177,4 @@ def test_eojeols_become_answers_on_korquad(shared, stripper):
         left = context[slice(*stripper(context, answer.start, answer.end))]
         damaged += not mrc_metrics.score_pair("korquad1", left, answer.text).exact
     assert mrc_metrics.evaluate("korquad1", gold_answers(questions), covering)["exact_match"] >= 94
-    assert damaged / len(questions) <= 0.008
+    assert damaged / len(questions) <= 0.006
