@@ -96,24 +96,18 @@ def finetune(
         summary |= _train(job, model, data, tokenizer, learning_rate, warmup_proportion)
     if do_predict:
         model = model or job.make(lambda: _model_to_predict(config, init_checkpoint, output_dir))
-        questions = mrc.read_squad(predict_file)
-        found = windows(predict_file, questions)
-        start, end, summary["predict_padding"] = predict_logits(
-            model, found, batch_size=predict_batch_size, strategy=job.strategy, jit_compile=running["jit_compile"]
+        summary |= _predict(
+            job,
+            model,
+            windows,
+            predict_file,
+            predict_batch_size,
+            n_best_size=n_best_size,
+            max_answer_length=max_answer_length,
+            null_threshold=null_score_diff_threshold if version_2_with_negative else None,
+            strip=tokenizer.settings()["pre_tokenizer"] == "none" if strip_josa is None else strip_josa,
+            metric=metric or ("squad2" if version_2_with_negative else "korquad1"),
         )
-        if job.is_chief:
-            summary |= write_predictions(
-                output_dir,
-                questions,
-                found,
-                start,
-                end,
-                n_best_size=n_best_size,
-                max_answer_length=max_answer_length,
-                null_threshold=null_score_diff_threshold if version_2_with_negative else None,
-                strip=tokenizer.settings()["pre_tokenizer"] == "none" if strip_josa is None else strip_josa,
-                metric=metric or ("squad2" if version_2_with_negative else "korquad1"),
-            )
     return summary
 
 
@@ -138,6 +132,17 @@ def _train(
         save=lambda folder: model.save_pretrained(folder, tokenizer),
     )
     return {"train_padding": round(data.padding, 4), "train_windows": len(data.windows), **trained}
+
+
+def _predict(job: TrainingJob, model, windows: "_WindowMaker", path: str, batch_size: int, **answers) -> dict:
+    """Answers the questions of a file; `answers` goes to `write_predictions`."""
+    questions = mrc.read_squad(path)
+    found = windows(path, questions)
+    start, end, padding = predict_logits(
+        model, found, batch_size=batch_size, strategy=job.strategy, jit_compile=job.running["jit_compile"]
+    )
+    written = write_predictions(job.output_dir, questions, found, start, end, **answers) if job.is_chief else {}
+    return {"predict_padding": padding, **written}
 
 
 def _check_asked(do_train, train_file, do_predict, predict_file) -> None:
