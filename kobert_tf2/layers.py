@@ -4,149 +4,23 @@ Follows Devlin et al. 2018 and, number for number, the original graph of google-
 lines that reshape: B batch, S sequence, P predictions, H hidden width, N attention heads, D width of a head, V
 vocabulary.
 
-The mathematics is in bare functions, so that a faster form of one can stand in its place without touching a layer.
+The mathematics is in bare functions. On a processor a training step takes `fused.py`'s form of it, with TensorFlow.
 """
 
 import contextlib
-import functools
 import threading
-import zlib
 from collections.abc import Callable
-from typing import NamedTuple
 
 import keras
 from keras import ops
 
 from kobert_tf2.bert_config import BertConfig
+from kobert_tf2.dropout import Drop, Dropout, drop_out
 from kobert_tf2.errors import InputError
 
 # A masked position gets this added to its attention score, as in the original graph. Its weight is then 0 in float32,
 # unless the whole row is masked, and such a row stays finite.
 MASKED_SCORE = -10000.0
-
-# ------------------------------------------------------------------------------------------------------------------
-# Dropout: masks from a counter
-# ------------------------------------------------------------------------------------------------------------------
-#
-# A mask is a pure function of (seed, site, element): a hash of the element's number under a key of the seed and of
-# the dropout layer's own name. So a resumed run draws the same masks again, replicas and micro-batches draw
-# different ones when they are given different seeds, and graph, eager and XLA draw the same.
-
-_active_seed = threading.local()
-
-
-@contextlib.contextmanager
-def dropout_seed(seed):
-    """Within this context every dropout layer draws its mask from `seed`, an int32 tensor [2].
-
-    The context is read while a call is traced, and belongs to one thread: MirroredStrategy traces its replicas in
-    threads. Outside any context (`model.fit`) a layer draws from its own `keras.random.SeedGenerator`.
-    """
-    previous = getattr(_active_seed, "value", None)
-    _active_seed.value = seed
-    try:
-        yield
-    finally:
-        _active_seed.value = previous
-
-
-def _low_bits(x):
-    """Cuts to 32 bits where the backend has no uint32 and widens it (torch); costs nothing elsewhere."""
-    return x if keras.backend.standardize_dtype(x.dtype) == "uint32" else ops.bitwise_and(x, 0xFFFFFFFF)
-
-
-def _uint32(value: int):
-    return ops.cast(ops.convert_to_tensor(value, dtype="int64"), "uint32")
-
-
-def _round(x, shift: int, multiplier: int):
-    """Half of an integer hash, on uint32 of any shape: xor with the shifted self, times an odd constant."""
-    return _low_bits(ops.bitwise_xor(x, ops.right_shift(x, shift)) * _uint32(multiplier))
-
-
-def _hash(x):
-    """Chris Wellons' "lowbias32" (nullprogram.com, 2018): two rounds and a last xor, one to one on uint32."""
-    x = _round(_round(x, 16, 0x7FEB352D), 15, 0x846CA68B)
-    return ops.bitwise_xor(x, ops.right_shift(x, 16))
-
-
-def dropout_key(seed, site: int):
-    """The uint32 key [2] of the dropout layer with the number `site`, under `seed`, an integer tensor [2].
-
-    The seed is hashed before the site joins it: small numbers in both must not cancel each other out.
-    """
-    low, high = ops.unstack(_low_bits(ops.cast(seed, "uint32")), num=2)
-    low = _hash(ops.bitwise_xor(low, _uint32(0x9E3779B9)))
-    high = _hash(ops.bitwise_xor(high, low))
-    first = _hash(ops.bitwise_xor(low, _uint32(site)))
-    return ops.stack([first, _hash(_low_bits(high + first))])
-
-
-def _counter(shape):
-    """The number of every element of a tensor of `shape`, as uint32 [elements / last, last]."""
-    rows = functools.reduce(lambda a, b: a * b, shape[:-1], 1)
-    starts = ops.cast(ops.arange(rows, dtype="int32"), "uint32") * ops.cast(shape[-1], "uint32")
-    return _low_bits(ops.expand_dims(starts, 1) + ops.cast(ops.arange(shape[-1], dtype="int32"), "uint32"))
-
-
-def keep_mask(shape, key, rate: float):
-    """Which elements of a tensor of `shape` stay: bool, each False with probability `rate` (to 2**-32), independently.
-
-    An element's number goes through `_hash` with half of the key before each round, and is compared with the rate.
-    """
-    first, second = ops.unstack(key, num=2)
-    x = _round(ops.bitwise_xor(_counter(shape), first), 16, 0x7FEB352D)
-    x = _round(_low_bits(x + second), 15, 0x846CA68B)
-    x = ops.bitwise_xor(x, ops.right_shift(x, 16))
-    return ops.reshape(x >= _uint32(min(round(rate * 2**32), 2**32 - 1)), shape)
-
-
-class Drop(NamedTuple):
-    """What one application of dropout needs: its key and its rate."""
-
-    key: object
-    rate: float
-
-
-def drop_out(x, drop: Drop | None):
-    """`x` with elements set to 0 and the rest scaled up by 1 / (1 - rate); `None` changes nothing."""
-    if drop is None:
-        return x
-    kept = ops.cast(keep_mask(ops.shape(x), drop.key, drop.rate), x.dtype)
-    return x * (kept * ops.cast(1 / (1 - drop.rate), x.dtype))
-
-
-@keras.saving.register_keras_serializable(package="kobert_tf2")
-class Dropout(keras.layers.Layer):
-    """Dropout whose masks are a function of `dropout_seed` and of `site`, a name that no other dropout of the
-    model has."""
-
-    def __init__(self, rate: float, *, site: str, **kwargs):
-        super().__init__(**kwargs)
-        self.rate = rate
-        self.site = site
-        self.seed_generator = keras.random.SeedGenerator(name=f"{site}_seed".replace("/", "_")) if rate else None
-        self.supports_masking = True
-        self.built = True
-
-    def drop(self, training) -> Drop | None:
-        """The key of this call, or `None` where nothing is dropped."""
-        if not training or not self.rate:
-            return None
-        seed = getattr(_active_seed, "value", None)
-        if seed is None:
-            seed = self.seed_generator.next()
-        return Drop(dropout_key(seed, zlib.crc32(self.site.encode())), self.rate)
-
-    def call(self, x, training=False):
-        return drop_out(x, self.drop(training))
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return dict(super().get_config(), rate=self.rate, site=self.site)
-
 
 # ------------------------------------------------------------------------------------------------------------------
 # The mathematics, as bare functions
@@ -174,13 +48,6 @@ ACTIVATIONS = {
     "tanh": ops.tanh,
     "linear": lambda x: x,
 }
-
-
-def project(x, kernel, bias):
-    """`x` [..., from] times `kernel` [from, to] plus `bias` [to], as one flat matrix product."""
-    shape = ops.shape(x)
-    product = ops.matmul(ops.reshape(x, (-1, shape[-1])), kernel)
-    return ops.reshape(product + bias, (*shape[:-1], kernel.shape[-1]))
 
 
 def layer_norm(x, gamma, beta, epsilon: float):
@@ -229,6 +96,15 @@ def gather_positions(sequence, positions):
     return ops.take(ops.reshape(sequence, (batch * length, width)), flat, axis=0)
 
 
+def _fused(*tensors):
+    """`fused.py` where it applies to these tensors, else None."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    from kobert_tf2 import fused
+
+    return fused if fused.applies(*tensors) else None
+
+
 # ------------------------------------------------------------------------------------------------------------------
 # Layers
 # ------------------------------------------------------------------------------------------------------------------
@@ -251,6 +127,9 @@ class LayerNorm(keras.layers.Layer):
 
     def add(self, x, residual, drop: Drop | None):
         return add_and_norm(x, residual, self.gamma, self.beta, epsilon=self.epsilon, drop=drop)
+
+    def values(self) -> tuple:
+        return ops.convert_to_tensor(self.gamma), ops.convert_to_tensor(self.beta)
 
     def get_config(self):
         return dict(super().get_config(), epsilon=self.epsilon)
@@ -293,6 +172,11 @@ def _initializer(config: BertConfig):
     return Unwritten() if getattr(_building, "unwritten", False) else initial_values(config)
 
 
+def _values(dense: keras.layers.Dense) -> tuple:
+    """Kernel and bias in the compute type."""
+    return ops.convert_to_tensor(dense.kernel), ops.convert_to_tensor(dense.bias)
+
+
 class _ConfiguredLayer(keras.layers.Layer):
     """A layer whose constructor takes the model's configuration."""
 
@@ -329,7 +213,10 @@ class Embeddings(_ConfiguredLayer):
         self.norm.build((None, None, config.hidden_size))
 
     def _table(self, name: str, rows: int):
-        return self.add_weight(name=name, shape=(rows, self.config.hidden_size), initializer=_initializer(self.config))
+        """In float32 whatever the policy: of a table a batch needs few rows, and only those are worth a cast."""
+        return self.add_weight(
+            name=name, shape=(rows, self.config.hidden_size), initializer=_initializer(self.config), autocast=False
+        )
 
     def call(self, input_ids, segment_ids, training=False):
         length = ops.shape(input_ids)[1]
@@ -337,7 +224,17 @@ class Embeddings(_ConfiguredLayer):
         words = ops.take(self.word_embeddings, input_ids, axis=0)
         segments = ops.take(self.segment_embeddings, segment_ids, axis=0)
         positions = ops.convert_to_tensor(self.position_embeddings)[:length]
-        return drop_out(self.norm(words + segments + positions), self.dropout.drop(training))
+        total, drop = words + segments + positions, self.dropout.drop(training)
+        if fused := _fused(total):
+            return self._fused_norm(fused, total, drop)
+        normal = layer_norm(total, *self.norm.values(), self.norm.epsilon)
+        return drop_out(ops.cast(normal, self.compute_dtype), drop)
+
+    def _fused_norm(self, fused, total, drop):
+        flat = ops.reshape(total, (-1, total.shape[-1]))
+        gamma, beta = self.norm.values()
+        states = fused.norm_and_drop(flat, gamma, beta, epsilon=self.norm.epsilon, drop=drop, dtype=self.compute_dtype)
+        return ops.reshape(states, total.shape)
 
     def _check_length(self, length) -> None:
         longest = self.config.max_position_embeddings
@@ -390,6 +287,8 @@ class EncoderLayer(_ConfiguredLayer):
         self.output_norm.build(hidden)
 
     def call(self, hidden, mask_scores, training=False):
+        if fused := self._can_be_fused() and _fused(hidden, mask_scores):
+            return self._fused_call(fused, hidden, mask_scores, training)
         attended = self.attention_output(self._self_attention(hidden, mask_scores, training))
         hidden = self.attention_norm.add(attended, hidden, self.attention_output_dropout.drop(training))
         forward = self.feed_forward_output(self.activation(self.intermediate(hidden)))
@@ -400,6 +299,43 @@ class EncoderLayer(_ConfiguredLayer):
             split_heads(layer(hidden), self.config.num_attention_heads) for layer in (self.query, self.key, self.value)
         )
         return join_heads(attend(query, key, value, mask_scores, drop=self.attention_dropout.drop(training)))
+
+    def _can_be_fused(self) -> bool:
+        """Whether the dense layers are what they were made as: neither quantized nor anything else put in their
+        place."""
+        dense = (self.query, self.key, self.value, self.attention_output, self.intermediate, self.feed_forward_output)
+        return all(type(layer) is keras.layers.Dense and layer.quantization_mode is None for layer in dense)
+
+    def _fused_call(self, fused, hidden, mask_scores, training):
+        """The same on [B * S, H]."""
+        flat = ops.reshape(hidden, (-1, hidden.shape[-1]))
+        kernels, biases = zip(*(_values(layer) for layer in (self.query, self.key, self.value)), strict=True)
+        attended = fused.attend(
+            fused.linear(flat, ops.concatenate(kernels, axis=1)),
+            ops.concatenate(biases, axis=0),
+            mask_scores,
+            num_heads=self.config.num_attention_heads,
+            drop=self.attention_dropout.drop(training),
+        )
+        flat = self._fused_add(
+            fused,
+            self.attention_output,
+            attended,
+            flat,
+            self.attention_norm,
+            self.attention_output_dropout.drop(training),
+        )
+        kernel, bias = _values(self.intermediate)
+        inner = fused.bias_and_activation(fused.linear(flat, kernel), bias, self.activation)
+        flat = self._fused_add(
+            fused, self.feed_forward_output, inner, flat, self.output_norm, self.output_dropout.drop(training)
+        )
+        return ops.reshape(flat, hidden.shape)
+
+    def _fused_add(self, fused, dense, x, residual, norm, drop):
+        kernel, bias = _values(dense)
+        gamma, beta = norm.values()
+        return fused.add_and_norm(fused.linear(x, kernel), bias, residual, gamma, beta, epsilon=norm.epsilon, drop=drop)
 
     def compute_output_shape(self, hidden_shape, mask_scores_shape):
         return hidden_shape
@@ -451,9 +387,14 @@ class MaskedLMHead(_ConfiguredLayer):
         states = self.norm(self.activation(self.transform(gather_positions(hidden, positions))))
         batch, predictions, width = ops.shape(states)
         flat = ops.reshape(states, (batch * predictions, width))
-        scores = ops.matmul(flat, ops.transpose(ops.convert_to_tensor(self.word_embeddings())))  # [B * P, V]
-        logits = ops.cast(scores, "float32") + ops.cast(self.output_bias, "float32")
-        return ops.reshape(logits, (batch, predictions, self.config.vocab_size))
+        table = ops.cast(ops.convert_to_tensor(self.word_embeddings()), self.compute_dtype)
+        bias, fused = ops.convert_to_tensor(self.output_bias), _fused(flat)
+        products = fused.times_rows(flat, table) if fused else ops.matmul(flat, ops.transpose(table))  # [B * P, V]
+        logits = ops.cast(products, "float32") + ops.cast(bias, "float32")
+        logits = ops.reshape(logits, (batch, predictions, self.config.vocab_size))
+        if fused:
+            fused.remember_products(logits, products, bias)
+        return logits
 
     def compute_output_spec(self, hidden, positions):
         return keras.KerasTensor((*positions.shape, self.config.vocab_size), dtype="float32")

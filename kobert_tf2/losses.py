@@ -11,6 +11,7 @@ of a batch that only pads it has `example_weight` 0 (float32 [batch]; absent mea
 here knows a model.
 """
 
+import keras
 from keras import ops
 
 
@@ -31,6 +32,26 @@ def _correct(labels, logits):
     return ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int32")), "float32")
 
 
+def _cross_entropy_and_correct(labels, logits):
+    """Both of the above, labels [...] -> float32 [...] twice; over a vocabulary it pays to compute them together."""
+    found = _products_of(logits)
+    if not found:
+        return _cross_entropy(labels, logits), _correct(labels, logits)
+    from kobert_tf2 import fused
+
+    shape = ops.shape(labels)
+    return [ops.reshape(x, shape) for x in fused.cross_entropy(*found, ops.reshape(labels, (-1,)))]
+
+
+def _products_of(logits):
+    """The products and the bias behind logits of a step that `fused.py` is part of, else None."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    from kobert_tf2 import fused
+
+    return fused.products_of(logits)
+
+
 def _masked_lm_weight(batch):
     """float32 [batch, predictions]: 1 for a real prediction of a real row."""
     return ops.cast(batch["masked_lm_weights"], "float32") * _example_weight(batch)[:, None]
@@ -47,12 +68,13 @@ def pretraining_sums(outputs, batch):
     """`outputs`: masked_lm_logits [batch, predictions, vocabulary], next_sentence_logits [batch, 2]."""
     tokens, rows = _masked_lm_weight(batch), _example_weight(batch)
     ids, sentence = batch["masked_lm_ids"], batch["next_sentence_labels"][:, 0]
-    masked_lm = ops.sum(tokens * _cross_entropy(ids, outputs["masked_lm_logits"]))
+    losses, correct = _cross_entropy_and_correct(ids, outputs["masked_lm_logits"])
+    masked_lm = ops.sum(tokens * losses)
     next_sentence = ops.sum(rows * _cross_entropy(sentence, outputs["next_sentence_logits"]))
     predictions, examples = ops.sum(tokens), ops.sum(rows)
     return {"masked_lm": masked_lm, "next_sentence": next_sentence}, {
         "masked_lm_loss": (masked_lm, predictions),
-        "masked_lm_accuracy": (ops.sum(tokens * _correct(ids, outputs["masked_lm_logits"])), predictions),
+        "masked_lm_accuracy": (ops.sum(tokens * correct), predictions),
         "next_sentence_loss": (next_sentence, examples),
         "next_sentence_accuracy": (ops.sum(rows * _correct(sentence, outputs["next_sentence_logits"])), examples),
     }

@@ -6,15 +6,14 @@ Nothing here reads or writes a file of weights (`weights.py` does), knows a loss
 import keras
 
 from kobert_tf2.bert_config import BertConfig
+from kobert_tf2.dropout import Dropout, dropout_seed
 from kobert_tf2.errors import InputError
 from kobert_tf2.layers import (
     AttentionMask,
-    Dropout,
     Embeddings,
     EncoderLayer,
     MaskedLMHead,
     Pooler,
-    dropout_seed,
     logits_layer,
 )
 

@@ -6,6 +6,7 @@ by the global norm of the gradients *after* their sum over the replicas: Keras' 
 before the sum, which is another algorithm and depends on how many replicas there are.
 """
 
+import functools
 import math
 import re
 
@@ -13,6 +14,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kobert_tf2 import fused
 from kobert_tf2.errors import InputError
 
 NAMES = ("bert_adam", "adamw", "lamb")
@@ -41,7 +43,16 @@ def adam_update(parameter, gradient, m, v, *, learning_rate, beta_1, beta_2, eps
 # As separate operations the update reads and writes a parameter's memory some twenty times. XLA makes one pass of it,
 # which pays for its compilation where there is much to read.
 FUSE_FROM = 1 << 16
-_FUSED_UPDATE = tf.function(adam_update, jit_compile=True, autograph=False)
+
+
+def _update_by(parameter, gradient, m, v, scale, learning_rate, **settings):
+    """`adam_update` with a gradient that is still to be clipped: multiplied by `scale`."""
+    gradient = tf.cast(gradient, parameter.dtype) * scale
+    return adam_update(parameter, gradient, m, v, learning_rate=learning_rate, **settings)
+
+
+def _is_large(x) -> bool:
+    return None not in tuple(x.shape) and math.prod(x.shape) >= FUSE_FROM
 
 
 @keras.saving.register_keras_serializable("kobert_tf2")
@@ -76,39 +87,49 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 class ClipAfterTheSum:
     """Mixed into a Keras optimizer: gradients are summed over the replicas, clipped by their global norm, and applied.
 
-    `apply`, and so `model.fit`, does the three at once. `training.py` calls the two parts, to log the norm in between.
+    `apply`, and so `model.fit`, does the three at once. `training.py` calls the parts, to log the norm in between. To
+    clip is to multiply by one number, `scale`, which is left to the update: it reads the gradients anyway.
     """
 
     clip_norm: float | None = None
 
-    def sum_and_clip(self, gradients: list) -> tuple[list, tf.Tensor]:
-        """Replica context. The whole batch's gradients, alike on all replicas, and their norm before clipping."""
+    def sum(self, gradients: list) -> tuple[list, tf.Tensor]:
+        """Replica context. The whole batch's gradients, alike on all replicas, and their norm."""
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        norm = tf.linalg.global_norm(gradients)
-        if not self.clip_norm:
-            return gradients, norm
-        # As tf.clip_by_global_norm, with the norm that is known already: one that is not finite makes every gradient
-        # so.
-        scale = self.clip_norm / tf.maximum(norm, self.clip_norm) + (norm - norm)
-        return [gradient * scale for gradient in gradients], norm
+        return gradients, tf.linalg.global_norm(gradients)
 
-    def apply_summed(self, gradients: list, variables: list) -> None:
-        """Replica context. Updates the variables by gradients that `sum_and_clip` gave, and counts the step."""
+    def scale(self, norm):
+        """What gradients of this norm are multiplied by. A norm that is not finite makes every gradient so."""
+        if not self.clip_norm:
+            return tf.ones_like(norm)
+        return self.clip_norm / tf.maximum(norm, self.clip_norm) + (norm - norm)
+
+    def apply_summed(self, gradients: list, variables: list, scale) -> None:
+        """Replica context. Updates the variables by gradients that `sum` gave times `scale`, and counts the step."""
         self._apply_weight_decay(variables)
-        self._update(gradients, variables, self.learning_rate)
+        self._update(gradients, variables, self.learning_rate, scale)
         self._iterations.assign_add(1)
 
-    def _update(self, gradients: list, variables: list, learning_rate) -> None:
+    def _update(self, gradients: list, variables: list, learning_rate, scale) -> None:
         pairs = list(zip(gradients, [variable.value for variable in variables], strict=True))
         tf.__internal__.distribute.interim.maybe_merge_call(
-            self._distributed_tf_update_step, self._distribution_strategy, pairs, learning_rate
+            self._update_everywhere, self._distribution_strategy, pairs, learning_rate, scale
         )
+
+    def _update_everywhere(self, strategy, pairs: list, learning_rate, scale) -> None:
+        """Cross-replica context. As Keras' `_distributed_tf_update_step`, with one argument more."""
+        for gradient, variable in pairs:
+            strategy.extended.update(variable, self.scaled_update, args=(gradient, learning_rate, scale), group=False)
+
+    def scaled_update(self, variable, gradient, learning_rate, scale) -> None:
+        """Updates one variable."""
+        self.update_step(gradient * tf.cast(scale, gradient.dtype), variable, learning_rate)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         """Keras' hook inside `apply`, where its TensorFlow backend would sum and update."""
-        gradients, _ = self.sum_and_clip(grads)
-        self._update(gradients, trainable_variables, learning_rate)
+        gradients, norm = self.sum(grads)
+        self._update(gradients, trainable_variables, learning_rate, self.scale(norm))
 
 
 @keras.saving.register_keras_serializable("kobert_tf2")
@@ -143,15 +164,19 @@ class BertAdam(ClipAfterTheSum, keras.optimizers.Optimizer):
         self._decay = [self.weight_decay_rate if decays(variable.path) else 0.0 for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
+        self.scaled_update(variable, gradient, learning_rate, tf.ones([], variable.dtype))
+
+    def scaled_update(self, variable, gradient, learning_rate, scale) -> None:
         index = self._get_variable_index(variable)
         m, v = self._adam_m[index], self._adam_v[index]
-        update = _FUSED_UPDATE if math.prod(variable.shape) >= FUSE_FROM else adam_update
+        update = functools.partial(fused.compiled, _update_by) if _is_large(variable) else _update_by
         updated = update(
             tf.convert_to_tensor(variable),
-            tf.cast(gradient, variable.dtype),
+            gradient,
             tf.convert_to_tensor(m.value),
             tf.convert_to_tensor(v.value),
-            learning_rate=tf.cast(learning_rate, variable.dtype),
+            tf.cast(scale, variable.dtype),
+            tf.cast(learning_rate, variable.dtype),
             beta_1=self.beta_1,
             beta_2=self.beta_2,
             epsilon=self.epsilon,

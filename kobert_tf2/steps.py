@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from kobert_tf2 import fused
 from kobert_tf2.errors import InputError
 
 # XLA wants to know the size of a loop's results before it has seen the loop's body; unused rows stay 0.
@@ -85,9 +86,11 @@ class ReplicaStep:
     "learning_rate" come first and have weight 1 a step.
     """
 
-    def __init__(self, model, optimizer, task: Task, *, seed: int, micro_batch_size: int | None, jit_gradients: bool):
+    def __init__(
+        self, model, optimizer, task: Task, *, seed: int, micro_batch_size: int | None, jit_gradients: bool, fuse: bool
+    ):
         self._model, self._optimizer, self._task = model, optimizer, task
-        self._seed, self._micro_batch_size = seed, micro_batch_size
+        self._seed, self._micro_batch_size, self._fuse = seed, micro_batch_size, fuse
         self._gradients = self._gradients_of_part
         if jit_gradients:
             self._gradients = tf.function(self._gradients_of_part, jit_compile=True)
@@ -98,9 +101,9 @@ class ReplicaStep:
         weights = self._task.weights(batch)
         rows = rows_of_replica(batch)
         gradients, sums = self._accumulated(rows, weights, number, context.replica_id_in_sync_group)
-        gradients, norm = self._optimizer.sum_and_clip(gradients)
+        gradients, norm = self._optimizer.sum(gradients)
         learning_rate = tf.cast(self._optimizer.learning_rate, tf.float32)
-        self._optimizer.apply_summed(gradients, self._model.trainable_variables)
+        self._optimizer.apply_summed(gradients, self._model.trainable_variables, self._optimizer.scale(norm))
         sums = context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
         metrics = tf.concat([[[sums[0, 0], 1.0], [norm, 1.0], [learning_rate, 1.0]], sums[1:]], axis=0)
         return tf.pad(metrics, [[0, _MOST_METRICS - metrics.shape[0]], [0, 0]])
@@ -124,7 +127,7 @@ class ReplicaStep:
 
     def _gradients_of_part(self, rows: dict, weights: dict, seed):
         """Dense gradients of loss sum / weight of the whole batch, and [loss, *metrics] as float32 [1 + metrics, 2]."""
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, fused.fusing(self._fuse):
             with _seeded_dropout(seed):
                 outputs = self._model(inputs_of(rows, self._task.inputs), training=True)
             terms, metrics = self._task.sums(outputs, rows)
@@ -175,6 +178,11 @@ def compiles_by_default() -> bool:
     return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
 
 
+def fuses(jit_compile: bool) -> bool:
+    """Whether `fused.py` takes part: on processors alone, and where XLA does not have the whole step already."""
+    return not jit_compile and not compiles_by_default()
+
+
 class TrainSteps:
     """`steps(batches, first) -> float32 [steps, metrics, 2]`, compiled once for each static shape of a batch.
 
@@ -200,6 +208,7 @@ class TrainSteps:
             seed=seed,
             micro_batch_size=micro_batch_size,
             jit_gradients=jit_compile and not self.loops_on_device,
+            fuse=fuses(jit_compile),
         )
         self._compiled: dict = {}
 
@@ -247,6 +256,7 @@ class ForwardPass:
         jit_compile = compiles_by_default() if jit_compile is None else jit_compile
         self._strategy, self._model, self._task = strategy, model, task
         self._inputs = task.inputs if task else inputs
+        self._fuse = fuses(jit_compile)
         jit = jit_compile and strategy.num_replicas_in_sync == 1
         self.metrics = tf.function(self._metrics, jit_compile=jit or None, autograph=False)
         self.outputs = tf.function(self._outputs, jit_compile=jit or None, autograph=False)
@@ -257,7 +267,8 @@ class ForwardPass:
 
     def _replica_metrics(self, batch: dict):
         rows = rows_of_replica(batch)
-        terms, metrics = self._task.sums(self._model(inputs_of(rows, self._inputs), training=False), rows)
+        with fused.fusing(self._fuse):
+            terms, metrics = self._task.sums(self._model(inputs_of(rows, self._inputs), training=False), rows)
         weights = self._task.weights(rows)
         pairs = {f"term/{name}": (terms[name], weights[name]) for name in terms} | metrics
         self.metric_names = list(pairs)
@@ -271,4 +282,5 @@ class ForwardPass:
         return {name: self._strategy.gather(values, axis=0) for name, values in outputs.items()}
 
     def _replica_outputs(self, batch: dict):
-        return self._model(inputs_of(rows_of_replica(batch), self._inputs), training=False)
+        with fused.fusing(self._fuse):
+            return self._model(inputs_of(rows_of_replica(batch), self._inputs), training=False)

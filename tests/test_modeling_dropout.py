@@ -12,8 +12,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kobert_tf2 import layers, modeling
-from kobert_tf2.layers import Dropout, dropout_key, keep_mask
+from kobert_tf2 import dropout, modeling
+from kobert_tf2.dropout import Dropout, dropout_key, keep_mask
 
 
 def mask(shape=(64, 512), rate=0.1, seed=(1, 2), site=7) -> np.ndarray:
@@ -113,7 +113,7 @@ def test_every_dropout_of_a_model_has_a_site_of_its_own():
     model = modeling.BertForSequenceClassification(tiny().config)
     sites = [layer.site for layer in model._flatten_layers() if isinstance(layer, Dropout)]
     assert len(sites) == 2 + 3 * 3
-    assert len({layers.zlib.crc32(site.encode()) for site in sites}) == len(sites)
+    assert len({dropout.zlib.crc32(site.encode()) for site in sites}) == len(sites)
 
 
 def test_eager_graph_and_xla_draw_the_same_masks():
@@ -148,7 +148,7 @@ def test_a_rate_of_zero_and_prediction_drop_nothing():
 def test_the_context_belongs_to_one_thread():
     seen = []
     with modeling.dropout_seed(tf.constant([1, 1])):
-        thread = threading.Thread(target=lambda: seen.append(getattr(layers._active_seed, "value", None)))
+        thread = threading.Thread(target=lambda: seen.append(getattr(dropout._active_seed, "value", None)))
         thread.start()
         thread.join()
     assert seen == [None]

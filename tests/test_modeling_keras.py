@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kobert_tf2 import layers, modeling, weights
+from kobert_tf2 import dropout, modeling, weights
 from kobert_tf2.errors import InputError
 
 HEADS = [
@@ -309,9 +309,9 @@ BACKEND_SCRIPT = """
     for variable in model.weights:
         variable.assign(arrays[variable.path])
     outputs = {{name: keras.ops.convert_to_numpy(values) for name, values in model(inputs).items()}}
-    from kobert_tf2 import layers
-    key = layers.dropout_key(keras.ops.convert_to_tensor([3, -4], dtype="int32"), 11)
-    outputs["mask"] = keras.ops.convert_to_numpy(layers.keep_mask((33, 65), key, 0.1))
+    from kobert_tf2 import dropout
+    key = dropout.dropout_key(keras.ops.convert_to_tensor([3, -4], dtype="int32"), 11)
+    outputs["mask"] = keras.ops.convert_to_numpy(dropout.keep_mask((33, 65), key, 0.1))
     model.compile(
         optimizer=keras.optimizers.SGD(0.1),
         loss={{name: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for name in model.output}},
@@ -341,6 +341,6 @@ def test_another_backend_gives_the_same_answers_and_masks_and_trains(backend, tm
     )
     assert result.returncode == 0, result.stderr
     answers = dict(np.load(tmp_path / "answers.npz"))
-    key = layers.dropout_key(tf.constant([3, -4]), 11)
-    assert np.array_equal(answers.pop("mask"), layers.keep_mask((33, 65), key, 0.1))
+    key = dropout.dropout_key(tf.constant([3, -4]), 11)
+    assert np.array_equal(answers.pop("mask"), dropout.keep_mask((33, 65), key, 0.1))
     assert_close(answers, numpy(model(batch())))

@@ -58,24 +58,38 @@ def test_neither_norms_nor_biases_decay(name):
 @pytest.mark.parametrize("name", optimization.NAMES)
 def test_the_global_norm_is_clipped_over_all_variables(name):
     optimizer = optimization.create_optimizer(name, learning_rate=0.1, num_train_steps=10)
-    clipped, norm = optimizer.sum_and_clip([tf.constant([3.0]), tf.constant([4.0])])
-    assert float(norm) == pytest.approx(5.0)
-    np.testing.assert_allclose([x.numpy()[0] for x in clipped], [0.6, 0.8], rtol=1e-6)
-    kept, _ = optimizer.sum_and_clip([tf.constant([0.3]), tf.constant([0.4])])
-    np.testing.assert_allclose([x.numpy()[0] for x in kept], [0.3, 0.4], rtol=1e-6)
+    for gradients, norm, scale in (([3.0, 4.0], 5.0, 0.2), ([0.3, 0.4], 0.5, 1.0)):
+        _, found = optimizer.sum([tf.constant([x]) for x in gradients])
+        assert float(found) == pytest.approx(norm)
+        assert float(optimizer.scale(found)) == pytest.approx(scale)
+
+
+@pytest.mark.parametrize("name", optimization.NAMES)
+def test_a_scale_left_to_the_update_is_a_gradient_scaled_before(name):
+    def updated(gradient, scale):
+        variables = [keras.Variable(np.linspace(-1, 1, 6).reshape(3, 2), dtype="float32", name="kernel")]
+        optimizer = optimization.create_optimizer(name, learning_rate=0.1, num_train_steps=10, clip_norm=None)
+        optimizer.build(variables)
+        optimizer.apply_summed([gradient], variables, tf.constant(scale))
+        return variables[0].numpy()
+
+    gradient = tf.constant(np.random.default_rng(0).normal(size=(3, 2)), tf.float32)
+    np.testing.assert_allclose(updated(gradient, 0.01), updated(gradient * 0.01, 1.0), rtol=1e-6)
+    assert not np.allclose(updated(gradient, 0.01), updated(gradient, 0.0))
 
 
 def test_rows_that_occur_twice_count_once_in_the_norm():
     """Gradients of an embedding come as rows; the norm is that of their sum."""
     rows = tf.IndexedSlices(tf.constant([[3.0], [-3.0]]), tf.constant([1, 1]), tf.constant([4, 1]))
-    _, norm = optimization.BertAdam(0.1).sum_and_clip([rows])
+    _, norm = optimization.BertAdam(0.1).sum([rows])
     assert float(norm) == 0.0
 
 
 def test_gradients_that_are_not_finite_are_not_clipped_into_numbers():
-    clipped, norm = optimization.BertAdam(0.1).sum_and_clip([tf.constant([1.0, float("inf")])])
+    optimizer = optimization.BertAdam(0.1)
+    gradients, norm = optimizer.sum([tf.constant([1.0, float("inf")])])
     assert not np.isfinite(norm)
-    assert not np.isfinite(clipped[0].numpy()).any()
+    assert not np.isfinite((gradients[0] * optimizer.scale(norm)).numpy()).any()
 
 
 @settings(deadline=None, max_examples=50)

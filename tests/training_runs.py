@@ -72,10 +72,10 @@ def tiny_model(dropout: float):
     """What a loop sees of a BERT, the same inputs, outputs and dropout, in a tenth of the time to trace."""
     import keras
 
-    from kobert_tf2 import layers
+    from kobert_tf2.dropout import Dropout
 
     ids, positions = (keras.Input((None,), dtype="int32", name=name) for name in ("input_ids", "masked_lm_positions"))
-    hidden = layers.Dropout(dropout, site="tiny")(keras.layers.Embedding(VOCAB, 12, name="embedding")(ids))
+    hidden = Dropout(dropout, site="tiny")(keras.layers.Embedding(VOCAB, 12, name="embedding")(ids))
     hidden = keras.layers.Dense(12, activation="tanh", name="hidden")(hidden)
     picked = keras.ops.take_along_axis(hidden, positions[:, :, None], axis=1)
     logits = keras.layers.Dense(VOCAB, name="masked_lm", dtype="float32")(picked)

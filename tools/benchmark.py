@@ -1,22 +1,51 @@
 """The training step and the forward pass against the floor of their matrix products, and against the peers installed.
 
     python tools/benchmark.py --sizes=small --shapes=32x128 --precisions=float32,bfloat16
+    python tools/benchmark.py --passes=read_train,read_predict --shapes=12x384 \\
+        --contestants=ours,ours_padded,transformers
 
 Every figure is of one process of its own, so that a precision policy or a peak of memory is nobody else's; the whole
 round is repeated `--rounds` times, all contestants in turn, and medians are given, because machines are shared and
 drift. The floor is the time that the step's matrix products alone take, each at its own shape and precision, with the
 library's own matmul in the same round: `share_of_floor` is floor / step, 1 being a step that does nothing else.
 
+Passes: `train`, a pre-training step on one batch; `data`, the same step fed from records on disk as a run is, with the
+share of time that it waits for them; `predict`, the forward pass of question answering; `read_train` and
+`read_predict`, rows as long as KorQuAD's windows through question answering, where `ours` has batches of like lengths
+(as `finetune_mrc.py` makes them) and `ours_padded` and `transformers` pad every row to the full length. Their figures
+are examples a second: a step is all rows once.
+
+TF Model Garden needs Keras 2, so it lives in an environment of its own, which --model_garden_python names.
+
 Speed of text, of data creation and of answering: `benchmark_text.py`, `benchmark_data.py`, `benchmark_prediction.py`.
+
+What was tried for `kobert_tf2/fused.py` and did not help (small, 32x128, two cores of an EPYC with AVX-512 and
+avx512_bf16, without AMX; milliseconds for one application, alone on the machine):
+
+| tried | float32 | bfloat16 | what is there instead | float32 | bfloat16 |
+|---|---|---|---|---|---|
+| gradient of add and norm as XLA derives it | 11.2 | 13.9 | by hand, sums over rows apart | 7.4 | 8.8 |
+| the same by hand, in one program | 12.7 | 16.4 | | | |
+| gradient of softmax and dropout as XLA derives it | 11.6 | 8.9 | from both probabilities, no mask | 3.6 | 3.2 |
+| softmax with a division for each element | 8.6 | 6.6 | times 1 / sum | 7.9 | 5.0 |
+| products of attention in XLA | 9.8 | 11.8 | oneDNN's | 4.4 | 2.7 |
+| query, key, value as three slices | 5.3 | 3.0 | one transposition | 2.9 | 3.7 |
+| argmax over the vocabulary in XLA | 15.4 | 41.9 | a search for earlier words as high | 9.0 | 8.1 |
+| argmax as Keras has it (it minds -0.0) | 110 | | | | |
+| sums by lanes ([..., n / 16, 16] first), layer norm forward | 4.3 | 3.4 | plain sums | 4.1 | 3.6 |
+| sum of squares of the embeddings' gradient in XLA | 11.9 | | tf.nn.l2_loss | 2.2 | |
+| glibc's malloc told to keep its memory, one arena | slower | | nothing: a step causes no page fault | | |
 """
 
 import dataclasses
 import importlib.util
 import json
+import os
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 
@@ -31,9 +60,10 @@ flags.DEFINE_list("sizes", "small", "Of tiny (2x128), small (4x512), base (12x76
 flags.DEFINE_list("shapes", "32x128,8x512", "Batch times sequence length.")
 flags.DEFINE_list("precisions", "float32,bfloat16", "Of float32, bfloat16.")
 flags.DEFINE_list(
-    "contestants", "ours,transformers,keras_hub", "Who is measured; peers that are not installed are not."
+    "contestants", "ours,model_garden,transformers,keras_hub", "Who is measured; peers that are not installed are not."
 )
-flags.DEFINE_list("passes", "train,predict", "The training step, the forward pass of question answering.")
+flags.DEFINE_list("passes", "train,data,predict", "Of train, data, predict, read_train, read_predict: see above.")
+flags.DEFINE_string("model_garden_python", None, "A python with tf-models-official and tf_keras.")
 flags.DEFINE_integer("rounds", 3, "How often everything is repeated.", lower_bound=1)
 flags.DEFINE_integer("steps", 5, "Steps timed in a round, after two that are not.", lower_bound=1)
 flags.DEFINE_integer("vocab_size", 32000, "Entries of the vocabulary.", lower_bound=8)
@@ -43,6 +73,12 @@ flags.DEFINE_string("case", None, "Internal: one measurement, as JSON, done in t
 WIDTHS = {"tiny": (2, 128, 2), "small": (4, 512, 8), "base": (12, 768, 12)}  # layers, width, heads
 PREDICTIONS_A_TOKEN = 20 / 128
 WARM_UP_STEPS = 2
+# Windows of at most 384 tokens on KorQuAD 1.0 (dev, WordPiece of 32,200 entries): the least, the deciles, the most.
+WINDOW_LENGTHS = (143, 173, 188, 201, 218, 239, 260, 281, 327, 384, 384)
+ROWS_TO_READ = 96
+TRAINING = ("train", "data")
+SPAN_INPUTS = ("input_ids", "input_mask", "segment_ids")
+READING = ("read_train", "read_predict")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +99,19 @@ class Case:
         return round(self.length * PREDICTIONS_A_TOKEN)
 
     @property
+    def trains(self) -> bool:
+        return self.kind in (*TRAINING, "read_train")
+
+    @property
+    def batches(self) -> int:
+        """In what is timed as one step."""
+        return -(-ROWS_TO_READ // self.batch) if self.kind in READING else 1
+
+    @property
+    def examples(self) -> int:
+        return ROWS_TO_READ if self.kind in READING else self.batch
+
+    @property
     def name(self) -> str:
         return f"{self.kind} {self.size} {self.batch}x{self.length} {self.precision}"
 
@@ -70,9 +119,9 @@ class Case:
 # ---- Contestants: each builds a step and returns a function that does one ------------------------------------------
 
 
-def batch_of(case: Case) -> dict[str, np.ndarray]:
+def batch_of(case: Case, seed: int = 0) -> dict[str, np.ndarray]:
     """Random tokens without padding: what is measured must not depend on how a library treats padding."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     shape = (case.batch, case.length)
     positions = np.stack([rng.choice(case.length, case.predictions, replace=False) for _ in range(case.batch)])
     return {
@@ -86,12 +135,9 @@ def batch_of(case: Case) -> dict[str, np.ndarray]:
     }
 
 
-def ours(case: Case) -> Callable[[], object]:
-    import tensorflow as tf
-
+def our_model(case: Case, cls: str):
     import kobert_tf2 as kb
-    from kobert_tf2 import losses, optimization, training
-    from kobert_tf2.steps import TrainSteps
+    from kobert_tf2 import training
 
     training.set_precision(case.precision)
     layers, width, heads = WIDTHS[case.size]
@@ -102,19 +148,176 @@ def ours(case: Case) -> Callable[[], object]:
         num_attention_heads=heads,
         intermediate_size=4 * width,
     )
-    batch = {name: tf.constant(value) for name, value in batch_of(case).items()}
-    if case.kind == "predict":
-        model = kb.BertForQuestionAnswering(config)
-        inputs = {name: batch[name] for name in ("input_ids", "input_mask", "segment_ids")}
-        forward = tf.function(lambda: model(inputs, training=False))
-        return lambda: forward()["start_logits"].numpy()
-    model = kb.BertForPreTraining(config)
+    return getattr(kb, cls)(config)
+
+
+def our_steps(model, task):
+    import tensorflow as tf
+
+    from kobert_tf2 import optimization
+    from kobert_tf2.steps import TrainSteps
+
     optimizer = optimization.create_optimizer("bert_adam", learning_rate=1e-4, num_train_steps=1000)
     optimizer.build(model.trainable_variables)
+    return TrainSteps(tf.distribute.get_strategy(), model, optimizer, task)
+
+
+def ours(case: Case) -> Callable[[], object]:
+    import tensorflow as tf
+
+    from kobert_tf2 import losses, training
+    from kobert_tf2.steps import ForwardPass
+
+    if case.kind in READING:
+        return our_reading(case, bucketed=True)
+    batch = {name: tf.constant(value) for name, value in batch_of(case).items()}
+    if case.kind == "predict":
+        forward = ForwardPass(tf.distribute.get_strategy(), our_model(case, "BertForQuestionAnswering"), None)
+        inputs = {name: batch[name] for name in ("input_ids", "input_mask", "segment_ids")}
+        return lambda: forward.outputs(inputs)["start_logits"].numpy()
     task = training.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
-    step = TrainSteps(tf.distribute.get_strategy(), model, optimizer, task)
+    step = our_steps(our_model(case, "BertForPreTraining"), task)
+    if case.kind == "data":
+        return FedFromRecords(case, step)
     stacked = {name: value[None] for name, value in batch.items()}
     return lambda: step(stacked, 0).numpy()
+
+
+class FedFromRecords:
+    """A training step on the next batch of a run's own dataset, and how long it waits for that."""
+
+    def __init__(self, case: Case, step: Callable):
+        from kobert_tf2 import records
+
+        self._step, self._folder = step, tempfile.TemporaryDirectory()
+        features = records.pretraining_features(max_seq_length=case.length, max_predictions_per_seq=case.predictions)
+        for shard in range(4):
+            rows = [batch_of(case, seed=10 * shard + part) for part in range(8)]
+            table = {name: np.concatenate([each[name] for each in rows]) for name in rows[0]}
+            records.write(f"{self._folder.name}/{shard}.tfrecord", table)
+        dataset = records.dataset(
+            f"{self._folder.name}/*.tfrecord",
+            features,
+            batch_size=case.batch,
+            shuffle_buffer=1000,
+            seed=0,
+            repeat=True,
+        )
+        self._batches = iter(dataset)
+        self.waited: list[float] = []
+
+    def __call__(self):
+        began = time.perf_counter()
+        batch = next(self._batches)
+        self.waited.append(time.perf_counter() - began)
+        return self._step({name: value[None] for name, value in batch.items()}, 0).numpy()
+
+
+def rows_to_read(case: Case) -> dict[str, np.ndarray]:
+    """`ROWS_TO_READ` rows with the lengths of KorQuAD's windows, every row with an answer."""
+    rng = np.random.default_rng(0)
+    lengths = np.interp(rng.random(ROWS_TO_READ), np.linspace(0, 1, len(WINDOW_LENGTHS)), WINDOW_LENGTHS)
+    lengths = np.round(lengths * case.length / WINDOW_LENGTHS[-1]).astype(int)
+    mask = np.arange(case.length) < lengths[:, None]
+    ids = rng.integers(5, case.vocab_size, mask.shape)
+    return {
+        "input_ids": (ids * mask).astype(np.int32),
+        "input_mask": mask.astype(np.int32),
+        "segment_ids": ((np.arange(case.length) >= 20) & mask).astype(np.int32),
+        "start_positions": rng.integers(20, lengths, dtype=np.int32),
+        "end_positions": rng.integers(20, lengths, dtype=np.int32),
+    }
+
+
+def cut(table: dict, rows, width: int) -> dict:
+    return {name: value[rows][:, :width] if value.ndim == 2 else value[rows] for name, value in table.items()}
+
+
+def padded_batches(table: dict, case: Case) -> list[dict]:
+    return [cut(table, slice(at, at + case.batch), case.length) for at in range(0, ROWS_TO_READ, case.batch)]
+
+
+def our_reading(case: Case, *, bucketed: bool) -> Callable[[], object]:
+    import tensorflow as tf
+
+    from kobert_tf2 import losses, mrc_features, training
+    from kobert_tf2.steps import ForwardPass
+
+    table, batches = rows_to_read(case), []
+    lengths = table["input_mask"].sum(axis=1)
+    if bucketed:
+        widths = mrc_features.bucket_widths(lengths, longest=case.length)
+        rng = np.random.default_rng(0)
+        for batch in mrc_features.epoch_batches(lengths, widths, case.batch, rng):
+            weight = {"example_weight": (batch.rows >= 0).astype(np.float32)}
+            batches.append(cut(table, np.maximum(batch.rows, 0), batch.width) | weight)
+    else:
+        batches = padded_batches(table, case)
+    model = our_model(case, "BertForQuestionAnswering")
+    if case.kind == "read_predict":
+        forward = ForwardPass(tf.distribute.get_strategy(), model, None)
+        names = ("input_ids", "input_mask", "segment_ids")
+        inputs = [{name: tf.constant(batch[name]) for name in names} for batch in batches]
+        return lambda: [forward.outputs(each)["start_logits"].numpy() for each in inputs]
+    step = our_steps(model, training.Task(weights=losses.span_weights, sums=losses.span_sums, inputs=SPAN_INPUTS))
+    stacked = [{name: tf.constant(value[None]) for name, value in batch.items()} for batch in batches]
+    return lambda: [step(each, 0).numpy() for each in stacked]
+
+
+def ours_padded(case: Case) -> Callable[[], object]:
+    return our_reading(case, bucketed=False)
+
+
+def model_garden(case: Case) -> Callable[[], object]:
+    """As its masked-LM task trains: BertPretrainerV2, both losses, gradients clipped, AdamWeightDecay."""
+    import tensorflow as tf
+    import tf_keras
+    from official.nlp import optimization
+    from official.nlp.modeling import layers as garden_layers
+    from official.nlp.modeling import models, networks
+
+    if case.precision == "bfloat16":
+        tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    layers, width, heads = WIDTHS[case.size]
+    gelu = lambda x: tf.nn.gelu(x, approximate=True)  # noqa: E731
+    encoder = networks.BertEncoderV2(
+        vocab_size=case.vocab_size,
+        hidden_size=width,
+        num_layers=layers,
+        num_attention_heads=heads,
+        inner_dim=4 * width,
+        inner_activation=gelu,
+        output_dropout=0.1,
+        attention_dropout=0.1,
+    )
+    head = garden_layers.ClassificationHead(inner_dim=width, num_classes=2, dropout_rate=0.1, name="next_sentence")
+    model = models.BertPretrainerV2(encoder_network=encoder, mlm_activation=gelu, classification_heads=[head])
+    names = {"input_word_ids": "input_ids", "input_mask": "input_mask", "input_type_ids": "segment_ids"}
+    batch = {name: tf.constant(value) for name, value in batch_of(case).items()}
+    inputs = {theirs: batch[ours] for theirs, ours in names.items()}
+    inputs["masked_lm_positions"] = batch["masked_lm_positions"]
+    model(inputs)
+    optimizer = optimization.AdamWeightDecay(
+        learning_rate=1e-4,
+        weight_decay_rate=0.01,
+        epsilon=1e-6,
+        exclude_from_weight_decay=["LayerNorm", "layer_norm", "bias"],
+        gradient_clip_norm=0.0,
+    )
+    cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits
+
+    @tf.function
+    def step(inputs, words, sentences):
+        with tf.GradientTape() as tape:
+            outputs = model(inputs, training=True)
+            loss = tf.reduce_mean(cross_entropy(words, tf.cast(outputs["mlm_logits"], tf.float32)))
+            loss += tf.reduce_mean(cross_entropy(sentences, tf.cast(outputs["next_sentence"], tf.float32)))
+        variables = model.trainable_variables
+        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), 1.0)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss
+
+    return lambda: step(inputs, batch["masked_lm_ids"], batch["next_sentence_labels"][:, 0]).numpy()
 
 
 def transformers(case: Case) -> Callable[[], object]:
@@ -137,6 +340,8 @@ def transformers(case: Case) -> Callable[[], object]:
     inputs["token_type_ids"] = batch["segment_ids"]
     bf16 = case.precision == "bfloat16"
     precision = torch.autocast("cpu", torch.bfloat16) if bf16 else contextlib.nullcontext()
+    if case.kind in READING:
+        return transformers_reading(case, BertForQuestionAnswering(config), precision)
     if case.kind == "predict":
         model = BertForQuestionAnswering(config).eval()
 
@@ -161,13 +366,40 @@ def transformers(case: Case) -> Callable[[], object]:
     return step
 
 
+def transformers_reading(case: Case, model, precision) -> Callable[[], object]:
+    import torch
+
+    names = {"input_ids": "input_ids", "attention_mask": "input_mask", "token_type_ids": "segment_ids"}
+    names |= {"start_positions": "start_positions", "end_positions": "end_positions"}
+    batches = [
+        {theirs: torch.from_numpy(batch[ours]).long() for theirs, ours in names.items()}
+        for batch in padded_batches(rows_to_read(case), case)
+    ]
+    model.train(case.kind == "read_train")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+
+    def predict():
+        with torch.inference_mode(), precision:
+            return [model(**batch).start_logits.float().numpy() for batch in batches]
+
+    def train():
+        for batch in batches:
+            optimizer.zero_grad()
+            with precision:
+                loss = model(**batch).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+        return loss.item()
+
+    return train if case.kind == "read_train" else predict
+
+
 def keras_hub(case: Case) -> Callable[[], object]:
     """Without next-sentence prediction, which keras-hub does not have, and with the clip that Keras has."""
     import keras
     import keras_hub
 
-    if case.kind == "predict":
-        raise InputError("keras-hub has no question answering model")
     keras.config.set_dtype_policy("mixed_bfloat16" if case.precision == "bfloat16" else "float32")
     layers, width, heads = WIDTHS[case.size]
     backbone = keras_hub.models.BertBackbone(
@@ -190,14 +422,29 @@ def keras_hub(case: Case) -> Callable[[], object]:
     return lambda: model.train_on_batch(inputs, batch["masked_lm_ids"], batch["masked_lm_weights"])
 
 
-CONTESTANTS = {"ours": ours, "transformers": transformers, "keras_hub": keras_hub}
+CONTESTANTS = {
+    "ours": ours,
+    "ours_padded": ours_padded,
+    "model_garden": model_garden,
+    "transformers": transformers,
+    "keras_hub": keras_hub,
+}
+# Who can do a pass: the others have no such model, or nothing that compares.
+ABLE = {
+    "train": {"ours", "model_garden", "transformers", "keras_hub"},
+    "data": {"ours"},
+    "predict": {"ours", "transformers"},
+    "read_train": {"ours", "ours_padded", "transformers"},
+    "read_predict": {"ours", "ours_padded", "transformers"},
+}
 
 
 # ---- The floor -----------------------------------------------------------------------------------------------------
 
 
 def products_of(case: Case) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """(how many, (batch, rows, inner, columns)) of a forward pass; the backward pass has each twice more."""
+    """(how many, (batch, rows, inner, columns)) of a forward pass over a batch; its backward pass has each twice more.
+    A reading pass is taken as padded: batches of like lengths can be faster than its floor."""
     layers, width, heads = WIDTHS[case.size]
     tokens = case.batch * case.length
     yield 4 * layers, (1, tokens, width, width)
@@ -205,7 +452,7 @@ def products_of(case: Case) -> Iterator[tuple[int, tuple[int, ...]]]:
     yield layers, (1, tokens, 4 * width, width)
     yield layers, (case.batch * heads, case.length, width // heads, case.length)
     yield layers, (case.batch * heads, case.length, case.length, width // heads)
-    if case.kind == "train":
+    if case.kind in TRAINING:
         masked = case.batch * case.predictions
         yield 1, (1, masked, width, width)
         yield 1, (1, masked, width, case.vocab_size)
@@ -214,7 +461,7 @@ def products_of(case: Case) -> Iterator[tuple[int, tuple[int, ...]]]:
 def flops_of(case: Case) -> float:
     """Floating-point operations of the matrix products of one step."""
     forward = sum(2 * count * np.prod(shape, dtype=float) for count, shape in products_of(case))
-    return forward * (3 if case.kind == "train" else 1)
+    return forward * (3 if case.trains else 1) * case.batches
 
 
 def floor(case: Case) -> Callable[[], object]:
@@ -225,7 +472,7 @@ def floor(case: Case) -> Callable[[], object]:
     work = []
     for count, (batch, rows, inner, columns) in products_of(case):
         shapes = [(rows, inner, columns)]
-        if case.kind == "train":
+        if case.trains:
             shapes += [(rows, columns, inner), (inner, rows, columns)]
         for m, k, n in shapes:
             left, right = (tf.cast(tf.random.normal((batch, *shape)), dtype) for shape in ((m, k), (k, n)))
@@ -233,7 +480,7 @@ def floor(case: Case) -> Callable[[], object]:
 
     def products():
         for count, left, right in work:
-            for _ in range(count):
+            for _ in range(count * case.batches):
                 result = tf.matmul(left, right)
         return result[..., :1, :1].numpy()
 
@@ -254,13 +501,20 @@ def measure(case: Case) -> dict:
         step()
         seconds.append(time.perf_counter() - began)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": statistics.median(seconds), "peak_mib": peak}
+    figures = {"seconds": statistics.median(seconds), "peak_mib": peak}
+    if isinstance(step, FedFromRecords):
+        figures["waiting_for_data"] = sum(step.waited[WARM_UP_STEPS:]) / sum(seconds)
+    return figures
 
 
 def measure_apart(case: Case) -> dict | None:
     """`measure` in a process of its own; None where it failed, its last words being shown."""
-    command = [sys.executable, __file__, f"--case={json.dumps(dataclasses.asdict(case))}"]
-    result = subprocess.run(command, capture_output=True, text=True)
+    python, environment = sys.executable, dict(os.environ)
+    if case.contestant == "model_garden":
+        python, environment["TF_USE_LEGACY_KERAS"] = FLAGS.model_garden_python or python, "1"
+        environment["PYTHONPATH"] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    command = [python, __file__, f"--case={json.dumps(dataclasses.asdict(case))}"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
     if result.returncode:
         print(f"{case.contestant}, {case.name}: {result.stderr.strip().splitlines()[-1]}", file=sys.stderr)
         return None
@@ -268,7 +522,13 @@ def measure_apart(case: Case) -> dict | None:
 
 
 def installed(contestant: str) -> bool:
-    needed = {"transformers": ("torch", "transformers"), "keras_hub": ("keras_hub",)}.get(contestant, ())
+    if contestant == "model_garden" and FLAGS.model_garden_python:
+        return True
+    needed = {
+        "transformers": ("torch", "transformers"),
+        "keras_hub": ("keras_hub",),
+        "model_garden": ("official", "tf_keras"),
+    }.get(contestant, ())
     return all(importlib.util.find_spec(module) for module in needed)
 
 
@@ -281,7 +541,7 @@ def cases() -> Iterator[list[Case]]:
                 batch, length = parsed_shape(shape)
                 for precision in FLAGS.precisions:
                     common = (kind, size, batch, length, precision, FLAGS.vocab_size, FLAGS.steps)
-                    able = [name for name in names if not (name == "keras_hub" and kind == "predict")]
+                    able = [name for name in names if name in ABLE[kind]]
                     yield [Case(name, *common) for name in ("floor", *able)]
 
 
@@ -302,23 +562,31 @@ def compare(contestants: list[Case]) -> list[dict]:
         seconds = statistics.median(figure["seconds"] for figure in figures)
         row = dataclasses.asdict(case) | {
             "seconds": seconds,
-            "tokens_per_second": case.batch * case.length / seconds,
+            "examples_per_second": case.examples / seconds,
+            "tokens_per_second": case.examples * case.length / seconds,
             "peak_mib": max(figure["peak_mib"] for figure in figures),
             "gflops": flops_of(case) / seconds / 1e9,
         }
         shares = [
             floor["seconds"] / figure["seconds"] for (floor, *_), figure in zip(rounds, figures, strict=True) if floor
         ]
-        rows.append(row | {"share_of_floor": statistics.median(shares) if shares else None})
-        show(row | {"share_of_floor": rows[-1]["share_of_floor"]}, case)
+        row["share_of_floor"] = statistics.median(shares) if shares else None
+        if "waiting_for_data" in figures[0]:
+            row["waiting_for_data"] = statistics.median(figure["waiting_for_data"] for figure in figures)
+        rows.append(row)
+        show(row, case)
     return rows
 
 
 def show(row: dict, case: Case) -> None:
+    waiting = f", {row['waiting_for_data']:.2%} waiting for data" if "waiting_for_data" in row else ""
+    speed = f"{row['tokens_per_second']:9,.0f} tokens/s"
+    if case.kind in READING:
+        speed = f"{row['examples_per_second']:9.2f} examples/s"
     print(
-        f"{case.name:<32} {case.contestant:<13} {row['seconds'] * 1e3:9.1f} ms"
-        f" {row['tokens_per_second']:9,.0f} tokens/s {row['peak_mib']:7,.0f} MiB {row['gflops']:7,.0f} GFLOP/s"
-        f" {row['share_of_floor'] or 0:6.2f} of the floor",
+        f"{case.name:<36} {case.contestant:<13} {row['seconds'] * 1e3:9.1f} ms"
+        f" {speed} {row['peak_mib']:7,.0f} MiB {row['gflops']:7,.0f} GFLOP/s"
+        f" {row['share_of_floor'] or 0:6.2f} of the floor" + waiting,
         file=sys.stderr,
     )
 
@@ -328,7 +596,7 @@ def check_flags() -> None:
         ("sizes", WIDTHS),
         ("precisions", ("float32", "bfloat16")),
         ("contestants", CONTESTANTS),
-        ("passes", ("train", "predict")),
+        ("passes", ABLE),
     )
     for flag, values in known:
         if wrong := set(FLAGS[flag].value) - set(values):

@@ -1,0 +1,131 @@
+"""Dropout whose masks come from a counter, written with `keras` and `keras.ops` alone.
+
+A mask is a pure function of (seed, site, element): a hash of the element's number under a key of the seed and of the
+dropout layer's own name. So a resumed run draws the same masks again, replicas and micro-batches draw different ones
+when they are given different seeds, and graph, eager, XLA and every backend draw the same. A hash of the counter is
+also what a compiled function computes beside other arithmetic, where a generator's state would be a pass of its own.
+"""
+
+import contextlib
+import functools
+import threading
+import zlib
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+_active_seed = threading.local()
+
+
+@contextlib.contextmanager
+def dropout_seed(seed):
+    """Within this context every dropout layer draws its mask from `seed`, an int32 tensor [2].
+
+    The context is read while a call is traced, and belongs to one thread: MirroredStrategy traces its replicas in
+    threads. Outside any context (`model.fit`) a layer draws from its own `keras.random.SeedGenerator`.
+    """
+    previous = getattr(_active_seed, "value", None)
+    _active_seed.value = seed
+    try:
+        yield
+    finally:
+        _active_seed.value = previous
+
+
+def _low_bits(x):
+    """Cuts to 32 bits where the backend has no uint32 and widens it (torch); costs nothing elsewhere."""
+    return x if keras.backend.standardize_dtype(x.dtype) == "uint32" else ops.bitwise_and(x, 0xFFFFFFFF)
+
+
+def _uint32(value: int):
+    return ops.cast(ops.convert_to_tensor(value, dtype="int64"), "uint32")
+
+
+def _round(x, shift: int, multiplier: int):
+    """Half of an integer hash, on uint32 of any shape: xor with the shifted self, times an odd constant."""
+    return _low_bits(ops.bitwise_xor(x, ops.right_shift(x, shift)) * _uint32(multiplier))
+
+
+def _hash(x):
+    """Chris Wellons' "lowbias32" (nullprogram.com, 2018): two rounds and a last xor, one to one on uint32."""
+    x = _round(_round(x, 16, 0x7FEB352D), 15, 0x846CA68B)
+    return ops.bitwise_xor(x, ops.right_shift(x, 16))
+
+
+def dropout_key(seed, site: int):
+    """The uint32 key [2] of the dropout layer with the number `site`, under `seed`, an integer tensor [2].
+
+    The seed is hashed before the site joins it: small numbers in both must not cancel each other out.
+    """
+    low, high = ops.unstack(_low_bits(ops.cast(seed, "uint32")), num=2)
+    low = _hash(ops.bitwise_xor(low, _uint32(0x9E3779B9)))
+    high = _hash(ops.bitwise_xor(high, low))
+    first = _hash(ops.bitwise_xor(low, _uint32(site)))
+    return ops.stack([first, _hash(_low_bits(high + first))])
+
+
+def _counter(shape):
+    """The number of every element of a tensor of `shape`, as uint32 [elements / last, last]."""
+    rows = functools.reduce(lambda a, b: a * b, shape[:-1], 1)
+    starts = ops.cast(ops.arange(rows, dtype="int32"), "uint32") * ops.cast(shape[-1], "uint32")
+    return _low_bits(ops.expand_dims(starts, 1) + ops.cast(ops.arange(shape[-1], dtype="int32"), "uint32"))
+
+
+def keep_mask(shape, key, rate: float):
+    """Which elements of a tensor of `shape` stay: bool, each False with probability `rate` (to 2**-32), independently.
+
+    An element's number goes through `_hash` with half of the key before each round, and is compared with the rate.
+    """
+    first, second = ops.unstack(key, num=2)
+    x = _round(ops.bitwise_xor(_counter(shape), first), 16, 0x7FEB352D)
+    x = _round(_low_bits(x + second), 15, 0x846CA68B)
+    x = ops.bitwise_xor(x, ops.right_shift(x, 16))
+    return ops.reshape(x >= _uint32(min(round(rate * 2**32), 2**32 - 1)), shape)
+
+
+class Drop(NamedTuple):
+    """What one application of dropout needs: its key and its rate."""
+
+    key: object
+    rate: float
+
+
+def drop_out(x, drop: Drop | None):
+    """`x` with elements set to 0 and the rest scaled up by 1 / (1 - rate); `None` changes nothing."""
+    if drop is None:
+        return x
+    kept = ops.cast(keep_mask(ops.shape(x), drop.key, drop.rate), x.dtype)
+    return x * (kept * ops.cast(1 / (1 - drop.rate), x.dtype))
+
+
+@keras.saving.register_keras_serializable(package="kobert_tf2")
+class Dropout(keras.layers.Layer):
+    """Dropout whose masks are a function of `dropout_seed` and of `site`, a name that no other dropout of the
+    model has."""
+
+    def __init__(self, rate: float, *, site: str, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.site = site
+        self.seed_generator = keras.random.SeedGenerator(name=f"{site}_seed".replace("/", "_")) if rate else None
+        self.supports_masking = True
+        self.built = True
+
+    def drop(self, training) -> Drop | None:
+        """The key of this call, or `None` where nothing is dropped."""
+        if not training or not self.rate:
+            return None
+        seed = getattr(_active_seed, "value", None)
+        if seed is None:
+            seed = self.seed_generator.next()
+        return Drop(dropout_key(seed, zlib.crc32(self.site.encode())), self.rate)
+
+    def call(self, x, training=False):
+        return drop_out(x, self.drop(training))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return dict(super().get_config(), rate=self.rate, site=self.site)

@@ -1,0 +1,290 @@
+"""The fused functions against the plain mathematics: the same values, the same gradients, the same masks."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kobert_tf2 import fused, layers, losses, modeling, steps
+from kobert_tf2.dropout import Drop, drop_out, dropout_key
+
+BATCH, LENGTH, HEADS, WIDTH = 3, 6, 2, 8
+ROWS = BATCH * LENGTH
+# Of bfloat16 eight bits are left after each product, and a gradient goes through several.
+TOLERANCE = {"float32": 2e-5, "bfloat16": 0.05}
+
+
+def numbers(*shape, seed=0, dtype="float32"):
+    return tf.cast(np.random.default_rng((seed, *shape)).normal(size=shape), dtype)
+
+
+def values_and_gradients(function, tensors: list, *, jit: bool = False):
+    """What `function` makes of them, and the gradients of a sum in which every output weighs something else."""
+
+    @functools.partial(tf.function, jit_compile=jit, autograph=False)
+    def both():
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            outputs = tf.nest.flatten(function(*tensors))
+            total = sum(
+                tf.reduce_sum(tf.cast(x, "float32") * numbers(*x.shape, seed=i + 1)) for i, x in enumerate(outputs)
+            )
+        return outputs, tape.gradient(total, tensors)
+
+    outputs, gradients = both()
+    return [tf.cast(x, "float32").numpy() for x in [*outputs, *gradients]]
+
+
+def assert_alike(one, other, tensors: list, *, jit: bool = False):
+    tolerance = TOLERANCE[tensors[0].dtype.name]
+    ours, theirs = values_and_gradients(one, tensors, jit=jit), values_and_gradients(other, tensors)
+    assert len(ours) == len(theirs)
+    for number, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max()), err_msg=str(number))
+
+
+def drop(rate: float) -> Drop | None:
+    return Drop(dropout_key(tf.constant([1, 2]), 3), rate) if rate else None
+
+
+both_types = pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+both_compilers = pytest.mark.parametrize("jit", [False, True])
+with_and_without_dropout = pytest.mark.parametrize("rate", [0.0, 0.3])
+
+
+@both_types
+@both_compilers
+def test_products(dtype, jit):
+    tensors = [numbers(ROWS, WIDTH, dtype=dtype), numbers(WIDTH, 5, dtype=dtype)]
+    assert_alike(fused.linear, tf.matmul, tensors, jit=jit)
+    tensors = [numbers(ROWS, WIDTH, dtype=dtype), numbers(11, WIDTH, dtype=dtype)]
+    assert_alike(fused.times_rows, lambda x, table: tf.matmul(x, tf.transpose(table)), tensors, jit=jit)
+
+
+@both_types
+@pytest.mark.parametrize("name", sorted(layers.ACTIVATIONS))
+def test_bias_and_activation(name, dtype):
+    activation = layers.ACTIVATIONS[name]
+    tensors = [numbers(ROWS, WIDTH, dtype=dtype), numbers(WIDTH, dtype=dtype)]
+    assert_alike(
+        functools.partial(fused.bias_and_activation, activation=activation), lambda x, b: activation(x + b), tensors
+    )
+
+
+@both_types
+@both_compilers
+@with_and_without_dropout
+def test_add_and_norm(dtype, jit, rate):
+    tensors = [numbers(ROWS, WIDTH, dtype=dtype), numbers(WIDTH, dtype=dtype)]
+    tensors += [numbers(ROWS, WIDTH, seed=1, dtype=dtype), *(numbers(WIDTH, seed=i, dtype=dtype) for i in (2, 3))]
+
+    def plain(x, bias, residual, gamma, beta):
+        return layers.add_and_norm(x + bias, residual, gamma, beta, epsilon=1e-5, drop=drop(rate))
+
+    one = lambda *tensors: fused.add_and_norm(*tensors, epsilon=1e-5, drop=drop(rate))  # noqa: E731
+    assert_alike(one, plain, tensors, jit=jit)
+
+
+@both_compilers
+@with_and_without_dropout
+def test_norm_and_drop(jit, rate):
+    tensors = [numbers(ROWS, WIDTH), *(numbers(WIDTH, seed=i) for i in (2, 3))]
+    one = lambda *tensors: fused.norm_and_drop(*tensors, epsilon=1e-5, drop=drop(rate), dtype="float32")  # noqa: E731
+    assert_alike(one, lambda *tensors: drop_out(layers.layer_norm(*tensors, 1e-5), drop(rate)), tensors, jit=jit)
+
+
+@both_types
+@both_compilers
+@with_and_without_dropout
+def test_attention(dtype, jit, rate):
+    """With rows of another length each, one of them masked altogether."""
+    mask = np.arange(LENGTH) < np.array([LENGTH, 2, 0])[:, None]
+    mask_scores = tf.constant((1.0 - mask) * layers.MASKED_SCORE, tf.float32)[:, None, None]
+
+    def plain(products, bias):
+        parts = tf.split(tf.reshape(products + bias, (BATCH, LENGTH, 3 * WIDTH)), 3, axis=-1)
+        query, key, value = (layers.split_heads(x, HEADS) for x in parts)
+        return tf.reshape(layers.join_heads(layers.attend(query, key, value, mask_scores, drop=drop(rate))), (ROWS, -1))
+
+    def one(products, bias):
+        return fused.attend(products, bias, mask_scores, num_heads=HEADS, drop=drop(rate))
+
+    assert_alike(one, plain, [numbers(ROWS, 3 * WIDTH, dtype=dtype), numbers(3 * WIDTH, dtype=dtype)], jit=jit)
+
+
+@both_types
+@both_compilers
+def test_cross_entropy(dtype, jit):
+    labels = tf.constant(np.random.default_rng(1).integers(0, 11, ROWS, np.int32))
+
+    def plain(products, bias):
+        logits = tf.cast(products, tf.float32) + tf.cast(bias, tf.float32)
+        correct = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == labels, tf.float32)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), correct
+
+    tensors = [numbers(ROWS, 11, dtype=dtype) * 3, numbers(11, dtype=dtype)]
+    assert_alike(lambda *tensors: fused.cross_entropy(*tensors, labels), plain, tensors, jit=jit)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.lists(st.integers(-1, 1), min_size=4, max_size=4), min_size=1, max_size=1), st.integers(0, 3))
+def test_of_equal_logits_the_first_counts(logits, label):
+    """As argmax has it: a model that finds all words equal is right about one of them."""
+    _, correct = fused.cross_entropy(tf.constant(logits, tf.float32), tf.zeros(4), tf.constant([label]))
+    assert bool(correct[0]) == (int(np.argmax(logits[0])) == label)
+
+
+def test_the_loss_of_huge_logits_is_finite():
+    loss, _ = fused.cross_entropy(tf.constant([[3e4, -3e4, 0.0]]), tf.zeros(3), tf.constant([1]))
+    assert float(loss[0]) == pytest.approx(6e4)
+
+
+# --- The whole step -----------------------------------------------------------------------------------------------
+
+
+def config(rate: float = 0.0, **changes) -> modeling.BertConfig:
+    return modeling.BertConfig(
+        **{
+            "vocab_size": 97,
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 4,
+            "intermediate_size": 64,
+            "max_position_embeddings": 16,
+            "initializer_range": 0.1,
+            "hidden_dropout_prob": rate,
+            "attention_probs_dropout_prob": rate,
+            **changes,
+        }
+    )
+
+
+def batch(rows: int = 4, length: int = 16) -> dict:
+    rng = np.random.default_rng(rows)
+    of_vocabulary = functools.partial(rng.integers, 0, 97, dtype=np.int32)
+    mask = np.arange(length) < rng.integers(5, length + 1, rows)[:, None]
+    return {
+        "input_ids": tf.constant(of_vocabulary((rows, length))),
+        "input_mask": tf.constant(mask.astype(np.int32)),
+        "segment_ids": tf.constant(rng.integers(0, 2, (rows, length), np.int32)),
+        "masked_lm_positions": tf.constant(rng.integers(0, 5, (rows, 3), np.int32)),
+        "masked_lm_ids": tf.constant(of_vocabulary((rows, 3))),
+        "masked_lm_weights": tf.constant(rng.integers(0, 2, (rows, 3)).astype(np.float32)),
+        "next_sentence_labels": tf.constant(rng.integers(0, 2, (rows, 1), np.int32)),
+    }
+
+
+def step_of(model, on: bool, *, jit: bool = False):
+    """Loss sums, metrics and gradients of a pre-training step, and how many compiled functions its graph calls."""
+
+    @functools.partial(tf.function, jit_compile=jit, autograph=False)
+    def step(rows):
+        with tf.GradientTape() as tape, fused.fusing(on), modeling.dropout_seed(tf.constant([1, 2])):
+            outputs = model(steps.inputs_of(rows), training=True)
+            terms, metrics = losses.pretraining_sums(outputs, rows)
+            loss = tf.add_n(list(terms.values()))
+        gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+        return [loss, *tf.nest.flatten(metrics)], [tf.convert_to_tensor(x) for x in gradients]
+
+    function = step.get_concrete_function(batch())
+    calls = sum("PartitionedCall" in operation.type for operation in function.graph.get_operations())
+    return (*function(*tf.nest.flatten(batch(), expand_composites=True)), calls)
+
+
+@pytest.mark.parametrize(("dtype", "rate"), [("float32", 0.0), ("float32", 0.2), ("bfloat16", 0.2)])
+def test_a_step_with_and_without(dtype, rate):
+    keras.utils.set_random_seed(0)
+    model = modeling.BertForPreTraining(config(rate), dtype="mixed_bfloat16" if dtype == "bfloat16" else "float32")
+    plain, plain_gradients, none = step_of(model, False)
+    ours, gradients, calls = step_of(model, True)
+    assert none == 0
+    assert calls > 10
+    np.testing.assert_allclose(ours, plain, rtol=1e-5 if dtype == "float32" else 0.02)
+    for variable, a, b in zip(model.trainable_variables, gradients, plain_gradients, strict=True):
+        bound = TOLERANCE[dtype] * max(1.0, np.abs(b).max())
+        np.testing.assert_allclose(a, b, rtol=0, atol=bound, err_msg=variable.path)
+
+
+@pytest.mark.slow
+def test_a_step_that_xla_compiles_whole_may_contain_it():
+    keras.utils.set_random_seed(0)
+    model = modeling.BertForPreTraining(config(0.2))
+    plain, plain_gradients, _ = step_of(model, True)
+    ours, gradients, _ = step_of(model, True, jit=True)
+    np.testing.assert_allclose(ours, plain, rtol=1e-5)
+    for variable, a, b in zip(model.trainable_variables, gradients, plain_gradients, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=2e-5 * max(1.0, np.abs(b).max()), err_msg=variable.path)
+
+
+def test_frozen_layers_and_quantized_ones():
+    """A frozen layer has no gradient; a quantized one keeps its own way of multiplying."""
+    model = modeling.BertForPreTraining(config())
+    layer = model.backbone.encoder_layers[0]
+    layer.trainable = False
+    _, gradients, _ = step_of(model, True)
+    assert len(gradients) == len(model.trainable_variables) < len(model.variables)
+    assert layer._can_be_fused()
+    layer.query.quantize("int8")
+    assert not layer._can_be_fused()
+
+
+# --- Where it applies ---------------------------------------------------------------------------------------------
+
+
+def calls_in(function, *arguments) -> int:
+    graph = tf.function(function, autograph=False).get_concrete_function(*arguments).graph
+    return sum("PartitionedCall" in operation.type for operation in graph.get_operations())
+
+
+def test_only_within_the_context_and_only_for_static_shapes():
+    model = modeling.BertForQuestionAnswering(config())
+    inputs = {name: batch()[name] for name in ("input_ids", "input_mask", "segment_ids")}
+    dynamic = {name: tf.TensorSpec([None, 16], tf.int32) for name in inputs}
+
+    def within(inputs):
+        with fused.fusing():
+            return model(inputs, training=False)
+
+    assert calls_in(functools.partial(model, training=False), inputs) == 0
+    assert calls_in(within, inputs) > 0
+    assert calls_in(within, dynamic) == 0
+    with fused.fusing():
+        assert not fused.applies(inputs["input_ids"])  # Eager
+
+
+def test_the_context_ends_with_its_block_even_after_an_error():
+    with pytest.raises(ZeroDivisionError), fused.fusing():
+        raise ZeroDivisionError
+    with tf.Graph().as_default():
+        x = tf.zeros([2])
+        assert not fused.applies(x)
+        with fused.fusing():
+            assert fused.applies(x)
+            with fused.fusing(False):
+                assert not fused.applies(x)
+            assert fused.applies(x)
+
+
+def test_the_logits_are_remembered_within_one_context_alone():
+    with tf.Graph().as_default():
+        logits, products, bias = (tf.zeros([2, 3]) for _ in range(3))
+        with fused.fusing():
+            assert fused.products_of(logits) is None
+            fused.remember_products(logits, products, bias)
+            assert fused.products_of(logits) == (products, bias)
+            with fused.fusing():
+                assert fused.products_of(logits) is None
+        assert fused.products_of(logits) is None
+
+
+def test_one_program_for_all_layers_of_a_shape():
+    fused._compiled.cache_clear()
+    model = modeling.BertForPreTraining(config())
+    step_of(model, True)
+    of_one_layer = fused._compiled.cache_info().misses
+    step_of(modeling.BertForPreTraining(config(num_hidden_layers=3)), True)
+    assert fused._compiled.cache_info().misses == of_one_layer
