@@ -263,7 +263,10 @@ class _Run:
     def _sum(self, value) -> float:
         """The sum of one number over the workers."""
         per_replica = self._strategy.experimental_distribute_values_from_function(lambda _: tf.constant(float(value)))
-        total = self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
+        try:
+            total = self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
+        except _WORKER_IS_GONE as error:
+            raise _lost_worker("between two steps", error) from error
         return float(total) * num_workers(self._strategy) / self._strategy.num_replicas_in_sync
 
 
@@ -275,6 +278,17 @@ def _disk_error(output_dir, step: int, error: Exception) -> InputError:
     return InputError(
         f"{output_dir}: the checkpoint of step {step} could not be written ({_reason(error)}); is the disk full? "
         "Earlier checkpoints are as they were, and the same command goes on from the newest of them"
+    )
+
+
+_WORKER_IS_GONE = (tf.errors.UnavailableError, tf.errors.AbortedError)
+
+
+def _lost_worker(when: str, error: Exception) -> InputError:
+    told = [line.rpartition("aborted by: ")[2] for line in str(error).splitlines() if "aborted by: " in line]
+    return InputError(
+        f"another worker is gone {when} ({(told or [_reason(error)])[0][:200]}); give the same command on all workers "
+        "again, and the run goes on from its newest checkpoint"
     )
 
 
@@ -315,11 +329,8 @@ class _Calls:
                 f"out of memory in step {step + 1}: set --micro_batch_size to a part of the batch, or lower "
                 f"--train_batch_size or --max_seq_length, or use --precision=bfloat16 ({_reason(error)[:200]})"
             ) from error
-        except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-            raise InputError(
-                f"another worker is gone in step {step + 1} ({_reason(error)[:200]}); give the same command on all "
-                "workers again, and the run goes on from its newest checkpoint"
-            ) from error
+        except _WORKER_IS_GONE as error:
+            raise _lost_worker(f"in step {step + 1}", error) from error
         self._seconds_a_step = (time.monotonic() - began) / len(results)
         return results
 

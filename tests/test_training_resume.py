@@ -284,3 +284,13 @@ def test_a_worker_that_is_gone_says_how_to_go_on(error, monkeypatch):
     monkeypatch.setattr(training.steps.TrainSteps, "compiled", lambda self, batches: gone)
     with pytest.raises(InputError, match=r"another worker is gone in step 1 \(Connection reset.*same command on all"):
         train()
+
+
+def test_a_worker_that_goes_between_two_steps_is_told_too(monkeypatch):
+    def gone(*_, **__):
+        raise tf.errors.UnavailableError(None, None, "{{node x}} Collective ops is aborted by: reset by peer\nAnd more")
+
+    monkeypatch.setattr(training, "num_workers", lambda strategy: 2)
+    monkeypatch.setattr(type(tf.distribute.get_strategy()), "reduce", gone)
+    with pytest.raises(InputError, match=r"another worker is gone between two steps \(reset by peer\); give"):
+        train()
