@@ -2,7 +2,9 @@
 
 import functools
 import json
+import re
 import socket
+import time
 
 import numpy as np
 import pytest
@@ -115,6 +117,19 @@ def test_two_processes_equal_one_and_each_other(one_device, tmp_path):
         "step-00000014",
         "step-00000020",
     ]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_told_by_the_other(tmp_path):
+    log = tmp_path / "run" / "train_log.jsonl"
+    first, second = start_workers(tmp_path, output_dir=str(tmp_path / "run"), num_steps=100_000)
+    waited_until = time.monotonic() + 120
+    while not log.exists() and time.monotonic() < waited_until:
+        time.sleep(0.2)
+    second.kill()
+    said, _ = first.communicate(timeout=120)
+    assert first.returncode == 1
+    assert re.search(r"InputError: another worker is gone .*give the same command on all workers again", said), said
 
 
 def test_an_optimizer_made_outside_the_scope_is_refused():
