@@ -39,7 +39,7 @@ def _low_bits(x):
 
 
 def _uint32(value: int):
-    return ops.cast(ops.convert_to_tensor(value, dtype="int64"), "uint32")
+    return ops.convert_to_tensor(value, dtype="uint32")
 
 
 def _round(x, shift: int, multiplier: int):
