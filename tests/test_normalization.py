@@ -1,4 +1,4 @@
-"""What the classes of characters pass over; what normalising does is tested where it shows, in the offsets of tokens."""
+"""What the classes of characters pass over; normalising itself is tested where it shows, in the offsets of tokens."""
 
 import itertools
 import unicodedata
