@@ -40,22 +40,28 @@ def test_a_missing_dictionary_is_told_with_what_to_type(tmp_path, how):
     assert "Traceback" not in result.stderr
 
 
-def test_the_versions_for_a_tpu_are_named_and_a_tpu_that_is_not_there_is_told(monkeypatch, capsys):
-    """In this process, with a resolver in place of TensorFlow's: no test may start a TPU library."""
-    import tensorflow as tf
+TPU_THAT_IS_NOT_THERE = """
+import tensorflow as tf
 
-    def refuse(**_):
-        raise ValueError("no TPU here\nand a hundred lines more")
+def refuse(**_):
+    raise ValueError("no TPU here\\nand a hundred lines more")
 
-    monkeypatch.setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", refuse)
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    import doctor
+tf.distribute.cluster_resolver.TPUClusterResolver = refuse
+import doctor
 
-    problems = []
-    assert doctor.check_tpu(problems) == []
-    said = capsys.readouterr().err
-    assert "tensorflow-tpu==2.20.0 libtpu==0.0.21" in said
-    assert "--no-deps 'tensorflow-text==2.20.*'" in said
-    (problem,) = problems
-    assert "TPU 'local' cannot be used: no TPU here" in problem
-    assert "hundred" not in problem
+problems = []
+print(doctor.check_tpu(problems), problems)
+"""
+
+
+def test_the_versions_for_a_tpu_are_named_and_a_tpu_that_is_not_there_is_told():
+    """With a resolver in place of TensorFlow's, as no test may start a TPU library, in a process with its own flags."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tools")}
+    result = subprocess.run(
+        [sys.executable, "-c", TPU_THAT_IS_NOT_THERE], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert "tensorflow-tpu==2.20.0 libtpu==0.0.21" in result.stderr
+    assert "--no-deps 'tensorflow-text==2.20.*'" in result.stderr
+    assert result.stdout.startswith("[] [")
+    assert "TPU 'local' cannot be used: no TPU here" in result.stdout
+    assert "hundred" not in result.stdout
