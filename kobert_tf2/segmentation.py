@@ -123,6 +123,8 @@ class Segmenter:
         spaced, _, feature = key.partition("\t")
         surface = spaced.lstrip(" ")
         start = len(spaced) - len(surface)
+        if surface and not feature and " " not in surface:
+            return [Word(surface, "", start, len(spaced), start > 0, start == 0 and self._eojeol_wise)]
         tag, kind, expression = read_feature(feature) if feature else ("", "", "")
         parts = spelled_parts(surface, expression) if self._decompose and kind == "Compound" else []
         words: list[Word] = []
