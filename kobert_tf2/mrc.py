@@ -159,12 +159,7 @@ def _encode_contexts(texts: Iterable[str], tokenizer, num_workers: int, progress
     blocks = (distinct[begin : begin + size] for begin in range(0, len(distinct), size))
     encoded = (tokens for block in blocks for tokens in tokenizer.encode_batch(block, num_workers=num_workers))
     told = progress(encoded, "tokenizing", total=len(distinct), unit="contexts")
-    return {text: _as_arrays(tokens) for text, tokens in zip(distinct, told, strict=True)}
-
-
-def _as_arrays(tokens) -> _Context:
-    columns = np.array([(token.id, token.start, token.end) for token in tokens], np.int32).reshape(-1, 3)
-    return _Context(*np.ascontiguousarray(columns.T))
+    return {text: _Context(found.ids, found.starts, found.ends) for text, found in zip(distinct, told, strict=True)}
 
 
 def _encode_queries(texts: Iterable[str], tokenizer, num_workers: int) -> dict[str, list[int]]:

@@ -65,8 +65,8 @@ def tokenizer_ceiling(questions: Sequence[Question], tokenizer, metric: str = "k
     """The ceiling of the tokens of a `Tokenizer`."""
     contexts = list(dict.fromkeys(question.context for question in questions))
     bounds = {
-        context: np.array([(token.start, token.end) for token in tokens], np.int64).reshape(-1, 2).T
-        for context, tokens in zip(contexts, tokenizer.encode_batch(contexts, num_workers=num_workers), strict=True)
+        context: (encoding.starts, encoding.ends)
+        for context, encoding in zip(contexts, tokenizer.encode_batch(contexts, num_workers=num_workers), strict=True)
     }
 
     def nearest(context, start, end):

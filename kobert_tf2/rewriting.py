@@ -49,8 +49,6 @@ def rewrite(
 
     Returns the number of weights, the parts and the architecture.
     """
-    if files.exists(output) and not overwrite:
-        raise InputError(f"{output}: already there; name another folder, or ask for it to be overwritten")
     with (
         _open(path, architecture, allow_pickle) as opened,
         files.whole_folder(output, overwrite=overwrite) as unfinished,

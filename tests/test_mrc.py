@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from kobert_tf2 import mrc
+from kobert_tf2.encodings import Encoding, Token
 from kobert_tf2.errors import InputError
 from kobert_tf2.mrc import Answer, Question
 
@@ -25,20 +26,13 @@ class PairTokenizer:
         self.encoded.append(text)
         words = (match.span() for match in re.finditer(r"\S+", text))
         spans = [(begin, min(begin + 2, end)) for start, end in words for begin in range(start, end, 2)]
-        return [_Token(text[begin:end], 10 + ord(text[begin]) % 1000, begin, end) for begin, end in spans]
+        return Encoding.of(Token(text[begin:end], 10 + ord(text[begin]) % 1000, begin, end) for begin, end in spans)
 
     def encode_batch(self, texts, *, num_workers=1):
         return [self.encode(text) for text in texts]
 
     def encode_ids_batch(self, texts, *, num_workers=1):
-        return [[token.id for token in tokens] for tokens in self.encode_batch(texts)]
-
-
-class _Token(tuple):
-    def __new__(cls, piece, number, start, end):
-        token = super().__new__(cls, (piece, number, start, end))
-        token.piece, token.id, token.start, token.end = piece, number, start, end
-        return token
+        return [encoding.ids.tolist() for encoding in self.encode_batch(texts)]
 
 
 def question(context, query="누구 인가", answer=None, name="q"):
