@@ -1,15 +1,17 @@
-"""Tokens as arrays: what a tokenizer gives back, and the table that it looks whole blocks of text up in.
+"""Tokens as arrays: what a tokenizer gives back.
 
 A token as a Python object costs more than finding it. So the tokens of a block of texts are flat arrays from the
-table on; `Encoding`, one text's share of them, is a sequence of `Token` that makes each when it is asked for.
+table (`piece_table.py`) on; `Encoding`, one text's share of them, is a sequence of `Token` that makes each when it is
+asked for.
 """
 
 import itertools
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from kobert_tf2.piece_table import starts_of
 
 
 class Token(NamedTuple):
@@ -86,7 +88,7 @@ class Encodings(NamedTuple):
             return several[0]
         columns = zip(_NO_TOKENS, *(one[:4] for one in several), strict=True)
         lengths = np.concatenate([np.empty(0, np.int64), *(one.rows[1:] - one.rows[:-1] for one in several)])
-        return cls(*map(np.concatenate, columns), _starts(lengths))
+        return cls(*map(np.concatenate, columns), starts_of(lengths))
 
     def each_with(self, vocabulary: Sequence[str]) -> Iterator[Encoding]:
         """An `Encoding` for each text."""
@@ -111,58 +113,7 @@ class Encodings(NamedTuple):
 
 
 WORD, EOJEOL = 1, 2
-_NUMBERS = 4
 _NO_TOKENS = (*(np.empty(0, np.int32) for _ in range(3)), np.empty(0, np.int8))
-
-
-class PieceTable:
-    """What keys (see `segmentation.py`) become, in flat arrays.
-
-    `cut` is asked once for each key. It gives four numbers for each token: its id, how many characters are left out
-    before it, how many are its own, and what it begins (as in `Encodings.begins`). The table empties itself when it
-    holds `limit` keys: what is frequent is back at once.
-    """
-
-    def __init__(self, cut: Callable[[str], Sequence[int]], *, limit: int = 500_000):
-        self._cut, self._limit = cut, limit
-        self._clear()
-
-    def _clear(self) -> None:
-        self._rows = _Rows(self._add)
-        self._starts, self._tokens = array("q", [0]), array("i")
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def _add(self, key: str) -> int:
-        self._tokens.extend(self._cut(key))
-        self._starts.append(len(self._tokens) // _NUMBERS)
-        return len(self._starts) - 2
-
-    def look_up(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(int32 [tokens, 4], the numbers of every token of every key in order; int64 [keys + 1], where each
-        key's begin)."""
-        if len(self._rows) >= self._limit:
-            self._clear()
-        rows = np.fromiter(map(self._rows.__getitem__, keys), np.int64, len(keys))
-        # No view of these may outlive the call: an array that is looked at cannot grow.
-        starts, tokens = np.frombuffer(self._starts, np.int64), np.frombuffer(self._tokens, np.int32)
-        first = starts[rows]
-        counts = starts[rows + 1] - first
-        begin = _starts(counts)
-        places = np.arange(begin[-1]) + np.repeat(first - begin[:-1], counts)
-        return tokens.reshape(-1, _NUMBERS)[places], begin
-
-
-class _Rows(dict):
-    """{key: its row}; a missing key is added."""
-
-    def __init__(self, add: Callable[[str], int]):
-        self._add = add
-
-    def __missing__(self, key: str) -> int:
-        row = self[key] = self._add(key)
-        return row
 
 
 def laid_out(tokens: np.ndarray, begin: np.ndarray, keys: Sequence[int], shifts: Sequence[int]) -> Encodings:
@@ -172,14 +123,7 @@ def laid_out(tokens: np.ndarray, begin: np.ndarray, keys: Sequence[int], shifts:
     """
     rows = begin[keys]
     ids, gaps, lengths, begins = tokens.T
-    after = _starts(gaps + lengths)
+    after = starts_of(gaps + lengths)
     moved = shifts - after[rows[:-1]]
     ends = (after[1:] + np.repeat(moved, rows[1:] - rows[:-1])).astype(np.int32)
     return Encodings(np.ascontiguousarray(ids), ends - lengths, ends, begins.astype(np.int8), rows)
-
-
-def _starts(lengths: np.ndarray) -> np.ndarray:
-    """Where each begins, and where the last one ends: int64 [lengths + 1]."""
-    starts = np.zeros(len(lengths) + 1, np.int64)
-    lengths.cumsum(dtype=np.int64, out=starts[1:])
-    return starts

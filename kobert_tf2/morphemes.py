@@ -15,7 +15,6 @@ characters.
 import hashlib
 import importlib.metadata
 import importlib.util
-import itertools
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -127,10 +126,9 @@ class MorphemeAnalyser:
             keys += chunk
         return keys
 
-    def keys_of_texts(self, texts: Sequence[str], *, features: bool = False) -> tuple[list[str], list[int]]:
-        """`keys` of normalised texts, an empty key after each text's; and where each text's begin, [texts + 1].
-
-        MeCab's own time is nearly all there is: its output for all texts is cut into lines at once.
+    def lines_of_texts(self, texts: Sequence[str], *, features: bool = False) -> list[str]:
+        """`keys` of normalised texts as they come from MeCab, for each text one string: a line for each key and an
+        empty one at the end.
         """
         parse = self._tagger(r"%M\t%H\n" if features else r"%M\n").parse
         outputs = [
@@ -138,12 +136,9 @@ class MorphemeAnalyser:
         ]
         if None in outputs:
             raise RuntimeError("MeCab gave no analysis")
-        joined = "".join(outputs)
-        if _ends_with_spaces(joined):
+        if _ends_with_spaces("".join(outputs)):
             outputs = [_output_of(_lines(output)) for output in outputs]
-            joined = "".join(outputs)
-        counts = [output.count("\n") for output in outputs]
-        return joined.split("\n")[:-1], list(itertools.accumulate(counts, initial=0))
+        return outputs
 
     def _chunks(self, text: str, parse) -> Iterator[list[str]]:
         start, carried = 0, ""

@@ -6,7 +6,6 @@ depends on its key alone, so that it can be looked up.
 """
 
 import functools
-import itertools
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -73,29 +72,23 @@ class Segmenter:
 
     def keys(self, text: str) -> tuple[list[str], int]:
         """The keys of a normalised text, and where the first one begins."""
-        keys, _, (shift,) = self.keys_of_texts([text])
-        return list(filter(None, keys)), shift
+        (lines,), (shift,) = self.lines_of_texts([text])
+        return lines.split("\n")[:-2], shift
 
-    def keys_of_texts(self, texts: Sequence[str]) -> tuple[list[str], list[int], list[int]]:
-        """The keys of normalised texts, some of them empty; where each text's begin, [texts + 1]; and at which
-        character its first one begins.
+    def lines_of_texts(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
+        """For each of these normalised texts its keys in one string, a line for each and an empty one at the end;
+        and at which character its first key begins.
 
         The beginning of a text begins an eojeol: its key is given the space that it lacks, and so begins at -1.
         """
         if self.analyser is None:
+            find = _plain_words().findall
             # Spaces that no word follows would be tried from each of them: the square of their number.
-            found = [_plain_words().findall(text.rstrip(" ")) for text in texts]
-            keys = list(itertools.chain.from_iterable(found))
-            bounds = list(itertools.accumulate(map(len, found), initial=0))
+            lines = ["\n".join((*find(text.rstrip(" ")), "", "")) for text in texts]
         else:
-            keys, bounds = self.analyser.keys_of_texts(texts, features=self._tags or self._decompose)
-        shifts = []
-        for begin, end in itertools.pairwise(bounds):
-            lacks_space = begin < end and keys[begin] and keys[begin][0] != " "
-            if lacks_space:
-                keys[begin] = " " + keys[begin]
-            shifts.append(-1 if lacks_space else 0)
-        return keys, bounds, shifts
+            lines = self.analyser.lines_of_texts(texts, features=self._tags or self._decompose)
+        shifts = [0 if one[0] in " \n" else -1 for one in lines]
+        return [" " + one if shift else one for one, shift in zip(lines, shifts, strict=True)], shifts
 
     def words(self, text: str) -> list[Word]:
         """The words of any string, with offsets into the string itself."""
@@ -116,15 +109,14 @@ class Segmenter:
 
     def words_of_key(self, key: str) -> list[Word]:
         """The words in a key (its parts, where compounds are taken apart), with offsets from the key's beginning."""
-        if self.analyser is None:
-            surface = key.lstrip(" ")
-            start = len(key) - len(surface)
-            return [Word(surface, "", start, len(key), start > 0, False)]
         spaced, _, feature = key.partition("\t")
         surface = spaced.lstrip(" ")
+        if not surface:
+            return []
         start = len(spaced) - len(surface)
-        if surface and not feature and " " not in surface:
-            return [Word(surface, "", start, len(spaced), start > 0, start == 0 and self._eojeol_wise)]
+        if not feature and " " not in surface:
+            continues = start == 0 and self._eojeol_wise and self.analyser is not None
+            return [Word(surface, "", start, len(spaced), start > 0, continues)]
         tag, kind, expression = read_feature(feature) if feature else ("", "", "")
         parts = spelled_parts(surface, expression) if self._decompose and kind == "Compound" else []
         words: list[Word] = []

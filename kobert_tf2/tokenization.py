@@ -1,14 +1,15 @@
 """Text to WordPieces, each with its place in the original string.
 
 A string is normalised (`normalization.py`), cut into words (`segmentation.py`), and each word into pieces
-(`wordpiece.py`). What a word becomes depends on its key alone, so it is kept in a table (`encodings.py`), from which
-the tokens of a whole block of texts are looked up and laid out at once.
+(`wordpiece.py`). What a word becomes depends on its key alone, so it is kept in a table (`piece_table.py`), from which
+the tokens of a whole block of texts are looked up and laid out at once (`encodings.py`).
 """
 
 import contextlib
 import functools
 import gc
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -19,9 +20,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from kobert_tf2 import files
-from kobert_tf2.encodings import EOJEOL, WORD, Encoding, Encodings, PieceTable, laid_out
+from kobert_tf2.encodings import EOJEOL, WORD, Encoding, Encodings, laid_out
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import ordered_map
+from kobert_tf2.piece_table import PieceTable
 from kobert_tf2.segmentation import Segmenter, Word
 from kobert_tf2.tokenizer_code import CODE_CLASS, CODE_FILE, tokenizer_code
 from kobert_tf2.wordpiece import WordPiece
@@ -165,8 +167,9 @@ class Tokenizer:
         normalized = list(map(self._segmenter.normalize, texts))
         moved = [index for index, one in enumerate(normalized) if one.starts is not None]
         torn = {index: self._encode_torn(texts[index]) for index in moved if normalized[index].seams()}
-        keys, bounds, shifts = self._segmenter.keys_of_texts([one.text for one in normalized])
-        encodings = laid_out(*self._table.look_up(keys), bounds, shifts)
+        lines, shifts = self._segmenter.lines_of_texts([one.text for one in normalized])
+        bounds = list(itertools.accumulate((one.count("\n") for one in lines), initial=0))
+        encodings = laid_out(*self._table.look_up("".join(lines)), bounds, shifts)
         for index in moved:
             _, starts, ends, _, _ = encodings.alone(index)
             starts[:] = np.array(normalized[index].starts, np.int32)[starts]

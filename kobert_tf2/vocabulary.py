@@ -116,7 +116,8 @@ def count_words(lines: Iterable[str], settings: dict, *, num_workers: int = 1) -
 
 
 def _count_keys(segmenter: Segmenter, lines: list[str]) -> dict[str, int]:
-    counts = collections.Counter(segmenter.keys_of_texts([segmenter.normalize(line).text for line in lines])[0])
+    of_texts, _ = segmenter.lines_of_texts([segmenter.normalize(line).text for line in lines])
+    counts = collections.Counter("".join(of_texts).split("\n"))
     counts.pop("", None)
     return counts
 

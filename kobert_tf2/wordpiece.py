@@ -94,9 +94,11 @@ def _longest_by_first(lookup: dict[str, int]) -> dict[str, int]:
 def _longest(word: str, tag: str, lookup: dict[str, int], longest: dict[str, int]) -> tuple[int, int]:
     """(id, length) of the longest piece of `lookup` that the word begins with; the length is 0 where there is none."""
     limit = min(len(word), longest.get(word[:1], 0))
-    for suffix in (f"/{tag}", "") if tag else ("",):
+    if tag:
         for end in range(limit, 0, -1):
-            i = lookup.get(word[:end] + suffix)
-            if i is not None:
-                return i, end
+            if (tagged := f"{word[:end]}/{tag}") in lookup:
+                return lookup[tagged], end
+    for end in range(limit, 0, -1):
+        if (beginning := word[:end]) in lookup:
+            return lookup[beginning], end
     return -1, 0

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from korean_text import VOCAB, texts
 
-from kobert_tf2.encodings import EOJEOL, WORD, Encoding, PieceTable, Token, laid_out
+from kobert_tf2.encodings import EOJEOL, WORD, Encoding, Token, laid_out
 from kobert_tf2.morphemes import CHUNK
 from kobert_tf2.tokenization import Tokenizer
 
@@ -60,21 +60,6 @@ def test_many_texts_give_what_each_gives(several):
             begins = {word.start: EOJEOL if word.begins else WORD for word in tokenizer.pre_tokenize(text)}
             row = encodings.alone(index)
             assert row.begins.tolist() == [begins.get(start, 0) for start in row.starts.tolist()], text
-
-
-def test_a_table_asks_once_for_each_key_and_starts_over_when_it_is_full():
-    asked = []
-
-    def cut(key):
-        asked.append(key)
-        return [number for char in key for number in (ord(char), 0, 1, 0)]
-
-    table = PieceTable(cut, limit=3)
-    for _ in range(2):
-        tokens, begin = table.look_up(["가나", "", "다", "가나"])
-        assert tokens[:, 0].tolist() == list(map(ord, "가나다가나"))
-        assert begin.tolist() == [0, 2, 2, 3, 5]
-    assert asked == ["가나", "", "다", "가나", "", "다"]
 
 
 def test_laying_out_counts_from_each_texts_beginning():

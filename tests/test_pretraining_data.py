@@ -351,13 +351,13 @@ def test_each_token_is_a_unit_of_its_own_by_default():
 @pytest.mark.parametrize("mask_unit", ["token", "word", "morpheme", "pieces"])
 def test_the_analyser_reads_each_sentence_once(monkeypatch, mask_unit):
     tokenizer = Tokenizer(VOCAB, decompose_compounds=True)
-    read, keys_of_texts = [], tokenizer.analyser.keys_of_texts
+    read, lines_of_texts = [], tokenizer.analyser.lines_of_texts
 
     def counted(texts, **options):
         read.extend(texts)
-        return keys_of_texts(texts, **options)
+        return lines_of_texts(texts, **options)
 
-    monkeypatch.setattr(tokenizer.analyser, "keys_of_texts", counted)
+    monkeypatch.setattr(tokenizer.analyser, "lines_of_texts", counted)
     monkeypatch.setattr(tokenizer.analyser, "keys", None)
     sentences = ["사과나무를 심었다", "나무를 심었다", "사과"]
     DocumentTokenizer(tokenizer, mask_unit=mask_unit).documents([sentences[:2], sentences[2:]])

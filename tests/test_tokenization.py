@@ -8,8 +8,8 @@ import warnings
 import numpy as np
 import pytest
 
-from kobert_tf2.encodings import PieceTable
 from kobert_tf2.errors import InputError
+from kobert_tf2.piece_table import PieceTable
 from kobert_tf2.tokenization import Tokenizer
 from kobert_tf2.user_dictionary import compile_user_dictionary
 

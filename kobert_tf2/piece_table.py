@@ -1,0 +1,184 @@
+"""What each key of a text becomes, in flat arrays from which a whole block of text is looked up at once.
+
+Several thousand keys come in each millisecond: to make a string of each and ask a dict for it takes longer than
+everything else that is done to them. So a block stays one string, and each of its lines (a key) is known by a hash,
+which NumPy counts for all of them together. A hash alone proves nothing: what was found is compared with the block,
+character by character, and what is not the same is looked up as a string.
+"""
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+# Four numbers for each token: its id, how many characters are left out before it, how many are its own, and what it
+# begins.
+NUMBERS = 4
+# Up to so many characters the dict is faster.
+_SHORT = 2_000
+_SLOT_BITS = 20
+# Odd constants without a pattern: the base of the polynomial, and a multiplier for each of a key's two slots.
+_BASE = 0x9E3779B97F4A7C15
+_SLOTS = (0xD6E8FEB86659FD93, 0xA0761D6478BD642F)
+
+
+class PieceTable:
+    """Looks keys up. `cut` is asked once for each; it gives `NUMBERS` numbers for each token of a key.
+
+    The table empties itself when it holds `limit` keys: what is frequent is back at once.
+    """
+
+    def __init__(self, cut: Callable[[str], Sequence[int]], *, limit: int = 500_000):
+        self._cut, self._limit = cut, limit
+        self._clear()
+
+    def _clear(self) -> None:
+        self._rows = _Rows(self._add)
+        self._starts, self._tokens = array("q", [0]), array("i")
+        self._lines, self._line_starts = array("I"), array("q")
+        self._index = _Index.empty()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _add(self, key: str) -> int:
+        self._line_starts.append(len(self._lines))
+        self._lines.frombytes(_code_points(key + "\n"))
+        self._tokens.extend(self._cut(key))
+        self._starts.append(len(self._tokens) // NUMBERS)
+        return len(self._starts) - 2
+
+    def look_up(self, lines: str) -> tuple[np.ndarray, np.ndarray]:
+        """Keys, each with a line feed after it, to (int32 [tokens, 4], the numbers of every token of every key in
+        order; int64 [keys + 1], where each key's begin)."""
+        if len(self._rows) >= self._limit:
+            self._clear()
+        rows = self._rows_of_few(lines) if len(lines) <= _SHORT else self._rows_of_many(lines)
+        # No view of these may outlive the call: an array that is looked at cannot grow.
+        starts, tokens = np.frombuffer(self._starts, np.int64), np.frombuffer(self._tokens, np.int32)
+        first = starts[rows]
+        counts = starts[rows + 1] - first
+        begin = starts_of(counts)
+        places = np.arange(begin[-1]) + np.repeat(first - begin[:-1], counts)
+        return tokens.reshape(-1, NUMBERS)[places], begin
+
+    def _rows_of_few(self, lines: str) -> np.ndarray:
+        keys = lines.split("\n")[:-1]
+        return np.fromiter(map(self._rows.__getitem__, keys), np.int64, len(keys))
+
+    def _rows_of_many(self, lines: str) -> np.ndarray:
+        block = _Lines.of(lines)
+        hashes = block.hashes()
+        rows = self._index.find(hashes)
+        missing = np.flatnonzero(rows < 0)
+        rows[missing] = self._rows_of_keys(lines, block, missing)
+        self._index.add(hashes[missing], rows[missing])
+        wrong = self._unlike(block, rows)
+        rows[wrong] = self._rows_of_keys(lines, block, wrong)
+        return rows
+
+    def _rows_of_keys(self, lines: str, block: "_Lines", which: np.ndarray) -> list[int]:
+        bounds = zip(block.starts[which].tolist(), block.ends[which].tolist(), strict=True)
+        return [self._rows[lines[start:end]] for start, end in bounds]
+
+    def _unlike(self, block: "_Lines", rows: np.ndarray) -> np.ndarray:
+        """The keys whose characters are not those of the row that was found."""
+        moved = np.frombuffer(self._line_starts, np.int64)[rows] - block.starts
+        places = np.repeat(moved, block.ends - block.starts + 1)
+        places += np.arange(len(places))
+        # A stored line that is shorter, the last one, must not be read beyond its end.
+        same = np.frombuffer(self._lines, np.uint32).take(places, mode="clip") == block.code_points
+        if same.all():
+            return np.empty(0, np.int64)
+        return np.unique(np.searchsorted(block.ends, np.flatnonzero(~same)))
+
+
+class _Rows(dict):
+    """{key: its row}; a missing key is added."""
+
+    def __init__(self, add: Callable[[str], int]):
+        self._add = add
+
+    def __missing__(self, key: str) -> int:
+        row = self[key] = self._add(key)
+        return row
+
+
+class _Lines(NamedTuple):
+    """A block: line i is `code_points[starts[i]:ends[i]]`, and its line feed stands at `ends[i]`."""
+
+    code_points: np.ndarray  # uint32
+    starts: np.ndarray  # int64
+    ends: np.ndarray  # int64
+
+    @classmethod
+    def of(cls, lines: str) -> "_Lines":
+        code_points = np.frombuffer(_code_points(lines), np.uint32)
+        ends = np.flatnonzero(code_points == ord("\n"))
+        starts = np.zeros_like(ends)
+        starts[1:] = ends[:-1] + 1
+        return cls(code_points, starts, ends)
+
+    def hashes(self) -> np.ndarray:
+        """uint64 for each line: the polynomial of its code points and its line feed, modulo 2^64."""
+        powers, inverses = _powers(len(self.code_points))
+        sums = np.cumsum(self.code_points * powers[: len(self.code_points)], dtype=np.uint64)
+        of_line = sums[self.ends]
+        of_line[1:] -= sums[self.ends[:-1]]
+        return of_line * inverses[self.starts]
+
+
+class _Index(NamedTuple):
+    """Hash to row: each hash has two slots that it may stand in, and one that finds both taken drives another out."""
+
+    hashes: np.ndarray  # uint64 [slots]
+    rows: np.ndarray  # int32 [slots], -1 where there is none
+
+    @classmethod
+    def empty(cls) -> "_Index":
+        return cls(np.zeros(1 << _SLOT_BITS, np.uint64), np.full(1 << _SLOT_BITS, -1, np.int32))
+
+    def find(self, hashes: np.ndarray) -> np.ndarray:
+        """int64: the row of each, or -1."""
+        rows = self._in_slots(_slots(hashes, 0), hashes)
+        others = np.flatnonzero(rows < 0)
+        rows[others] = self._in_slots(_slots(hashes[others], 1), hashes[others])
+        return rows
+
+    def _in_slots(self, slots: np.ndarray, hashes: np.ndarray) -> np.ndarray:
+        return np.where(self.hashes[slots] == hashes, self.rows[slots], -1).astype(np.int64)
+
+    def add(self, hashes: np.ndarray, rows: np.ndarray) -> None:
+        first, second = _slots(hashes, 0), _slots(hashes, 1)
+        slots = np.where(self.rows[first] < 0, first, second)
+        self.hashes[slots] = hashes
+        self.rows[slots] = rows
+
+
+def _slots(hashes: np.ndarray, which: int) -> np.ndarray:
+    return (hashes * np.uint64(_SLOTS[which])) >> np.uint64(64 - _SLOT_BITS)
+
+
+_POWERS = [np.ones(1, np.uint64), np.ones(1, np.uint64)]
+
+
+def _powers(length: int) -> list[np.ndarray]:
+    """`_BASE` to the powers 0, 1, 2 ... modulo 2^64, and their inverses; at least `length` of each."""
+    if len(_POWERS[0]) < length:
+        for i, base in enumerate((_BASE, pow(_BASE, -1, 1 << 64))):
+            factors = np.full(max(length, 1 << 19), base, np.uint64)
+            factors[0] = 1
+            _POWERS[i] = np.cumprod(factors)
+    return _POWERS
+
+
+def _code_points(text: str) -> bytes:
+    return text.encode("utf-32-le", "surrogatepass")
+
+
+def starts_of(lengths: np.ndarray) -> np.ndarray:
+    """Where each begins, and where the last one ends: int64 [lengths + 1]."""
+    starts = np.zeros(len(lengths) + 1, np.int64)
+    lengths.cumsum(dtype=np.int64, out=starts[1:])
+    return starts

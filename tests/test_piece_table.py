@@ -1,0 +1,94 @@
+"""The table of keys: what it gives is what `cut` gave, whichever way a key was looked up."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kobert_tf2 import piece_table
+from kobert_tf2.piece_table import PieceTable
+
+
+class Cut:
+    """A token for each character; remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, key):
+        self.asked.append(key)
+        return [number for char in key for number in (ord(char), 0, 1, 0)]
+
+
+def looked_up(table, keys):
+    """What the table finds, as strings again."""
+    tokens, begin = table.look_up("".join(f"{key}\n" for key in keys))
+    assert (tokens.shape, tokens.dtype, begin.shape) == ((begin[-1], 4), np.int32, (len(keys) + 1,))
+    return ["".join(map(chr, tokens[start:end, 0])) for start, end in itertools.pairwise(begin)]
+
+
+def no_hash(lines):
+    return np.full(len(lines.ends), 7, np.uint64)
+
+
+def weak_hash(lines):
+    return (lines.code_points[lines.starts] % 5).astype(np.uint64)
+
+
+@pytest.mark.parametrize("hashes", [None, no_hash, weak_hash])
+@settings(deadline=None, max_examples=60)
+@given(blocks=st.lists(st.lists(st.text(st.characters(exclude_characters="\n"), max_size=4), max_size=30), max_size=4))
+def test_every_key_gives_what_it_was_cut_into(hashes, blocks):
+    """However bad the hash: what it finds is compared."""
+    cut = Cut()
+    table = PieceTable(cut)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(piece_table, "_SHORT", 3)
+        if hashes:
+            patch.setattr(piece_table._Lines, "hashes", hashes)
+        for keys in blocks:
+            assert looked_up(table, keys) == keys
+    assert len(cut.asked) == len(set(cut.asked)) == len(table)
+
+
+def test_a_short_block_and_a_long_one_share_what_they_know():
+    cut = Cut()
+    table = PieceTable(cut)
+    words = [f"단어{i}" for i in range(1000)]
+    assert looked_up(table, words) == words
+    assert looked_up(table, words[:3]) == words[:3]
+    assert looked_up(table, ["새말"]) == ["새말"]
+    assert looked_up(table, [*words, "새말"]) == [*words, "새말"]
+    assert cut.asked == [*words, "새말"]
+
+
+def test_hashes_of_a_real_number_of_words_differ():
+    words = sorted(
+        {f"{a}{b}{c}" for a in map(chr, range(0xAC00, 0xAC30)) for b in "가나다라 " for c in map(str, range(500))}
+    )
+    lines = piece_table._Lines.of("".join(f"{word}\n" for word in words))
+    hashes = lines.hashes()
+    assert len(np.unique(hashes)) == len(words) > 100_000
+    # They fill the slots as chance would: of n in s slots, about s (1 - exp(-n / s)) are taken.
+    for which in range(2):
+        taken = len(np.unique(piece_table._slots(hashes, which)))
+        slots = 1 << piece_table._SLOT_BITS
+        assert taken == pytest.approx(slots * (1 - np.exp(-len(words) / slots)), rel=0.03)
+
+
+def test_a_hash_depends_on_the_line_alone():
+    once, again = (piece_table._Lines.of(lines).hashes() for lines in ("가\n나다\n", "앞에\n가\n사이\n나다\n"))
+    assert once.tolist() == again[[1, 3]].tolist()
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_a_table_starts_over_when_it_is_full(monkeypatch, long):
+    if long:
+        monkeypatch.setattr(piece_table, "_SHORT", 0)
+    cut = Cut()
+    table = PieceTable(cut, limit=3)
+    for _ in range(2):
+        assert looked_up(table, ["가나", "", "다", "가나"]) == ["가나", "", "다", "가나"]
+    assert cut.asked == ["가나", "", "다", "가나", "", "다"]
