@@ -4,7 +4,8 @@ Follows Devlin et al. 2018 and, number for number, the original graph of google-
 lines that reshape: B batch, S sequence, P predictions, H hidden width, N attention heads, D width of a head, V
 vocabulary.
 
-The mathematics is in bare functions. On a processor a training step takes `fused.py`'s form of it, with TensorFlow.
+The mathematics is in bare functions. With TensorFlow the forward pass alone takes `fusible.py`'s form of it, and a
+training step on a processor that of `fused.py`.
 """
 
 import contextlib
@@ -103,6 +104,15 @@ def _fused(*tensors):
     from kobert_tf2 import fused
 
     return fused if fused.applies(*tensors) else None
+
+
+def _fusible(training):
+    """`fusible.py` where it applies, else None."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    from kobert_tf2 import fusible
+
+    return fusible if fusible.applies(training) else None
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -287,8 +297,11 @@ class EncoderLayer(_ConfiguredLayer):
         self.output_norm.build(hidden)
 
     def call(self, hidden, mask_scores, training=False):
-        if fused := self._can_be_fused() and _fused(hidden, mask_scores):
-            return self._fused_call(fused, hidden, mask_scores, training)
+        if self._can_be_fused():
+            if fused := _fused(hidden, mask_scores):
+                return self._fused_call(fused, hidden, mask_scores, training)
+            if fusible := _fusible(training):
+                return self._fusible_call(fusible, hidden, mask_scores)
         attended = self.attention_output(self._self_attention(hidden, mask_scores, training))
         hidden = self.attention_norm.add(attended, hidden, self.attention_output_dropout.drop(training))
         forward = self.feed_forward_output(self.activation(self.intermediate(hidden)))
@@ -331,6 +344,17 @@ class EncoderLayer(_ConfiguredLayer):
             fused, self.feed_forward_output, inner, flat, self.output_norm, self.output_dropout.drop(training)
         )
         return ops.reshape(flat, hidden.shape)
+
+    def _fusible_call(self, fusible, hidden, mask_scores):
+        """The same without dropout, on [B * S, H]."""
+        flat = ops.reshape(hidden, (-1, self.config.hidden_size))
+        projected = (fusible.dense(flat, *_values(layer)) for layer in (self.query, self.key, self.value))
+        attended = fusible.attend(*projected, mask_scores, num_heads=self.config.num_attention_heads)
+        attended = fusible.dense(attended, *_values(self.attention_output))
+        flat = self.attention_norm.add(attended, flat, None)
+        inner = self.activation(fusible.dense(flat, *_values(self.intermediate)))
+        forward = fusible.dense(inner, *_values(self.feed_forward_output))
+        return ops.reshape(self.output_norm.add(forward, flat, None), ops.shape(hidden))
 
     def _fused_add(self, fused, dense, x, residual, norm, drop):
         kernel, bias = _values(dense)

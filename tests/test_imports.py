@@ -27,8 +27,10 @@ ALLOWED = {
     "transformers_tokenizer": {"segmentation", "wordpiece"},
     "tokenizer_code": set(),
     "user_dictionary": FOUNDATION | {"morphemes"},
-    "encodings": set(),
-    "tokenization": FOUNDATION | {"parallel", "encodings", "segmentation", "wordpiece", "tokenizer_code"},
+    "piece_table": set(),
+    "encodings": {"piece_table"},
+    "tokenization": FOUNDATION
+    | {"parallel", "piece_table", "encodings", "segmentation", "wordpiece", "tokenizer_code"},
     "wordpiece_learner": FOUNDATION,
     "vocabulary": FOUNDATION
     | {"parallel", "progress", "wordpiece", "segmentation", "wordpiece_learner", "tokenization"},
@@ -52,6 +54,7 @@ ALLOWED = {
     "bert_config": FOUNDATION,
     "dropout": set(),
     "fused": {"dropout"},
+    "fusible": set(),
     "layers": FOUNDATION | {"bert_config", "dropout"},
     "modeling": FOUNDATION | {"bert_config", "dropout", "layers"},
     "optimization": FOUNDATION | {"fused"},
@@ -101,6 +104,7 @@ TEXT_HALF = {
     "segmentation",
     "transformers_tokenizer",
     "tokenizer_code",
+    "piece_table",
     "encodings",
     "tokenization",
     "wordpiece_learner",
