@@ -298,10 +298,10 @@ class EncoderLayer(_ConfiguredLayer):
 
     def call(self, hidden, mask_scores, training=False):
         if self._can_be_fused():
-            if fused := _fused(hidden, mask_scores):
-                return self._fused_call(fused, hidden, mask_scores, training)
             if fusible := _fusible(training):
                 return self._fusible_call(fusible, hidden, mask_scores)
+            if fused := _fused(hidden, mask_scores):
+                return self._fused_call(fused, hidden, mask_scores, training)
         attended = self.attention_output(self._self_attention(hidden, mask_scores, training))
         hidden = self.attention_norm.add(attended, hidden, self.attention_output_dropout.drop(training))
         forward = self.feed_forward_output(self.activation(self.intermediate(hidden)))
@@ -348,13 +348,30 @@ class EncoderLayer(_ConfiguredLayer):
     def _fusible_call(self, fusible, hidden, mask_scores):
         """The same without dropout, on [B * S, H]."""
         flat = ops.reshape(hidden, (-1, self.config.hidden_size))
-        projected = (fusible.dense(flat, *_values(layer)) for layer in (self.query, self.key, self.value))
-        attended = fusible.attend(*projected, mask_scores, num_heads=self.config.num_attention_heads)
+        attended = fusible.attend(*self._fusible_heads(fusible, flat, mask_scores), mask_scores)
         attended = fusible.dense(attended, *_values(self.attention_output))
-        flat = self.attention_norm.add(attended, flat, None)
+        flat = self._fusible_norm(fusible, self.attention_norm, attended + flat)
         inner = self.activation(fusible.dense(flat, *_values(self.intermediate)))
         forward = fusible.dense(inner, *_values(self.feed_forward_output))
-        return ops.reshape(self.output_norm.add(forward, flat, None), ops.shape(hidden))
+        return ops.reshape(self._fusible_norm(fusible, self.output_norm, forward + flat), ops.shape(hidden))
+
+    def _fusible_heads(self, fusible, flat, mask_scores) -> list:
+        """Query, key and value, [B, N, S, D] each."""
+        projections, num_heads = (self.query, self.key, self.value), self.config.num_attention_heads
+        if not fusible.weights_are_final():
+            return [
+                fusible.heads(fusible.dense(flat, *_values(layer)), mask_scores, num_heads=num_heads)[0]
+                for layer in projections
+            ]
+        with fusible.once():
+            kernels, biases = zip(*map(_values, projections), strict=True)
+            kernel, bias = ops.concatenate(kernels, axis=1), ops.concatenate(biases, axis=0)
+        return fusible.heads(fusible.dense(flat, kernel, bias), mask_scores, num_heads=num_heads, parts=3)
+
+    def _fusible_norm(self, fusible, norm, x):
+        if fusible.stays_here():
+            return fusible.norm(x, *norm.values(), epsilon=norm.epsilon)
+        return norm(x)
 
     def _fused_add(self, fused, dense, x, residual, norm, drop):
         kernel, bias = _values(dense)

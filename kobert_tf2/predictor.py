@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from kobert_tf2 import files, josa, mrc, weight_files
+from kobert_tf2 import files, fusible, josa, mrc, weight_files
 from kobert_tf2.errors import InputError
 from kobert_tf2.modeling import BertForQuestionAnswering
 from kobert_tf2.servable import INPUTS
@@ -219,7 +219,8 @@ def _policy(precision: str) -> str:
 def _compiled(model):
     """The model as one traced function of any batch and length."""
     spec = {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS}
-    return tf.function(lambda **inputs: model(inputs, training=False)).get_concrete_function(**spec)
+    with fusible.for_this_process(final_weights=True):
+        return tf.function(lambda **inputs: model(inputs, training=False)).get_concrete_function(**spec)
 
 
 def _question(place: int, question: str, context: str) -> mrc.Question:

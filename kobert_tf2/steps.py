@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from kobert_tf2 import fused
+from kobert_tf2 import fused, fusible
 from kobert_tf2.errors import InputError
 
 # XLA wants to know the size of a loop's results before it has seen the loop's body; unused rows stay 0.
@@ -267,7 +267,7 @@ class ForwardPass:
 
     def _replica_metrics(self, batch: dict):
         rows = rows_of_replica(batch)
-        with fused.fusing(self._fuse):
+        with self._forms():
             terms, metrics = self._task.sums(self._model(inputs_of(rows, self._inputs), training=False), rows)
         weights = self._task.weights(rows)
         pairs = {f"term/{name}": (terms[name], weights[name]) for name in terms} | metrics
@@ -282,5 +282,11 @@ class ForwardPass:
         return {name: self._strategy.gather(values, axis=0) for name, values in outputs.items()}
 
     def _replica_outputs(self, batch: dict):
-        with fused.fusing(self._fuse):
+        with self._forms():
             return self._model(inputs_of(rows_of_replica(batch), self._inputs), training=False)
+
+    @contextlib.contextmanager
+    def _forms(self):
+        """Where XLA does not compile the whole: oneDNN's forms of the encoder, `fused.py`'s of the loss."""
+        with fused.fusing(self._fuse), fusible.for_this_process() if self._fuse else contextlib.nullcontext():
+            yield

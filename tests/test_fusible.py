@@ -1,5 +1,8 @@
 """The forms of the forward pass: the mathematics of `layers.py`, and what TensorFlow makes of them on a processor."""
 
+import collections
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -21,8 +24,9 @@ def assert_close(ours, theirs, dtype):
 
 
 @both_types
-@pytest.mark.parametrize(("batch", "length", "heads"), [(1, 1, 1), (2, 5, 3), (3, 16, 2)])
-def test_attention(batch, length, heads, dtype):
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(("batch", "length", "heads"), [(1, 2, 1), (2, 5, 3), (3, 16, 2)])
+def test_attention(batch, length, heads, together, dtype):
     width = 8
     mask = np.random.default_rng(0).integers(0, 2, (batch, length))
     mask[0] = 0  # nothing but padding
@@ -30,7 +34,11 @@ def test_attention(batch, length, heads, dtype):
     parts = [numbers(batch, length, heads * width, seed=seed, dtype=dtype) for seed in range(3)]
     expected = layers.join_heads(layers.attend(*(layers.split_heads(part, heads) for part in parts), scores, drop=None))
     flat = [tf.reshape(part, (-1, heads * width)) for part in parts]
-    found = fusible.attend(*flat, scores, num_heads=heads)
+    if together:
+        split = fusible.heads(tf.concat(flat, axis=1), scores, num_heads=heads, parts=3)
+    else:
+        split = [fusible.heads(part, scores, num_heads=heads)[0] for part in flat]
+    found = fusible.attend(*split, scores)
     assert found.dtype == dtype
     # Of a row of nothing but padding bfloat16 cannot tell the scores behind -10,000 apart.
     real = slice(1 if dtype == "bfloat16" else 0, None)
@@ -41,6 +49,14 @@ def test_attention(batch, length, heads, dtype):
 def test_a_dense_layer(dtype):
     x, kernel, bias = numbers(6, 4, dtype=dtype), numbers(4, 5, dtype=dtype), numbers(5, dtype=dtype)
     assert_close(fusible.dense(x, kernel, bias), tf.matmul(x, kernel) + bias, dtype)
+
+
+@both_types
+def test_a_norm(dtype):
+    x, gamma, beta = numbers(6, 8, dtype=dtype), numbers(8, dtype=dtype), numbers(8, seed=1, dtype=dtype)
+    found = fusible.norm(x * 3 + 1, gamma, beta, epsilon=1e-12)
+    assert found.dtype == dtype
+    assert_close(found, layers.layer_norm(x * 3 + 1, gamma, beta, 1e-12), dtype)
 
 
 def config(hidden_act="gelu_new"):
@@ -66,15 +82,35 @@ def inputs(rows=3, length=9):
 
 
 @both_types
+@pytest.mark.parametrize("here", [False, True])
 @pytest.mark.parametrize("hidden_act", ["gelu_new", "gelu", "relu"])
-def test_a_model_with_and_without(monkeypatch, hidden_act, dtype):
+def test_a_model_with_and_without(monkeypatch, hidden_act, here, dtype):
     keras.utils.set_random_seed(0)
     model = modeling.BertBackbone(config(hidden_act), dtype=dtype)
-    ours = model(inputs())
+    ours = traced(model, here)(**inputs())
     monkeypatch.setattr(layers, "_fusible", lambda training: None)
-    theirs = model(inputs())
+    theirs = traced(model, False)(**inputs())
     for name in theirs:
         assert_close(ours[name], theirs[name], dtype)
+
+
+def test_weights_may_change_where_they_are_not_final():
+    model = modeling.BertBackbone(config(), dtype="float32")
+    with fusible.for_this_process():
+        function = traced(model, False)
+    before = function(**inputs())["pooled_output"].numpy()
+    for layer in model.weights:
+        layer.assign(layer * 1.5)
+    after = function(**inputs())["pooled_output"].numpy()
+    assert np.abs(after - before).max() > 0.01
+    assert_close(after, model(inputs())["pooled_output"], "float32")
+
+
+def traced(model, here):
+    function = tf.function(lambda **rows: model(rows, training=False))
+    shapes = {name: tf.TensorSpec([None, None], x.dtype) for name, x in inputs().items()}
+    with fusible.for_this_process(final_weights=True) if here else contextlib.nullcontext():
+        return function.get_concrete_function(**shapes)
 
 
 def test_only_the_forward_pass_alone_has_these_forms(monkeypatch):
@@ -88,23 +124,25 @@ def test_only_the_forward_pass_alone_has_these_forms(monkeypatch):
     assert asked
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_tensorflow_makes_one_operation_of_each(dtype):
+@both_types
+@pytest.mark.parametrize(("here", "dense", "norms"), [(False, 6, 0), (True, 4, 2)])
+def test_tensorflow_makes_one_operation_of_each(here, dense, norms, dtype):
     """The reason why the forms are there: a change of TensorFlow's, or of ours, that loses it is to be seen."""
     from tensorflow.python.eager import context
 
-    model = modeling.BertBackbone(config(), dtype=dtype)
+    function = traced(modeling.BertBackbone(config(), dtype=dtype), here)
     context.enable_run_metadata()
     try:
-        tf.function(lambda **rows: model(rows, training=False)["pooled_output"])(**inputs())
+        function(**inputs())
         graphs = context.export_run_metadata().function_graphs
     finally:
         context.disable_run_metadata()
     kinds = [node.op for graph in graphs for node in graph.post_optimization_graph.node]
     if not any("Mkl" in kind for kind in kinds):
         pytest.skip("this TensorFlow has no oneDNN")
-    fused = [kind for kind in kinds if "Fused" in kind]
-    # Six dense layers and the scores of attention, in each of two layers.
-    assert len([kind for kind in fused if "BatchMatMul" not in kind]) >= 2 * 6, kinds
-    assert len([kind for kind in fused if "BatchMatMul" in kind]) == 2, kinds
-    assert kinds.count("Tanh") <= 1  # the pooler's
+    count = collections.Counter(kinds)
+    assert count["_MklFusedBatchMatMulV2"] == 2
+    # The pooler is a layer more, and its tanh the only one left.
+    assert sum(number for kind, number in count.items() if "FusedMatMul" in kind) in (2 * dense, 2 * dense + 1)
+    assert count["_MklLayerNorm"] == 2 * norms
+    assert count["Tanh"] <= 1

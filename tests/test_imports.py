@@ -62,7 +62,7 @@ ALLOWED = {
     "strategies": FOUNDATION,
     "checkpoints": FOUNDATION,
     "training_log": FOUNDATION,
-    "steps": FOUNDATION | {"fused"},
+    "steps": FOUNDATION | {"fused", "fusible"},
     "preflight": FOUNDATION | {"steps"},
     "pretraining": FOUNDATION
     | {"preflight", "checkpoints", "losses", "modeling", "optimization", "records", "training", "training_job"},
@@ -84,7 +84,8 @@ ALLOWED = {
     "http_page": set(),
     "http_service": FOUNDATION | {"http_page"},
     "onnx_export": FOUNDATION,
-    "predictor": FOUNDATION | {"modeling", "tokenization", "mrc", "josa", "weight_files", "servable", "serving"},
+    "predictor": FOUNDATION
+    | {"fusible", "modeling", "tokenization", "mrc", "josa", "weight_files", "servable", "serving"},
     "servable": FOUNDATION | {"graph_reading", "graph_tokenizer", "tokenization"},
     "serving": FOUNDATION | {"modeling", "weight_files", "weights", "tokenization", "mrc", "servable"},
     "mrc_training": FOUNDATION
