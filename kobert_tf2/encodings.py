@@ -106,6 +106,10 @@ class Encodings(NamedTuple):
             return self
         return Encodings.join([others.get(i) or self.alone(i) for i in range(len(self.rows) - 1)])
 
+    def texts_of(self, tokens: np.ndarray) -> np.ndarray:
+        """The numbers of the texts that these tokens belong to."""
+        return np.searchsorted(self.rows, tokens, side="right") - 1
+
     def alone(self, i: int) -> "Encodings":
         """Text i; views."""
         begin, end = self.rows[i : i + 2]

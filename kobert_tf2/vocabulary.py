@@ -16,7 +16,10 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from kobert_tf2 import files
+from kobert_tf2.encodings import EOJEOL
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import blocks_of, ordered_map
 from kobert_tf2.progress import progress
@@ -247,14 +250,15 @@ def coverage(tokenizer: Tokenizer, lines: Iterable[str]) -> dict:
     """How well a tokenizer writes these lines: rates, and the words that it cannot write, the most frequent first."""
     total: collections.Counter[str] = collections.Counter()
     unknown: collections.Counter[str] = collections.Counter()
-    for line in lines:
-        words, tokens = tokenizer.pre_tokenize(line), tokenizer.encode(line)
-        spans = {(word.start, word.end) for word in words}
-        lost = [token for token in tokens if token.id == tokenizer.unk_id]
-        unknown.update(line[token.start : token.end] for token in lost)
-        total.update(lines=1, words=len(words), pieces=len(tokens), unknown=len(lost))
-        total.update(eojeols=sum(word.begins for word in words))
-        total.update(whole=sum((token.start, token.end) in spans and token not in lost for token in tokens))
+    for block in blocks_of(lines, _LINES_PER_BLOCK):
+        tokens = tokenizer.encode_texts(block)
+        begins, lost = tokens.begins > 0, tokens.ids == tokenizer.unk_id
+        # A piece is a whole word where it begins one and the next piece begins another, of this line or the next.
+        whole = begins & np.append(begins[1:], True) & ~lost
+        for token, line in zip(np.flatnonzero(lost), tokens.texts_of(np.flatnonzero(lost)), strict=True):
+            unknown[block[line][tokens.starts[token] : tokens.ends[token]]] += 1
+        total.update(lines=len(block), words=int(begins.sum()), pieces=len(begins), unknown=int(lost.sum()))
+        total.update(eojeols=int((tokens.begins == EOJEOL).sum()), whole=int(whole.sum()))
     return {
         "lines": total["lines"],
         "eojeols": total["eojeols"],

@@ -33,7 +33,7 @@ ALLOWED = {
     | {"parallel", "piece_table", "encodings", "segmentation", "wordpiece", "tokenizer_code"},
     "wordpiece_learner": FOUNDATION,
     "vocabulary": FOUNDATION
-    | {"parallel", "progress", "wordpiece", "segmentation", "wordpiece_learner", "tokenization"},
+    | {"parallel", "progress", "encodings", "wordpiece", "segmentation", "wordpiece_learner", "tokenization"},
     "mrc_metrics": FOUNDATION,
     "pretraining_data": FOUNDATION | {"encodings", "tokenization"},
     "corpus": FOUNDATION,
