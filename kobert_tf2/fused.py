@@ -10,6 +10,8 @@ where XLA compiles the whole step (a GPU, a TPU), it makes the same out of those
 - `bias_and_activation`, `add_and_norm`, `norm_and_drop`: one pass forward and one or two backward. Kept for the
   gradient are the inputs or the normalised values, never a mask: the counter's hash is cheaper than a byte of memory.
 - `times_rows`: the product with the embeddings, whose gradient would else be computed turned and then turned back.
+- `look_up`: the words of a batch, and the table for that product. The gradient of the words is added to the product's
+  where that lies; else a table of zeros would be filled with it, and both would be added up in a third.
 - `attend`: query, key and value come out of one product and are taken apart, biased and turned in one pass, and their
   gradients put together in one (slices of a tensor would each have a gradient of its size, mostly zeros). The softmax's
   gradient needs no mask: where `p` are the probabilities and `d` those left by dropout, it is
@@ -120,6 +122,26 @@ def times_rows(x, table):
         return tf.matmul(upstream, table), tf.matmul(upstream, x, transpose_a=True)
 
     return tf.matmul(x, table, transpose_b=True), gradient
+
+
+def look_up(variable, ids):
+    """The rows `ids` [B, S] of a table [entries, width]. `table_of` then gives the table itself, to be multiplied."""
+    rows, _context.products[id(variable)] = _looked_up(tf.convert_to_tensor(variable), ids)
+    return rows
+
+
+def table_of(variable):
+    """The table that was looked something up in within this context; the variable, if none was."""
+    return (getattr(_context, "products", None) or {}).get(id(variable), variable)
+
+
+@tf.custom_gradient
+def _looked_up(table, ids):
+    def gradient(of_rows, of_table):
+        of_rows = tf.reshape(of_rows, [-1, table.shape[1]])
+        return tf.tensor_scatter_nd_add(of_table, tf.reshape(ids, [-1, 1]), of_rows), None
+
+    return (tf.gather(table, ids), tf.identity(table)), gradient
 
 
 def _times_turned(x, kernel):

@@ -231,7 +231,7 @@ class Embeddings(_ConfiguredLayer):
     def call(self, input_ids, segment_ids, training=False):
         length = ops.shape(input_ids)[1]
         self._check_length(length)
-        words = ops.take(self.word_embeddings, input_ids, axis=0)
+        words = self._words(input_ids)
         segments = ops.take(self.segment_embeddings, segment_ids, axis=0)
         positions = ops.convert_to_tensor(self.position_embeddings)[:length]
         total, drop = words + segments + positions, self.dropout.drop(training)
@@ -239,6 +239,11 @@ class Embeddings(_ConfiguredLayer):
             return self._fused_norm(fused, total, drop)
         normal = layer_norm(total, *self.norm.values(), self.norm.epsilon)
         return drop_out(ops.cast(normal, self.compute_dtype), drop)
+
+    def _words(self, input_ids):
+        if fused := _fused(input_ids):
+            return fused.look_up(self.word_embeddings, input_ids)
+        return ops.take(self.word_embeddings, input_ids, axis=0)
 
     def _fused_norm(self, fused, total, drop):
         flat = ops.reshape(total, (-1, total.shape[-1]))
@@ -428,8 +433,9 @@ class MaskedLMHead(_ConfiguredLayer):
         states = self.norm(self.activation(self.transform(gather_positions(hidden, positions))))
         batch, predictions, width = ops.shape(states)
         flat = ops.reshape(states, (batch * predictions, width))
-        table = ops.cast(ops.convert_to_tensor(self.word_embeddings()), self.compute_dtype)
         bias, fused = ops.convert_to_tensor(self.output_bias), _fused(flat)
+        table = fused.table_of(self.word_embeddings()) if fused else self.word_embeddings()
+        table = ops.cast(ops.convert_to_tensor(table), self.compute_dtype)
         products = fused.times_rows(flat, table) if fused else ops.matmul(flat, ops.transpose(table))  # [B * P, V]
         logits = ops.cast(products, "float32") + ops.cast(bias, "float32")
         logits = ops.reshape(logits, (batch, predictions, self.config.vocab_size))
