@@ -7,7 +7,7 @@ character by character, and what is not the same is looked up as a string.
 """
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +15,9 @@ import numpy as np
 # Four numbers for each token: its id, how many characters are left out before it, how many are its own, and what it
 # begins.
 NUMBERS = 4
-# Up to so many characters the dict is faster.
+# Up to so many characters the dict is faster. Longer blocks are taken in parts of this size, which bounds the memory.
 _SHORT = 2_000
+_LONG = 1 << 18
 _SLOT_BITS = 20
 # Odd constants without a pattern: the base of the polynomial, and a multiplier for each of a key's two slots.
 _BASE = 0x9E3779B97F4A7C15
@@ -54,7 +55,10 @@ class PieceTable:
         order; int64 [keys + 1], where each key's begin)."""
         if len(self._rows) >= self._limit:
             self._clear()
-        rows = self._rows_of_few(lines) if len(lines) <= _SHORT else self._rows_of_many(lines)
+        if len(lines) <= _SHORT:
+            rows = self._rows_of_few(lines)
+        else:
+            rows = np.concatenate([self._rows_of_many(part) for part in _parts(lines)])
         # No view of these may outlive the call: an array that is looked at cannot grow.
         starts, tokens = np.frombuffer(self._starts, np.int64), np.frombuffer(self._tokens, np.int32)
         first = starts[rows]
@@ -160,6 +164,15 @@ def _slots(hashes: np.ndarray, which: int) -> np.ndarray:
     return (hashes * np.uint64(_SLOTS[which])) >> np.uint64(64 - _SLOT_BITS)
 
 
+def _parts(lines: str) -> Iterator[str]:
+    """Whole lines, about `_LONG` characters of them."""
+    start = 0
+    while start < len(lines):
+        end = lines.find("\n", start + _LONG) + 1 or len(lines)
+        yield lines[start:end]
+        start = end
+
+
 _POWERS = [np.ones(1, np.uint64), np.ones(1, np.uint64)]
 
 
@@ -167,7 +180,7 @@ def _powers(length: int) -> list[np.ndarray]:
     """`_BASE` to the powers 0, 1, 2 ... modulo 2^64, and their inverses; at least `length` of each."""
     if len(_POWERS[0]) < length:
         for i, base in enumerate((_BASE, pow(_BASE, -1, 1 << 64))):
-            factors = np.full(max(length, 1 << 19), base, np.uint64)
+            factors = np.full(max(length, 2 * _LONG), base, np.uint64)
             factors[0] = 1
             _POWERS[i] = np.cumprod(factors)
     return _POWERS

@@ -83,6 +83,16 @@ def test_a_hash_depends_on_the_line_alone():
     assert once.tolist() == again[[1, 3]].tolist()
 
 
+def test_a_long_block_is_looked_up_in_parts(monkeypatch):
+    monkeypatch.setattr(piece_table, "_SHORT", 3)
+    monkeypatch.setattr(piece_table, "_LONG", 10)
+    cut = Cut()
+    table = PieceTable(cut)
+    keys = ["가나", "", "다", "라마바사아자차카타파하" * 3, "", "가나", "긴" * 9, "긴" * 10, "긴" * 11, "끝"]
+    assert looked_up(table, keys * 2) == keys * 2
+    assert len(cut.asked) == len(set(keys))
+
+
 @pytest.mark.parametrize("long", [False, True])
 def test_a_table_starts_over_when_it_is_full(monkeypatch, long):
     if long:
