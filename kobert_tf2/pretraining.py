@@ -16,6 +16,7 @@ import os
 import sys
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from kobert_tf2 import checkpoints, files, losses, modeling, optimization, records, training
@@ -26,9 +27,13 @@ from kobert_tf2.training_job import TrainingJob
 TASK = training.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
 _SHUFFLE_BUFFER = 10_000
 _USUAL_VOCABULARY = 32_000  # Of a preflight without data, where the configuration leaves vocab_size out.
-# A masked LM that has learnt nothing loses ln(vocabulary); one that has learnt no more than which pieces are
-# frequent, about 3 less. Less than this below ln(vocabulary) after the warm-up: something is broken.
+# A masked LM that has learnt nothing loses ln(vocabulary). Less than this below it after the warm-up: something is
+# broken.
 _LEARNT_SOMETHING = 0.5
+# One that has learnt which pieces are frequent, and nothing of the text, loses the entropy of their frequencies. Less
+# than this below that when the warm-up is long over, it stays there: all places of a text have come to look alike.
+_LEARNT_MORE_THAN_FREQUENCIES = 0.1
+_BATCHES_COUNTED, _ROWS_COUNTED = 10, 256
 
 
 def pretrain(
@@ -79,7 +84,8 @@ def pretrain(
 
     summary = {"output_dir": output_dir}
     if do_train:
-        health = _Health(config.vocab_size, num_warmup_steps, fresh=not init_checkpoint)
+        entropy = _entropy_of_frequencies(data, config.vocab_size) if job.is_chief else math.inf
+        health = _Health(config.vocab_size, entropy, num_warmup_steps, fresh=not init_checkpoint)
         summary |= _train(job, model, optimizer, data, train_batch_size, num_train_steps, tokenizer, health)
     elif not init_checkpoint or checkpoints.steps_in(f"{output_dir}/checkpoints"):
         summary["global_step"] = _load_newest(model, output_dir)
@@ -403,25 +409,51 @@ def _say(resolved: dict, output_dir: str) -> None:
         print(f"  {name}: {value}", file=sys.stderr)
 
 
-class _Health:
-    """Called with each record: tells the start loss beside ln(vocabulary), warns if it is there after the warm-up."""
+def _entropy_of_frequencies(data: _Records, vocab_size: int) -> float:
+    """What a masked LM loses that knows of the pieces only how frequent they are, in nats; from the first records."""
+    counts = np.zeros(vocab_size)
+    for batch in records.dataset(data.shards[:1], data.features, batch_size=_ROWS_COUNTED).take(_BATCHES_COUNTED):
+        ids, weights = (batch[name].numpy().ravel() for name in ("masked_lm_ids", "masked_lm_weights"))
+        counts += np.bincount(ids, weights, minlength=vocab_size)[:vocab_size]
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum()) if len(shares) else math.inf
 
-    def __init__(self, vocab_size: int, num_warmup_steps: int, *, fresh: bool):
-        self._chance, self._after, self._fresh = math.log(vocab_size), num_warmup_steps, fresh
-        self._warned = False
+
+class _Health:
+    """Called with each record: tells the start loss beside that of a model that knows nothing, or only frequencies, and
+    warns, once of each, if it stays there."""
+
+    def __init__(self, vocab_size: int, entropy: float, num_warmup_steps: int, *, fresh: bool):
+        self._chance, self._entropy, self._warmup = math.log(vocab_size), entropy, max(num_warmup_steps, 1)
+        self._fresh, self._warned = fresh, set()
 
     def __call__(self, step: int, record: dict) -> None:
         loss = record["masked_lm_loss"]
         if step == 1 and self._fresh:
-            print(f"masked LM loss at the start: {loss:.2f}; ln(vocab_size) = {self._chance:.2f}", file=sys.stderr)
-        if step > max(self._after, 1) and loss > self._chance - _LEARNT_SOMETHING and not self._warned:
-            self._warned = True
             print(
-                f"warning: step {step} is past the warm-up, but the masked LM loss is {loss:.2f}, still near "
-                f"ln(vocab_size) = {self._chance:.2f}: the model learns nothing. Look at --learning_rate, and at "
-                "whether the records were made with this vocabulary",
+                f"masked LM loss at the start: {loss:.2f}; ln(vocab_size) = {self._chance:.2f}; of who knows only how "
+                f"frequent each piece is: {self._entropy:.2f}",
                 file=sys.stderr,
             )
+        if step > self._warmup and loss > self._chance - _LEARNT_SOMETHING:
+            self._warn(
+                "nothing",
+                f"step {step} is past the warm-up, but the masked LM loss is {loss:.2f}, still near ln(vocab_size) = "
+                f"{self._chance:.2f}: the model learns nothing. Look at --learning_rate, and at whether the records "
+                "were made with this vocabulary",
+            )
+        elif step > 2 * self._warmup + 200 and loss > self._entropy - _LEARNT_MORE_THAN_FREQUENCIES:
+            self._warn(
+                "frequencies",
+                f"step {step}: the masked LM loss is {loss:.2f}; {self._entropy:.2f} is that of a model that knows how "
+                "frequent each piece is and does not look at the text. A --learning_rate that is too high keeps it "
+                "there; try a quarter of it from the beginning",
+            )
+
+    def _warn(self, kind: str, sentence: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            print(f"warning: {sentence}", file=sys.stderr)
 
 
 def write_eval_results(output_dir: str, results: dict) -> None:

@@ -12,6 +12,7 @@ import threading
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import training_runs
 
 from kobert_tf2 import files, modeling, pretraining, records, strategies, training
@@ -204,10 +205,35 @@ def test_a_shard_that_vanishes_in_mid_run_is_named(folder, monkeypatch):
 
 
 def test_a_model_that_learns_nothing_is_warned_about(capfd):
-    health = pretraining._Health(training_runs.VOCAB, 10, fresh=True)
+    health = pretraining._Health(training_runs.VOCAB, 3.0, 10, fresh=True)
     for step, loss in [(1, 4.2), (10, 4.1), (20, 4.0), (30, 4.0)]:
         health(step, {"masked_lm_loss": loss})
-    assert capfd.readouterr().err.count("the model learns nothing") == 1
+    said = capfd.readouterr().err
+    assert "of who knows only how frequent each piece is: 3.00" in said
+    assert said.count("the model learns nothing") == 1
+
+
+@pytest.mark.parametrize(("loss", "warnings"), [(2.95, 1), (2.8, 0)])
+def test_a_model_that_learns_only_frequencies_is_warned_about(capfd, loss, warnings):
+    health = pretraining._Health(training_runs.VOCAB, 3.0, 10, fresh=True)
+    for step in (15, 220):
+        health(step, {"masked_lm_loss": 2.95})
+    assert "warning" not in capfd.readouterr().err
+    for step in (230, 240):
+        health(step, {"masked_lm_loss": loss})
+    assert capfd.readouterr().err.count("does not look at the text") == warnings
+
+
+def test_the_entropy_of_frequencies_is_that_of_the_masked_pieces(folder):
+    data = pretraining._Records.find(f"{folder}/r.tfrecord*", None, None)
+    ids = []
+    for record in tf.data.TFRecordDataset(data.shards[:1]).as_numpy_iterator():
+        feature = tf.train.Example.FromString(record).features.feature
+        weights = feature["masked_lm_weights"].float_list.value
+        ids += [i for i, w in zip(feature["masked_lm_ids"].int64_list.value, weights, strict=True) if w]
+    shares = np.unique(ids, return_counts=True)[1] / len(ids)
+    expected = -(shares * np.log(shares)).sum()
+    assert pretraining._entropy_of_frequencies(data, training_runs.VOCAB) == pytest.approx(expected)
 
 
 # -- TPU --------------------------------------------------------------------------------------------------------------
