@@ -90,4 +90,4 @@ def norm(x, gamma, beta, *, epsilon: float):
         data_format="NCHW",
         is_training=True,
     )
-    return tf.reshape(normal, shape) * gamma + beta
+    return tf.reshape(normal, shape) * tf.cast(gamma, x.dtype) + tf.cast(beta, x.dtype)
