@@ -135,8 +135,8 @@ class LayerNorm(keras.layers.Layer):
     def call(self, x):
         return layer_norm(x, self.gamma, self.beta, self.epsilon)
 
-    def forward(self, x, training=False):
-        """`call` for the forward pass alone, in the form that is fast there."""
+    def in_forward_pass(self, x, training=False):
+        """`call`, where it can be in the form that is fast in a forward pass alone."""
         fusible = _fusible(training)
         if fusible and fusible.stays_here():
             flat = ops.reshape(x, (-1, x.shape[-1]))
@@ -245,7 +245,7 @@ class Embeddings(_ConfiguredLayer):
         total, drop = words + segments + positions, self.dropout.drop(training)
         if fused := _fused(total):
             return self._fused_norm(fused, total, drop)
-        normal = self.norm.forward(total, training)
+        normal = self.norm.in_forward_pass(total, training)
         return drop_out(ops.cast(normal, self.compute_dtype), drop)
 
     def _words(self, input_ids):
@@ -363,10 +363,10 @@ class EncoderLayer(_ConfiguredLayer):
         flat = ops.reshape(hidden, (-1, self.config.hidden_size))
         attended = fusible.attend(*self._fusible_heads(fusible, flat, mask_scores), mask_scores)
         attended = fusible.dense(attended, *_values(self.attention_output))
-        flat = self.attention_norm.forward(attended + flat)
+        flat = self.attention_norm.in_forward_pass(attended + flat)
         inner = self.activation(fusible.dense(flat, *_values(self.intermediate)))
         forward = fusible.dense(inner, *_values(self.feed_forward_output))
-        return ops.reshape(self.output_norm.forward(forward + flat), ops.shape(hidden))
+        return ops.reshape(self.output_norm.in_forward_pass(forward + flat), ops.shape(hidden))
 
     def _fusible_heads(self, fusible, flat, mask_scores) -> list:
         """Query, key and value, [B, N, S, D] each."""
