@@ -6,6 +6,7 @@ which NumPy counts for all of them together. A hash alone proves nothing: what w
 character by character, and what is not the same is looked up as a string.
 """
 
+import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -27,11 +28,12 @@ _SLOTS = (0xD6E8FEB86659FD93, 0xA0761D6478BD642F)
 class PieceTable:
     """Looks keys up. `cut` is asked once for each; it gives `NUMBERS` numbers for each token of a key.
 
-    The table empties itself when it holds `limit` keys: what is frequent is back at once.
+    The table empties itself when it holds `limit` keys: what is frequent is back at once. Threads may share it.
     """
 
     def __init__(self, cut: Callable[[str], Sequence[int]], *, limit: int = 500_000):
         self._cut, self._limit = cut, limit
+        self._lock = threading.Lock()
         self._clear()
 
     def _clear(self) -> None:
@@ -53,6 +55,11 @@ class PieceTable:
     def look_up(self, lines: str) -> tuple[np.ndarray, np.ndarray]:
         """Keys, each with a line feed after it, to (int32 [tokens, 4], the numbers of every token of every key in
         order; int64 [keys + 1], where each key's begin)."""
+        # An array that one thread looks at cannot grow in another.
+        with self._lock:
+            return self._look_up(lines)
+
+    def _look_up(self, lines: str) -> tuple[np.ndarray, np.ndarray]:
         if len(self._rows) >= self._limit:
             self._clear()
         if len(lines) <= _SHORT:
@@ -178,11 +185,14 @@ _POWERS = [np.ones(1, np.uint64), np.ones(1, np.uint64)]
 
 def _powers(length: int) -> list[np.ndarray]:
     """`_BASE` to the powers 0, 1, 2 ... modulo 2^64, and their inverses; at least `length` of each."""
+    global _POWERS
     if len(_POWERS[0]) < length:
-        for i, base in enumerate((_BASE, pow(_BASE, -1, 1 << 64))):
+        powers = []
+        for base in (_BASE, pow(_BASE, -1, 1 << 64)):
             factors = np.full(max(length, 2 * _LONG), base, np.uint64)
             factors[0] = 1
-            _POWERS[i] = np.cumprod(factors)
+            powers.append(np.cumprod(factors))
+        _POWERS = powers
     return _POWERS
 
 

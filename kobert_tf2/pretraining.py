@@ -412,9 +412,11 @@ def _say(resolved: dict, output_dir: str) -> None:
 def _entropy_of_frequencies(data: _Records, vocab_size: int) -> float:
     """What a masked LM loses that knows of the pieces only how frequent they are, in nats; from the first records."""
     counts = np.zeros(vocab_size)
-    for batch in records.dataset(data.shards[:1], data.features, batch_size=_ROWS_COUNTED).take(_BATCHES_COUNTED):
-        ids, weights = (batch[name].numpy().ravel() for name in ("masked_lm_ids", "masked_lm_weights"))
-        counts += np.bincount(ids, weights, minlength=vocab_size)[:vocab_size]
+    first = records.dataset(data.shards[:1], data.features, batch_size=_ROWS_COUNTED).take(_BATCHES_COUNTED)
+    with contextlib.suppress(tf.errors.OpError):  # A broken shard is told of by the training.
+        for batch in first:
+            ids, weights = (batch[name].numpy().ravel() for name in ("masked_lm_ids", "masked_lm_weights"))
+            counts += np.bincount(ids, weights, minlength=vocab_size)[:vocab_size]
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum()) if len(shares) else math.inf
 

@@ -1,5 +1,6 @@
 """The table of keys: what it gives is what `cut` gave, whichever way a key was looked up."""
 
+import concurrent.futures
 import itertools
 
 import numpy as np
@@ -76,6 +77,15 @@ def test_hashes_of_a_real_number_of_words_differ():
         taken = len(np.unique(piece_table._slots(hashes, which)))
         slots = 1 << piece_table._SLOT_BITS
         assert taken == pytest.approx(slots * (1 - np.exp(-len(words) / slots)), rel=0.03)
+
+
+@pytest.mark.parametrize("short", [0, 10_000])
+def test_threads_may_share_a_table(monkeypatch, short):
+    monkeypatch.setattr(piece_table, "_SHORT", short)
+    table = PieceTable(Cut(), limit=3_000)
+    blocks = [[f"{block}말{i}" for i in range(200)] for block in range(40)]
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda keys: looked_up(table, keys), blocks)) == blocks
 
 
 def test_a_hash_depends_on_the_line_alone():

@@ -224,6 +224,13 @@ def test_a_model_that_learns_only_frequencies_is_warned_about(capfd, loss, warni
     assert capfd.readouterr().err.count("does not look at the text") == warnings
 
 
+def test_a_shard_that_breaks_off_is_named_by_the_training_not_by_the_entropy(folder):
+    path = folder / "r.tfrecord-00000-of-00002"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"r\.tfrecord-00000-of-00002"):
+        pretrain(folder, num_train_steps=40)
+
+
 def test_the_entropy_of_frequencies_is_that_of_the_masked_pieces(folder):
     data = pretraining._Records.find(f"{folder}/r.tfrecord*", None, None)
     ids = []
