@@ -57,15 +57,14 @@ def dense(x, kernel, bias):
     return tf.nn.bias_add(tf.matmul(x, kernel), bias)
 
 
-def heads(x, mask_scores, *, num_heads: int, parts: int = 1) -> list:
+def heads(x, *, batch, num_heads: int, parts: int = 1) -> list:
     """[B * S, parts * H] -> so many [B, N, S, D]: query, key and value of one product are turned in one pass."""
-    batch, length = tf.shape(mask_scores)[0], tf.shape(mask_scores)[3]
     width = x.shape[-1] // parts // num_heads
-    return tf.unstack(tf.transpose(tf.reshape(x, (batch, length, parts, num_heads, width)), (2, 0, 3, 1, 4)))
+    return tf.unstack(tf.transpose(tf.reshape(x, (batch, -1, parts, num_heads, width)), (2, 0, 3, 1, 4)))
 
 
 def attend(query, key, value, mask_scores):
-    """Scaled dot-product attention, [B, N, S, D] three times and [B, 1, 1, S] -> [B * S, H].
+    """Scaled dot-product attention, [B, N, P, D], [B, N, S, D] twice and [B, 1, 1, S] -> [B * P, H].
 
     The scores are rounded to the compute type once, after factor and mask; the softmax adds up in float32.
     """

@@ -1,8 +1,8 @@
 """The layers of BERT and the mathematics in them, written with `keras` and `keras.ops` alone.
 
 Follows Devlin et al. 2018 and, number for number, the original graph of google-research/bert. The letters on the
-lines that reshape: B batch, S sequence, P predictions, H hidden width, N attention heads, D width of a head, V
-vocabulary.
+lines that reshape: B batch, S sequence, P positions chosen of it, H hidden width, N attention heads, D width of a head,
+V vocabulary.
 
 The mathematics is in bare functions. With TensorFlow the forward pass alone takes `fusible.py`'s form of it, and a
 training step on a processor that of `fused.py`.
@@ -80,11 +80,11 @@ def join_heads(x):
 def attend(query, key, value, mask_scores, *, drop: Drop | None):
     """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1); the softmax is taken in float32.
 
-    `query key value` are [B, N, S, D], `mask_scores` float32 [B, 1, 1, S] is added to the scores; returns [B, N,
-    S, D].
+    `key value` are [B, N, S, D], `query` may be of fewer positions, [B, N, P, D], and so is what is returned;
+    `mask_scores` float32 [B, 1, 1, S] is added to the scores.
     """
     scale = ops.cast(query.shape[-1] ** -0.5, query.dtype)
-    scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * scale  # [B, N, S, S]
+    scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * scale  # [B, N, P, S]
     # Under a mixed policy Keras hands `mask_scores` over in the compute type.
     probabilities = ops.softmax(ops.cast(scores, "float32") + ops.cast(mask_scores, "float32"), axis=-1)
     return ops.matmul(drop_out(ops.cast(probabilities, value.dtype), drop), value)
@@ -95,6 +95,12 @@ def gather_positions(sequence, positions):
     batch, length, width = ops.shape(sequence)
     flat = positions + ops.expand_dims(ops.arange(batch, dtype="int32") * length, 1)  # [B, P]
     return ops.take(ops.reshape(sequence, (batch * length, width)), flat, axis=0)
+
+
+def _rows_at(sequence, positions):
+    if fused := _fused(sequence, positions):
+        return fused.rows_at(sequence, positions)
+    return gather_positions(sequence, positions)
 
 
 def _fused(*tensors):
@@ -195,6 +201,14 @@ def _values(dense: keras.layers.Dense) -> tuple:
     return ops.convert_to_tensor(dense.kernel), ops.convert_to_tensor(dense.bias)
 
 
+def _joined(layers) -> tuple:
+    """Kernel and bias of several dense layers side by side."""
+    kernels, biases = zip(*map(_values, layers), strict=True)
+    if len(layers) == 1:
+        return kernels[0], biases[0]
+    return ops.concatenate(kernels, axis=1), ops.concatenate(biases, axis=0)
+
+
 class _ConfiguredLayer(keras.layers.Layer):
     """A layer whose constructor takes the model's configuration."""
 
@@ -250,7 +264,7 @@ class Embeddings(_ConfiguredLayer):
 
     def _words(self, input_ids):
         if fused := _fused(input_ids):
-            return fused.look_up(self.word_embeddings, input_ids)
+            return fused.look_up(self.word_embeddings, input_ids, self.compute_dtype)
         return ops.take(self.word_embeddings, input_ids, axis=0)
 
     def _fused_norm(self, fused, total, drop):
@@ -281,7 +295,10 @@ class AttentionMask(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")
 class EncoderLayer(_ConfiguredLayer):
-    """Self-attention and a feed-forward network, a residual and a normalisation after each: [B, S, H] -> [B, S, H]."""
+    """Self-attention and a feed-forward network, a residual and a normalisation after each: [B, S, H] -> [B, S, H].
+
+    With `positions`, int32 [B, P], the same there alone, [B, P, H]: every position is attended to, but only these ask.
+    """
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -309,20 +326,22 @@ class EncoderLayer(_ConfiguredLayer):
         self.feed_forward_output.build((None, None, self.config.intermediate_size))
         self.output_norm.build(hidden)
 
-    def call(self, hidden, mask_scores, training=False):
+    def call(self, hidden, mask_scores, positions=None, training=False):
+        asking = hidden if positions is None else _rows_at(hidden, positions)
         if self._can_be_fused():
             if fusible := _fusible(training):
-                return self._fusible_call(fusible, hidden, mask_scores)
-            if fused := _fused(hidden, mask_scores):
-                return self._fused_call(fused, hidden, mask_scores, training)
-        attended = self.attention_output(self._self_attention(hidden, mask_scores, training))
-        hidden = self.attention_norm.add(attended, hidden, self.attention_output_dropout.drop(training))
-        forward = self.feed_forward_output(self.activation(self.intermediate(hidden)))
-        return self.output_norm.add(forward, hidden, self.output_dropout.drop(training))
+                return self._fusible_call(fusible, asking, hidden, mask_scores)
+            if fused := _fused(asking, hidden, mask_scores):
+                return self._fused_call(fused, asking, hidden, mask_scores, training)
+        attended = self.attention_output(self._attention(asking, hidden, mask_scores, training))
+        asking = self.attention_norm.add(attended, asking, self.attention_output_dropout.drop(training))
+        forward = self.feed_forward_output(self.activation(self.intermediate(asking)))
+        return self.output_norm.add(forward, asking, self.output_dropout.drop(training))
 
-    def _self_attention(self, hidden, mask_scores, training):
+    def _attention(self, asking, hidden, mask_scores, training):
         query, key, value = (
-            split_heads(layer(hidden), self.config.num_attention_heads) for layer in (self.query, self.key, self.value)
+            split_heads(layer(x), self.config.num_attention_heads)
+            for x, layer in ((asking, self.query), (hidden, self.key), (hidden, self.value))
         )
         return join_heads(attend(query, key, value, mask_scores, drop=self.attention_dropout.drop(training)))
 
@@ -332,17 +351,10 @@ class EncoderLayer(_ConfiguredLayer):
         dense = (self.query, self.key, self.value, self.attention_output, self.intermediate, self.feed_forward_output)
         return all(type(layer) is keras.layers.Dense and layer.quantization_mode is None for layer in dense)
 
-    def _fused_call(self, fused, hidden, mask_scores, training):
+    def _fused_call(self, fused, asking, hidden, mask_scores, training):
         """The same on [B * S, H]."""
-        flat = ops.reshape(hidden, (-1, hidden.shape[-1]))
-        kernels, biases = zip(*(_values(layer) for layer in (self.query, self.key, self.value)), strict=True)
-        attended = fused.attend(
-            fused.linear(flat, ops.concatenate(kernels, axis=1)),
-            ops.concatenate(biases, axis=0),
-            mask_scores,
-            num_heads=self.config.num_attention_heads,
-            drop=self.attention_dropout.drop(training),
-        )
+        flat, heads = self._flat(asking), self._fused_heads(fused, asking, hidden)
+        attended = fused.attend(*heads, mask_scores, drop=self.attention_dropout.drop(training))
         flat = self._fused_add(
             fused,
             self.attention_output,
@@ -351,43 +363,58 @@ class EncoderLayer(_ConfiguredLayer):
             self.attention_norm,
             self.attention_output_dropout.drop(training),
         )
-        kernel, bias = _values(self.intermediate)
-        inner = fused.bias_and_activation(fused.linear(flat, kernel), bias, self.activation)
+        inner = fused.activated(fused.dense(flat, *_values(self.intermediate)), self.activation)
         flat = self._fused_add(
             fused, self.feed_forward_output, inner, flat, self.output_norm, self.output_dropout.drop(training)
         )
-        return ops.reshape(flat, hidden.shape)
+        return ops.reshape(flat, asking.shape)
 
-    def _fusible_call(self, fusible, hidden, mask_scores):
+    def _fused_heads(self, fused, asking, hidden) -> list:
+        """Query, key and value, [B, N, S, D] each."""
+        heads, shape = [], {"batch": hidden.shape[0], "num_heads": self.config.num_attention_heads}
+        for x, dense in self._projections(asking, hidden):
+            kernel, bias = _joined(dense)
+            heads += fused.heads(fused.dense(self._flat(x), kernel, bias), parts=len(dense), **shape)
+        return heads
+
+    def _projections(self, asking, hidden) -> list:
+        """What query, key and value are made of: the dense layers of the same input together, to be one product."""
+        if asking is hidden:
+            return [(hidden, (self.query, self.key, self.value))]
+        return [(asking, (self.query,)), (hidden, (self.key, self.value))]
+
+    def _flat(self, x):
+        """[B, S, H] -> [B * S, H]"""
+        return ops.reshape(x, (-1, self.config.hidden_size))
+
+    def _fused_add(self, fused, dense, x, residual, norm, drop):
+        products = fused.dense(x, *_values(dense))
+        return fused.add_and_norm(products, residual, *norm.values(), epsilon=norm.epsilon, drop=drop)
+
+    def _fusible_call(self, fusible, asking, hidden, mask_scores):
         """The same without dropout, on [B * S, H]."""
-        flat = ops.reshape(hidden, (-1, self.config.hidden_size))
-        attended = fusible.attend(*self._fusible_heads(fusible, flat, mask_scores), mask_scores)
-        attended = fusible.dense(attended, *_values(self.attention_output))
+        flat, heads = self._flat(asking), self._fusible_heads(fusible, asking, hidden)
+        attended = fusible.dense(fusible.attend(*heads, mask_scores), *_values(self.attention_output))
         flat = self.attention_norm.in_forward_pass(attended + flat)
         inner = self.activation(fusible.dense(flat, *_values(self.intermediate)))
         forward = fusible.dense(inner, *_values(self.feed_forward_output))
-        return ops.reshape(self.output_norm.in_forward_pass(forward + flat), ops.shape(hidden))
+        return ops.reshape(self.output_norm.in_forward_pass(forward + flat), ops.shape(asking))
 
-    def _fusible_heads(self, fusible, flat, mask_scores) -> list:
+    def _fusible_heads(self, fusible, asking, hidden) -> list:
         """Query, key and value, [B, N, S, D] each."""
-        projections, num_heads = (self.query, self.key, self.value), self.config.num_attention_heads
-        if not fusible.weights_are_final():
-            return [
-                fusible.heads(fusible.dense(flat, *_values(layer)), mask_scores, num_heads=num_heads)[0]
-                for layer in projections
-            ]
-        with fusible.once():
-            kernels, biases = zip(*map(_values, projections), strict=True)
-            kernel, bias = ops.concatenate(kernels, axis=1), ops.concatenate(biases, axis=0)
-        return fusible.heads(fusible.dense(flat, kernel, bias), mask_scores, num_heads=num_heads, parts=3)
+        heads, shape = [], {"batch": ops.shape(hidden)[0], "num_heads": self.config.num_attention_heads}
+        for x, dense in self._projections(asking, hidden):
+            if fusible.weights_are_final():
+                with fusible.once():
+                    kernel, bias = _joined(dense)
+                heads += fusible.heads(fusible.dense(self._flat(x), kernel, bias), parts=len(dense), **shape)
+            else:
+                for layer in dense:
+                    heads += fusible.heads(fusible.dense(self._flat(x), *_values(layer)), **shape)
+        return heads
 
-    def _fused_add(self, fused, dense, x, residual, norm, drop):
-        kernel, bias = _values(dense)
-        gamma, beta = norm.values()
-        return fused.add_and_norm(fused.linear(x, kernel), bias, residual, gamma, beta, epsilon=norm.epsilon, drop=drop)
-
-    def compute_output_shape(self, hidden_shape, mask_scores_shape):
-        return hidden_shape
+    def compute_output_shape(self, hidden_shape, mask_scores_shape, positions_shape=None):
+        return hidden_shape if positions_shape is None else (*positions_shape, hidden_shape[-1])
 
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")
@@ -407,7 +434,7 @@ class Pooler(_ConfiguredLayer):
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")
 class MaskedLMHead(_ConfiguredLayer):
-    """Scores of the vocabulary at the masked positions alone: [B, S, H], int32 [B, P] -> float32 [B, P, V].
+    """Scores of the vocabulary, of the states at the masked positions alone: [B, P, H] -> float32 [B, P, V].
 
     `word_embeddings` gives the backbone's table, which is the output matrix too. It is a function, so that the
     table belongs to the embeddings and to nobody else.
@@ -427,27 +454,29 @@ class MaskedLMHead(_ConfiguredLayer):
             "keras.models.clone_model does): copy the whole model with type(model).from_config(model.get_config())"
         )
 
-    def build(self, hidden_shape, positions_shape):
+    def build(self, hidden_shape):
         self.transform.build((None, None, self.config.hidden_size))
         self.norm.build((None, None, self.config.hidden_size))
         self.output_bias = self.add_weight(name="output_bias", shape=(self.config.vocab_size,), initializer="zeros")
 
-    def call(self, hidden, positions):
-        states = self.norm(self.activation(self.transform(gather_positions(hidden, positions))))
+    def call(self, hidden):
+        states = self.norm(self.activation(self.transform(hidden)))
         batch, predictions, width = ops.shape(states)
-        flat = ops.reshape(states, (batch * predictions, width))
-        bias, fused = ops.convert_to_tensor(self.output_bias), _fused(flat)
-        table = fused.table_of(self.word_embeddings()) if fused else self.word_embeddings()
-        table = ops.cast(ops.convert_to_tensor(table), self.compute_dtype)
-        products = fused.times_rows(flat, table) if fused else ops.matmul(flat, ops.transpose(table))  # [B * P, V]
-        logits = ops.cast(products, "float32") + ops.cast(bias, "float32")
-        logits = ops.reshape(logits, (batch, predictions, self.config.vocab_size))
-        if fused:
-            fused.remember_products(logits, products, bias)
-        return logits
+        flat, shape = ops.reshape(states, (batch * predictions, width)), (batch, predictions, self.config.vocab_size)
+        bias = ops.convert_to_tensor(self.output_bias)
+        if fused := _fused(flat):
+            scores = fused.times_rows(flat, self._table(fused.table_of(self.word_embeddings())), bias)  # [B * P, V]
+            logits = ops.reshape(ops.cast(scores, "float32"), shape)
+            fused.remember_scores(logits, scores)
+            return logits
+        products = ops.matmul(flat, ops.transpose(self._table(self.word_embeddings())))
+        return ops.reshape(ops.cast(products, "float32") + ops.cast(bias, "float32"), shape)
 
-    def compute_output_spec(self, hidden, positions):
-        return keras.KerasTensor((*positions.shape, self.config.vocab_size), dtype="float32")
+    def _table(self, word_embeddings):
+        return ops.cast(ops.convert_to_tensor(word_embeddings), self.compute_dtype)
+
+    def compute_output_spec(self, hidden):
+        return keras.KerasTensor((*hidden.shape[:-1], self.config.vocab_size), dtype="float32")
 
 
 def logits_layer(config: BertConfig, units: int, name: str):

@@ -34,22 +34,22 @@ def _correct(labels, logits):
 
 def _cross_entropy_and_correct(labels, logits):
     """Both of the above, labels [...] -> float32 [...] twice; over a vocabulary it pays to compute them together."""
-    found = _products_of(logits)
-    if not found:
+    scores = _scores_of(logits)
+    if scores is None:
         return _cross_entropy(labels, logits), _correct(labels, logits)
     from kobert_tf2 import fused
 
     shape = ops.shape(labels)
-    return [ops.reshape(x, shape) for x in fused.cross_entropy(*found, ops.reshape(labels, (-1,)))]
+    return [ops.reshape(x, shape) for x in fused.cross_entropy(scores, ops.reshape(labels, (-1,)))]
 
 
-def _products_of(logits):
-    """The products and the bias behind logits of a step that `fused.py` is part of, else None."""
+def _scores_of(logits):
+    """What is behind logits of a step that `fused.py` is part of, else None."""
     if keras.backend.backend() != "tensorflow":
         return None
     from kobert_tf2 import fused
 
-    return fused.products_of(logits)
+    return fused.scores_of(logits)
 
 
 def _masked_lm_weight(batch):

@@ -4,6 +4,7 @@ Nothing here reads or writes a file of weights (`weights.py` does), knows a loss
 """
 
 import keras
+from keras import ops
 
 from kobert_tf2.bert_config import BertConfig
 from kobert_tf2.dropout import Dropout, dropout_seed
@@ -99,6 +100,10 @@ class BertBackbone(_BertModel):
     0 on padding. Outputs: `sequence_output` [batch, sequence, hidden]; `pooled_output` [batch, hidden] unless
     `add_pooling_layer` is false; `hidden_states`, a list of `num_hidden_layers` + 1 tensors like
     `sequence_output`, where `output_hidden_states` asks for it.
+
+    Called with `output_positions`, int32 [batch, positions], `sequence_output` is [batch, positions, hidden], of these
+    alone, and there are no `hidden_states`. The last layer computes no more than these and the first token, so a head
+    that reads few positions saves most of a layer; a head that reads the pooled output alone asks for [batch, 0].
     """
 
     def __init__(
@@ -135,11 +140,39 @@ class BertBackbone(_BertModel):
         # Record: with the torch backend, a model takes attributes only once it is made
         self.config = config
         self.embeddings = embeddings
+        self.attention_mask = attention_mask
         self.encoder_layers = encoder_layers
         self.pooler = pooler
         self.add_pooling_layer = add_pooling_layer
         self.output_hidden_states = output_hidden_states
         self._layer_policy = policy
+
+    def call(self, inputs, training=None, mask=None, output_positions=None):
+        if output_positions is None:
+            return super().call(inputs, training=training, mask=mask)
+        return self._at(output_positions, inputs, training)
+
+    def _at(self, positions, inputs: dict, training) -> dict:
+        """The outputs at `positions` [batch, positions]."""
+        mask_scores = self.attention_mask(inputs["input_mask"])
+        hidden = self.embeddings(inputs["input_ids"], inputs["segment_ids"], training=training)
+        *layers, last = self.encoder_layers
+        for layer in layers:
+            hidden = layer(hidden, mask_scores, training=training)
+        if not self.add_pooling_layer:
+            return {"sequence_output": last(hidden, mask_scores, positions, training=training)}
+        positions = ops.pad(ops.cast(positions, "int32"), ((0, 0), (1, 0)))  # The first token is what is pooled.
+        states = last(hidden, mask_scores, positions, training=training)
+        return {"sequence_output": states[:, 1:], "pooled_output": self.pooler(states)}
+
+    def compute_output_spec(self, inputs, training=None, mask=None, output_positions=None):
+        if output_positions is None:
+            return super().compute_output_spec(inputs, training=training, mask=mask)
+        width, dtype = self.config.hidden_size, self._layer_policy.compute_dtype
+        outputs = {"sequence_output": keras.KerasTensor((*output_positions.shape, width), dtype)}
+        if self.add_pooling_layer:
+            outputs["pooled_output"] = keras.KerasTensor((output_positions.shape[0], width), dtype)
+        return outputs
 
     def get_config(self):
         return dict(
@@ -168,11 +201,10 @@ class BertForPreTraining(_BertModel):
         )
         next_sentence = logits_layer(config, 2, "next_sentence")
 
-        inputs = _backbone_inputs()
-        encoded = backbone(inputs)
-        inputs["masked_lm_positions"] = _input("masked_lm_positions")
+        inputs = _backbone_inputs() | {"masked_lm_positions": _input("masked_lm_positions")}
+        encoded = backbone(inputs, output_positions=inputs["masked_lm_positions"])
         outputs = {
-            "masked_lm_logits": masked_lm(encoded["sequence_output"], inputs["masked_lm_positions"]),
+            "masked_lm_logits": masked_lm(encoded["sequence_output"]),
             "next_sentence_logits": next_sentence(encoded["pooled_output"]),
         }
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
@@ -222,7 +254,8 @@ class BertForSequenceClassification(_Classifier):
         classifier = logits_layer(config, num_labels, "classifier")
 
         inputs = _backbone_inputs()
-        outputs = {"logits": classifier(dropout(backbone(inputs)["pooled_output"]))}
+        encoded = backbone(inputs, output_positions=inputs["input_ids"][:, :0])
+        outputs = {"logits": classifier(dropout(encoded["pooled_output"]))}
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
 
         self.config = config

@@ -174,15 +174,22 @@ def _contracted(rest: str, shapes: dict[str, list[int]]) -> int:
 
 
 def expected_flops(config, batch: dict) -> int:
-    """FLOPs of a pre-training step's matrix products by the book: forward, and twice that for backward."""
+    """FLOPs of a pre-training step's matrix products by the book: forward, and twice that for backward. The last layer
+    is computed at the first token and at the masked positions alone."""
     rows, length = batch["input_ids"].shape
-    width, inner, tokens = config.hidden_size, config.intermediate_size, rows * length
-    layer = 2 * tokens * (4 * width * width + 2 * width * inner) + 2 * 2 * rows * length * length * width
-    heads = 2 * rows * width * width
-    if "masked_lm_ids" in batch:
-        predictions = rows * batch["masked_lm_ids"].shape[1]
-        heads += 2 * predictions * width * (width + config.vocab_size) + 2 * rows * width * 2
-    return 3 * (config.num_hidden_layers * layer + heads)
+    predictions = batch["masked_lm_ids"].shape[1]
+    layers = (config.num_hidden_layers - 1) * _layer_flops(config, rows, length, length)
+    layers += _layer_flops(config, rows, 1 + predictions, length)
+    width, masked = config.hidden_size, rows * predictions
+    heads = 2 * rows * width * (width + 2) + 2 * masked * width * (width + config.vocab_size)
+    return 3 * (layers + heads)
+
+
+def _layer_flops(config, rows: int, asking: int, length: int) -> int:
+    """Forward, where so many positions of a row ask, each for all of its length."""
+    width, inner = config.hidden_size, config.intermediate_size
+    of_all, of_asking = 2 * width * width, 2 * width * width + 2 * width * inner
+    return 2 * rows * (length * of_all + asking * of_asking + 2 * asking * length * width)
 
 
 def _memory(model, optimizer, batch: dict, rows: int, iterations: int) -> dict[str, float]:

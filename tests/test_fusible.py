@@ -35,9 +35,9 @@ def test_attention(batch, length, heads, together, dtype):
     expected = layers.join_heads(layers.attend(*(layers.split_heads(part, heads) for part in parts), scores, drop=None))
     flat = [tf.reshape(part, (-1, heads * width)) for part in parts]
     if together:
-        split = fusible.heads(tf.concat(flat, axis=1), scores, num_heads=heads, parts=3)
+        split = fusible.heads(tf.concat(flat, axis=1), batch=batch, num_heads=heads, parts=3)
     else:
-        split = [fusible.heads(part, scores, num_heads=heads)[0] for part in flat]
+        split = [fusible.heads(part, batch=batch, num_heads=heads)[0] for part in flat]
     found = fusible.attend(*split, scores)
     assert found.dtype == dtype
     # Of a row of nothing but padding bfloat16 cannot tell the scores behind -10,000 apart.

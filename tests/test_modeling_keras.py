@@ -64,7 +64,7 @@ def assert_close(ours: dict, theirs: dict, tolerance: float = 1e-5):
     assert ours.keys() == theirs.keys()
     for name in ours:
         assert ours[name].shape == theirs[name].shape, name
-        assert np.abs(ours[name] - theirs[name]).max() <= tolerance, name
+        assert np.abs(ours[name] - theirs[name]).max(initial=0) <= tolerance, name
 
 
 # --- Numbers ---
@@ -184,6 +184,60 @@ def test_every_layers_output_on_request():
     outputs = backbone(batch())
     assert [tuple(state.shape) for state in outputs["hidden_states"]] == [(3, 12, 16)] * 4
     assert np.array_equal(outputs["hidden_states"][-1], outputs["sequence_output"])
+
+
+# --- Outputs at some positions alone ---
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+@pytest.mark.parametrize("chosen", [[[3, 0, 3], [11, 5, 0], [1, 2, 2]], [[], [], []]])
+def test_the_outputs_at_chosen_positions_are_those_of_all(chosen, pooled):
+    backbone = with_large_weights(modeling.BertBackbone(config(), add_pooling_layer=pooled))
+    positions = np.array(chosen, np.int32)
+    every = numpy(backbone(batch()))
+    every["sequence_output"] = np.take_along_axis(every["sequence_output"], positions[:, :, None], axis=1)
+    assert_close(numpy(backbone(batch(), output_positions=positions)), every)
+    compiled = tf.function(lambda inputs, positions: backbone(inputs, output_positions=positions))
+    assert_close(numpy(compiled(batch(), positions)), every)
+
+
+def test_the_gradients_at_chosen_positions_are_those_of_all():
+    backbone = with_large_weights(modeling.BertBackbone(config()))
+    positions = np.array([[3, 0, 3], [11, 5, 0], [1, 2, 2]], np.int32)
+
+    def gradients(outputs_of):
+        with tf.GradientTape() as tape:
+            sequence, pooled = outputs_of()
+            loss = tf.reduce_sum(tf.square(sequence)) + tf.reduce_sum(pooled)
+        return [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, backbone.trainable_variables)]
+
+    def of_all():
+        outputs = backbone(batch())
+        return tf.gather(outputs["sequence_output"], positions, batch_dims=1), outputs["pooled_output"]
+
+    def of_chosen():
+        outputs = backbone(batch(), output_positions=positions)
+        return outputs["sequence_output"], outputs["pooled_output"]
+
+    for variable, a, b in zip(backbone.trainable_variables, gradients(of_chosen), gradients(of_all), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4, err_msg=variable.path)
+
+
+@pytest.mark.parametrize(
+    ("cls", "rows"),
+    [
+        (modeling.BertForPreTraining, 1 + batch()["masked_lm_positions"].shape[1]),
+        (modeling.BertForSequenceClassification, 1),
+        (modeling.BertForQuestionAnswering, 12),
+    ],
+)
+def test_the_last_layer_computes_no_more_than_the_head_reads(cls, rows, monkeypatch):
+    model = cls(config())
+    asked = []
+    norm = model.backbone.encoder_layers[-1].output_norm
+    monkeypatch.setattr(norm, "add", lambda x, *rest: asked.append(x.shape[1]) or type(norm).add(norm, x, *rest))
+    model(batch(), training=True)
+    assert asked == [rows]
 
 
 # --- Keras' own ways ---

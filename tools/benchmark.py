@@ -445,18 +445,29 @@ ABLE = {
 
 def products_of(case: Case) -> Iterator[tuple[int, tuple[int, ...]]]:
     """(how many, (batch, rows, inner, columns)) of a forward pass over a batch; its backward pass has each twice more.
-    A reading pass is taken as padded: batches of like lengths can be faster than its floor."""
+
+    Those that the outputs need: in pre-training nobody reads the last layer but at the masked positions and the first
+    token. A reading pass is taken as padded: batches of like lengths can be faster than its floor.
+    """
     layers, width, heads = WIDTHS[case.size]
-    tokens = case.batch * case.length
-    yield 4 * layers, (1, tokens, width, width)
-    yield layers, (1, tokens, width, 4 * width)
-    yield layers, (1, tokens, 4 * width, width)
-    yield layers, (case.batch * heads, case.length, width // heads, case.length)
-    yield layers, (case.batch * heads, case.length, case.length, width // heads)
+    asking = case.predictions + 1 if case.kind in TRAINING else case.length  # positions of the last layer
+    yield from layer_products(case.batch, case.length, case.length, width, heads, count=layers - 1)
+    yield from layer_products(case.batch, asking, case.length, width, heads)
     if case.kind in TRAINING:
         masked = case.batch * case.predictions
         yield 1, (1, masked, width, width)
         yield 1, (1, masked, width, case.vocab_size)
+
+
+def layer_products(batch: int, asking: int, length: int, width: int, heads: int, count: int = 1) -> Iterator[tuple]:
+    """Of `count` layers where so many of a row's positions ask, each for all of its length."""
+    rows, depth = batch * asking, width // heads
+    yield 2 * count, (1, rows, width, width)
+    yield 2 * count, (1, batch * length, width, width)
+    yield count, (1, rows, width, 4 * width)
+    yield count, (1, rows, 4 * width, width)
+    yield count, (batch * heads, asking, depth, length)
+    yield count, (batch * heads, asking, length, depth)
 
 
 def flops_of(case: Case) -> float:
