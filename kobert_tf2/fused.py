@@ -15,7 +15,8 @@ where XLA compiles the whole step (a GPU, a TPU), it makes the same out of those
 - `heads`: query, key and value come out of one product and are taken apart, biased and turned in one pass, and their
   gradients put together in one (slices of a tensor would each have a gradient of its size, mostly zeros).
 - `attend`: the softmax's gradient needs no mask: where `p` are the probabilities and `d` those left by dropout, it is
-  `d * g - p * sum(d * g)` for the gradient `g` of `d`.
+  `d * g - p * sum(d * g)` for the gradient `g` of `d`. And the sum over a row is that of its outputs times their
+  gradient (Dao et al. 2022, FlashAttention, appendix B.2), which are a head's width and not the sequence's.
 - `cross_entropy`: over a vocabulary, from the products themselves: neither float32 logits nor their softmax are stored.
 - `compiled`: for the optimizer, which reads and writes every parameter some twenty times otherwise.
 
@@ -146,6 +147,11 @@ def rows_at(hidden, positions):
     return tf.matmul(tf.one_hot(positions, hidden.shape[1], dtype=hidden.dtype), hidden)
 
 
+def rows_of(table, ids):
+    """The rows `ids` of a table of very few, by a product as well."""
+    return tf.matmul(tf.one_hot(ids, table.shape[0], dtype=table.dtype), table)
+
+
 def look_up(variable, ids, dtype):
     """The rows `ids` [B, S] of a table [entries, width]. `table_of` then gives the table itself, to be multiplied, as
     `dtype`."""
@@ -153,9 +159,10 @@ def look_up(variable, ids, dtype):
     return rows
 
 
-def table_of(variable):
+def table_of(variable, dtype):
     """The table that was looked something up in within this context; the variable, if none was."""
-    return (getattr(_context, "remembered", None) or {}).get(id(variable), variable)
+    remembered = (getattr(_context, "remembered", None) or {}).get(id(variable))
+    return tf.cast(tf.convert_to_tensor(variable) if remembered is None else remembered, dtype)
 
 
 def _looked_up(table, ids, dtype):
@@ -235,7 +242,7 @@ def _added_gradient(normal, scale, gamma, upstream, key, rate):
 
 
 def norm_and_drop(x, gamma, beta, *, epsilon: float, drop: Drop | None, dtype):
-    """`dropout(norm(x))` as `dtype`; `x` float32 [rows, width]."""
+    """`dropout(norm(x))` as `dtype`; `x` [rows, width]."""
     key, rate = _key_and_rate(drop)
 
     @tf.custom_gradient
@@ -245,7 +252,9 @@ def norm_and_drop(x, gamma, beta, *, epsilon: float, drop: Drop | None, dtype):
         )
 
         def gradient(upstream):
-            of_x, of_normed = compiled(_dropped_gradient, normal, scale, gamma, upstream, key, rate=rate)
+            of_x, of_normed = compiled(
+                _dropped_gradient, normal, scale, gamma, upstream, key, rate=rate, dtype=x.dtype.name
+            )
             return of_x, *_scale_and_shift(of_normed, normal, gamma)
 
         return outputs, gradient
@@ -254,17 +263,17 @@ def norm_and_drop(x, gamma, beta, *, epsilon: float, drop: Drop | None, dtype):
 
 
 def _normed_and_dropped(x, gamma, beta, key, rate, epsilon, dtype):
-    outputs, normal, scale = _normed(x, gamma, beta, epsilon, tf.float32)
+    outputs, normal, scale = _normed(_wide(x), gamma, beta, epsilon, tf.float32)
     if rate:
         outputs *= _kept(x.shape, key, rate)
     return tf.cast(outputs, dtype), normal, scale
 
 
-def _dropped_gradient(normal, scale, gamma, upstream, key, rate):
+def _dropped_gradient(normal, scale, gamma, upstream, key, rate, dtype):
     upstream = _wide(upstream)
     if rate:
         upstream *= _kept(upstream.shape, key, rate)
-    return _norm_gradient(normal, scale, gamma, upstream), upstream
+    return tf.cast(_norm_gradient(normal, scale, gamma, upstream), dtype), upstream
 
 
 def _normed(x, gamma, beta, epsilon, dtype):
@@ -341,15 +350,16 @@ def attend(query, key, value, mask_scores, *, drop: Drop | None):
     def call(query, key, value, mask_scores):
         scores = tf.matmul(query, key, transpose_b=True)
         found, left = compiled(_probabilities, scores, mask_scores, dropout_key, factor=factor, rate=rate)
+        attended = tf.matmul(left, value)
 
         def gradient(upstream):
             upstream = _split(upstream, query.shape)
             of_value = tf.matmul(left, upstream, transpose_a=True)
             of_left = tf.matmul(upstream, value, transpose_b=True)
-            of_scores = compiled(_softmax_gradient, found, left, of_left, factor=factor)
+            of_scores = compiled(_softmax_gradient, found, left, of_left, attended, upstream, factor=factor)
             return tf.matmul(of_scores, key), tf.matmul(of_scores, query, transpose_a=True), of_value, None
 
-        return _joined(tf.matmul(left, value)), gradient
+        return _joined(attended), gradient
 
     return call(query, key, value, mask_scores)
 
@@ -364,10 +374,9 @@ def _probabilities(scores, mask_scores, key, factor, rate):
     return tf.cast(found, dtype), tf.cast(left, dtype)
 
 
-def _softmax_gradient(found, left, of_left, factor):
-    product = _wide(left) * _wide(of_left)
-    total = tf.reduce_sum(product, axis=-1, keepdims=True)
-    return tf.cast((product - _wide(found) * total) * factor, found.dtype)
+def _softmax_gradient(found, left, of_left, attended, upstream, factor):
+    total = _row_sums(_wide(attended) * _wide(upstream))
+    return tf.cast((_wide(left) * _wide(of_left) - _wide(found) * total) * factor, found.dtype)
 
 
 # ------------------------------------------------------------------------------------------------------------------

@@ -201,6 +201,11 @@ def _values(dense: keras.layers.Dense) -> tuple:
     return ops.convert_to_tensor(dense.kernel), ops.convert_to_tensor(dense.bias)
 
 
+def _are_as_made(*dense) -> bool:
+    """Whether dense layers are what they were made as: neither quantized nor anything else put in their place."""
+    return all(type(layer) is keras.layers.Dense and layer.quantization_mode is None for layer in dense)
+
+
 def _joined(layers) -> tuple:
     """Kernel and bias of several dense layers side by side."""
     kernels, biases = zip(*map(_values, layers), strict=True)
@@ -254,13 +259,18 @@ class Embeddings(_ConfiguredLayer):
         length = ops.shape(input_ids)[1]
         self._check_length(length)
         words = self._words(input_ids)
-        segments = ops.take(self.segment_embeddings, segment_ids, axis=0)
+        segments = self._segments(segment_ids)
         positions = ops.convert_to_tensor(self.position_embeddings)[:length]
         total, drop = words + segments + positions, self.dropout.drop(training)
         if fused := _fused(total):
             return self._fused_norm(fused, total, drop)
         normal = self.norm.in_forward_pass(total, training)
         return drop_out(ops.cast(normal, self.compute_dtype), drop)
+
+    def _segments(self, segment_ids):
+        if fused := _fused(segment_ids):
+            return fused.rows_of(ops.convert_to_tensor(self.segment_embeddings), segment_ids)
+        return ops.take(self.segment_embeddings, segment_ids, axis=0)
 
     def _words(self, input_ids):
         if fused := _fused(input_ids):
@@ -346,10 +356,9 @@ class EncoderLayer(_ConfiguredLayer):
         return join_heads(attend(query, key, value, mask_scores, drop=self.attention_dropout.drop(training)))
 
     def _can_be_fused(self) -> bool:
-        """Whether the dense layers are what they were made as: neither quantized nor anything else put in their
-        place."""
-        dense = (self.query, self.key, self.value, self.attention_output, self.intermediate, self.feed_forward_output)
-        return all(type(layer) is keras.layers.Dense and layer.quantization_mode is None for layer in dense)
+        return _are_as_made(
+            self.query, self.key, self.value, self.attention_output, self.intermediate, self.feed_forward_output
+        )
 
     def _fused_call(self, fused, asking, hidden, mask_scores, training):
         """The same on [B * S, H]."""
@@ -460,20 +469,30 @@ class MaskedLMHead(_ConfiguredLayer):
         self.output_bias = self.add_weight(name="output_bias", shape=(self.config.vocab_size,), initializer="zeros")
 
     def call(self, hidden):
+        fused = _fused(hidden) if _are_as_made(self.transform) else None
+        if fused:
+            return self._fused_call(fused, hidden)
         states = self.norm(self.activation(self.transform(hidden)))
         batch, predictions, width = ops.shape(states)
-        flat, shape = ops.reshape(states, (batch * predictions, width)), (batch, predictions, self.config.vocab_size)
-        bias = ops.convert_to_tensor(self.output_bias)
-        if fused := _fused(flat):
-            scores = fused.times_rows(flat, self._table(fused.table_of(self.word_embeddings())), bias)  # [B * P, V]
-            logits = ops.reshape(ops.cast(scores, "float32"), shape)
-            fused.remember_scores(logits, scores)
-            return logits
-        products = ops.matmul(flat, ops.transpose(self._table(self.word_embeddings())))
-        return ops.reshape(ops.cast(products, "float32") + ops.cast(bias, "float32"), shape)
+        products = ops.matmul(ops.reshape(states, (batch * predictions, width)), ops.transpose(self._table()))
+        logits = ops.cast(products, "float32") + ops.cast(ops.convert_to_tensor(self.output_bias), "float32")
+        return ops.reshape(logits, (batch, predictions, self.config.vocab_size))
 
-    def _table(self, word_embeddings):
-        return ops.cast(ops.convert_to_tensor(word_embeddings), self.compute_dtype)
+    def _table(self):
+        return ops.cast(ops.convert_to_tensor(self.word_embeddings()), self.compute_dtype)
+
+    def _fused_call(self, fused, hidden):
+        """The same on [B * P, H]."""
+        flat = ops.reshape(hidden, (-1, self.config.hidden_size))
+        inner = fused.activated(fused.dense(flat, *_values(self.transform)), self.activation)
+        states = fused.norm_and_drop(
+            inner, *self.norm.values(), epsilon=self.norm.epsilon, drop=None, dtype=self.compute_dtype
+        )
+        table = fused.table_of(self.word_embeddings(), self.compute_dtype)
+        scores = fused.times_rows(states, table, ops.convert_to_tensor(self.output_bias))  # [B * P, V]
+        logits = ops.reshape(ops.cast(scores, "float32"), (*hidden.shape[:-1], self.config.vocab_size))
+        fused.remember_scores(logits, scores)
+        return logits
 
     def compute_output_spec(self, hidden):
         return keras.KerasTensor((*hidden.shape[:-1], self.config.vocab_size), dtype="float32")

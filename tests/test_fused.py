@@ -33,7 +33,7 @@ def values_and_gradients(function, tensors: list, *, jit: bool = False):
             total = sum(
                 tf.reduce_sum(tf.cast(x, "float32") * numbers(*x.shape, seed=i + 1)) for i, x in enumerate(outputs)
             )
-        return outputs, tape.gradient(total, tensors)
+        return outputs, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(total, tensors)]
 
     outputs, gradients = both()
     return [tf.cast(x, "float32").numpy() for x in [*outputs, *gradients]]
@@ -70,6 +70,8 @@ def test_products(dtype, jit):
 def test_rows_at_positions(dtype, jit):
     """A row may be asked for more than once."""
     positions = tf.constant([[0, 3, 3, 5], [5, 4, 0, 0], [1, 1, 1, 1]])
+    of_few = [numbers(2, WIDTH, dtype=dtype)]
+    assert_alike(lambda x: fused.rows_of(x, positions % 2), lambda x: tf.gather(x, positions % 2), of_few, jit=jit)
     tensors = [numbers(BATCH, LENGTH, WIDTH, dtype=dtype)]
     assert_alike(
         lambda x: fused.rows_at(x, positions), lambda x: layers.gather_positions(x, positions), tensors, jit=jit
@@ -86,7 +88,7 @@ def test_a_table_looked_up_and_multiplied(dtype, jit):
     def ours(table):
         with fused.fusing():
             rows = fused.look_up(table, ids, dtype)
-            return rows, tf.linalg.matvec(fused.table_of(table), x)
+            return rows, tf.linalg.matvec(fused.table_of(table, dtype), x)
 
     def plain(table):
         return tf.gather(table, ids), tf.linalg.matvec(tf.cast(table, dtype), x)
@@ -119,9 +121,10 @@ def test_add_and_norm(dtype, jit, rate):
 
 @both_compilers
 @with_and_without_dropout
-def test_norm_and_drop(jit, rate):
-    tensors = [numbers(ROWS, WIDTH), *(numbers(WIDTH, seed=i) for i in (2, 3))]
-    one = lambda *tensors: fused.norm_and_drop(*tensors, epsilon=1e-5, drop=drop(rate), dtype="float32")  # noqa: E731
+@both_types
+def test_norm_and_drop(dtype, jit, rate):
+    tensors = [numbers(ROWS, WIDTH, dtype=dtype), *(numbers(WIDTH, seed=i, dtype=dtype) for i in (2, 3))]
+    one = lambda *tensors: fused.norm_and_drop(*tensors, epsilon=1e-5, drop=drop(rate), dtype=dtype)  # noqa: E731
     assert_alike(one, lambda *tensors: drop_out(layers.layer_norm(*tensors, 1e-5), drop(rate)), tensors, jit=jit)
 
 
