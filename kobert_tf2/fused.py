@@ -5,19 +5,22 @@ which has the processor's bfloat16 units, and everything between them would run 
 over memory. The mathematics is that of `layers.py` and `losses.py`, and `tests/test_fused.py` holds the two together;
 where XLA compiles the whole step (a GPU, a TPU), it makes the same out of those. What is fused, and why:
 
-- `linear`: a matrix product whose gradient is a plain product. oneDNN multiplies float32 by a transposed weight at two
-  thirds of the speed, so the weight is turned first, which is a small fraction of the product.
-- `bias_and_activation`, `add_and_norm`, `norm_and_drop`: one pass forward and one or two backward. Kept for the
-  gradient are the inputs or the normalised values, never a mask: the counter's hash is cheaper than a byte of memory.
+- `dense`: a matrix product with its bias, which oneDNN adds while it writes, and whose gradient is a plain product.
+  oneDNN multiplies float32 by a transposed weight at two thirds of the speed, so the weight is turned first, which is a
+  small fraction of the product.
+- `activated`, `add_and_norm`, `norm_and_drop`: one pass forward and one or two backward. Kept for the gradient are the
+  inputs or the normalised values, never a mask: the counter's hash is cheaper than a byte of memory.
 - `times_rows`: the product with the embeddings, whose gradient would else be computed turned and then turned back.
 - `look_up`: the words of a batch, and the table for that product. The gradient of the words is added to the product's
   where that lies; else a table of zeros would be filled with it, and both would be added up in a third.
-- `heads`: query, key and value come out of one product and are taken apart, biased and turned in one pass, and their
-  gradients put together in one (slices of a tensor would each have a gradient of its size, mostly zeros).
+- `rows_at`, `rows_of`: a few rows of a sequence or a table, picked by a product, because the gradient of a gather is
+  added up by one thread.
+- `heads`: query, key and value come out of one product and are taken apart and turned in one pass, and their gradients
+  put together in one (slices of a tensor would each have a gradient of its size, mostly zeros), as 64-bit words.
 - `attend`: the softmax's gradient needs no mask: where `p` are the probabilities and `d` those left by dropout, it is
   `d * g - p * sum(d * g)` for the gradient `g` of `d`. And the sum over a row is that of its outputs times their
   gradient (Dao et al. 2022, FlashAttention, appendix B.2), which are a head's width and not the sequence's.
-- `cross_entropy`: over a vocabulary, from the products themselves: neither float32 logits nor their softmax are stored.
+- `cross_entropy`: over a vocabulary, from the scores themselves: neither float32 logits nor their softmax are stored.
 - `compiled`: for the optimizer, which reads and writes every parameter some twenty times otherwise.
 
 All shapes must be known while tracing, as XLA compiles for each anew: `applies` says whether they are.
