@@ -162,9 +162,8 @@ class BertBackbone(_BertModel):
         if not self.add_pooling_layer:
             return {"sequence_output": last(hidden, mask_scores, positions, training=training)}
         positions = ops.pad(ops.cast(positions, "int32"), ((0, 0), (1, 0)))  # The first token is what is pooled.
-        # Split, not sliced: the gradient of a slice is a tensor of zeros, and both would be added up.
-        first, states = ops.split(last(hidden, mask_scores, positions, training=training), [1], axis=1)
-        return {"sequence_output": states, "pooled_output": self.pooler(first)}
+        states = last(hidden, mask_scores, positions, training=training)
+        return {"sequence_output": states[:, 1:], "pooled_output": self.pooler(states)}
 
     def compute_output_spec(self, inputs, training=None, mask=None, output_positions=None):
         if output_positions is None:
