@@ -201,6 +201,24 @@ def test_the_outputs_at_chosen_positions_are_those_of_all(chosen, pooled):
     assert_close(numpy(compiled(batch(), positions)), every)
 
 
+def test_a_users_head_on_chosen_positions_in_a_keras_model(tmp_path):
+    """As the README has it."""
+    backbone = with_large_weights(modeling.BertBackbone(config()))
+    positions = keras.Input(shape=(2,), dtype="int32", name="positions")
+    states = backbone(backbone.input, output_positions=positions)["sequence_output"]
+    assert states.shape == (None, 2, 16)
+    model = keras.Model({**backbone.input, "positions": positions}, keras.layers.Dense(3)(states))
+    inputs = {name: batch()[name] for name in ("input_ids", "input_mask", "segment_ids")}
+    inputs["positions"] = np.array([[3, 0], [11, 5], [1, 2]], np.int32)
+    expected = model.predict(inputs, verbose=0)
+    assert expected.shape == (3, 2, 3)
+    model.compile("sgd", "mse")
+    model.fit(inputs, np.zeros_like(expected), epochs=2, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.predict(inputs, verbose=0), model.predict(inputs, verbose=0), atol=1e-6)
+
+
 def test_the_gradients_at_chosen_positions_are_those_of_all():
     backbone = with_large_weights(modeling.BertBackbone(config()))
     positions = np.array([[3, 0, 3], [11, 5, 0], [1, 2, 2]], np.int32)
