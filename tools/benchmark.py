@@ -7,7 +7,9 @@
 Every figure is of one process of its own, so that a precision policy or a peak of memory is nobody else's; the whole
 round is repeated `--rounds` times, all contestants in turn, and medians are given, because machines are shared and
 drift. The floor is the time that the step's matrix products alone take, each at its own shape and precision, with the
-library's own matmul in the same round: `share_of_floor` is floor / step, 1 being a step that does nothing else.
+library's own matmul in the same round: `share_of_floor` is floor / step, 1 being a step that does nothing else. Counted
+are the products that the outputs need, the same for everybody: who does more of them (a last layer where nobody reads
+it, logits at every position) has the lower share.
 
 Passes: `train`, a pre-training step on one batch; `data`, the same step fed from records on disk as a run is, with the
 share of time that it waits for them; `predict`, the forward pass of question answering; `read_train` and
