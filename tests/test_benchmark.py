@@ -36,9 +36,9 @@ def test_every_pass_of_ours(tmp_path):
         assert row["peak_mib"] > 0
         assert row["share_of_floor"] > 0
     assert 0 < found["data", "ours"]["waiting_for_data"] < 1
-    # Products of a forward and a backward pass, and heads that only training has.
+    # The backward pass has each product twice more; the last of two layers is asked at 6 of 32 positions.
     assert found["train", "ours"]["gflops"] * found["train", "ours"]["seconds"] > (
-        3 * found["predict", "ours"]["gflops"] * found["predict", "ours"]["seconds"]
+        2 * found["predict", "ours"]["gflops"] * found["predict", "ours"]["seconds"]
     )
 
 

@@ -237,12 +237,13 @@ def rows_to_read(case: Case) -> dict[str, np.ndarray]:
     lengths = np.round(lengths * case.length / WINDOW_LENGTHS[-1]).astype(int)
     mask = np.arange(case.length) < lengths[:, None]
     ids = rng.integers(5, case.vocab_size, mask.shape)
+    context = 20 * case.length // WINDOW_LENGTHS[-1]  # where it begins, behind the question
     return {
         "input_ids": (ids * mask).astype(np.int32),
         "input_mask": mask.astype(np.int32),
-        "segment_ids": ((np.arange(case.length) >= 20) & mask).astype(np.int32),
-        "start_positions": rng.integers(20, lengths, dtype=np.int32),
-        "end_positions": rng.integers(20, lengths, dtype=np.int32),
+        "segment_ids": ((np.arange(case.length) >= context) & mask).astype(np.int32),
+        "start_positions": rng.integers(context, lengths, dtype=np.int32),
+        "end_positions": rng.integers(context, lengths, dtype=np.int32),
     }
 
 
