@@ -13,8 +13,8 @@ where XLA compiles the whole step (a GPU, a TPU), it makes the same out of those
 - `times_rows`: the product with the embeddings, whose gradient would else be computed turned and then turned back.
 - `look_up`: the words of a batch, and the table for that product. The gradient of the words is added to the product's
   where that lies; else a table of zeros would be filled with it, and both would be added up in a third.
-- `rows_at`, `rows_of`: a few rows of a sequence or a table, picked by a product, because the gradient of a gather is
-  added up by one thread.
+- `rows_of`: a few rows of a sequence or a table, picked by a product, because the gradient of a gather is added up by
+  one thread.
 - `heads`: query, key and value come out of one product and are taken apart and turned in one pass, and their gradients
   put together in one (slices of a tensor would each have a gradient of its size, mostly zeros), as 64-bit words.
 - `attend`: the softmax's gradient needs no mask: where `p` are the probabilities and `d` those left by dropout, it is
@@ -144,15 +144,10 @@ def times_rows(x, table, bias):
     return tf.nn.bias_add(tf.matmul(x, table, transpose_b=True), bias), gradient
 
 
-def rows_at(hidden, positions):
-    """The rows of `hidden` [B, S, H] at `positions` [B, P], as [B, P, H]. Picked by a product, whose gradient is one
-    too, where that of a gather adds row after row into zeros."""
-    return tf.matmul(tf.one_hot(positions, hidden.shape[1], dtype=hidden.dtype), hidden)
-
-
 def rows_of(table, ids):
-    """The rows `ids` of a table of very few, by a product as well."""
-    return tf.matmul(tf.one_hot(ids, table.shape[0], dtype=table.dtype), table)
+    """The rows `ids` [B, P] of a short table [S, H], or of each batch's own [B, S, H], as [B, P, H]. Picked by a product,
+    whose gradient is one too, where that of a gather adds row after row into zeros."""
+    return tf.matmul(tf.one_hot(ids, table.shape[-2], dtype=table.dtype), table)
 
 
 def look_up(variable, ids, dtype):

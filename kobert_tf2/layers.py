@@ -99,7 +99,7 @@ def gather_positions(sequence, positions):
 
 def _rows_at(sequence, positions):
     if fused := _fused(sequence, positions):
-        return fused.rows_at(sequence, positions)
+        return fused.rows_of(sequence, positions)
     return gather_positions(sequence, positions)
 
 

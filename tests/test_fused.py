@@ -74,7 +74,7 @@ def test_rows_at_positions(dtype, jit):
     assert_alike(lambda x: fused.rows_of(x, positions % 2), lambda x: tf.gather(x, positions % 2), of_few, jit=jit)
     tensors = [numbers(BATCH, LENGTH, WIDTH, dtype=dtype)]
     assert_alike(
-        lambda x: fused.rows_at(x, positions), lambda x: layers.gather_positions(x, positions), tensors, jit=jit
+        lambda x: fused.rows_of(x, positions), lambda x: layers.gather_positions(x, positions), tensors, jit=jit
     )
 
 
