@@ -145,8 +145,8 @@ def times_rows(x, table, bias):
 
 
 def rows_of(table, ids):
-    """The rows `ids` [B, P] of a short table [S, H], or of each batch's own [B, S, H], as [B, P, H]. Picked by a product,
-    whose gradient is one too, where that of a gather adds row after row into zeros."""
+    """The rows `ids` [B, P] of a short table, [S, H] or one for each of the batch, [B, S, H], as [B, P, H]. Picked by a
+    product, whose gradient is one too, where that of a gather adds row after row into zeros."""
     return tf.matmul(tf.one_hot(ids, table.shape[-2], dtype=table.dtype), table)
 
 
