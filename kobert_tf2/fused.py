@@ -21,7 +21,8 @@ where XLA compiles the whole step (a GPU, a TPU), it makes the same out of those
   `d * g - p * sum(d * g)` for the gradient `g` of `d`. And the sum over a row is that of its outputs times their
   gradient (Dao et al. 2022, FlashAttention, appendix B.2), which are a head's width and not the sequence's.
 - `cross_entropy`: over a vocabulary, from the scores themselves: neither float32 logits nor their softmax are stored.
-- `compiled`: for the optimizer, which reads and writes every parameter some twenty times otherwise.
+- `updated`: for the optimizer, which reads and writes every parameter some twenty times otherwise. Given the variables
+  themselves XLA writes into their memory, and a step needs no second set of parameters and moments.
 
 All shapes must be known while tracing, as XLA compiles for each anew: `applies` says whether they are.
 """
@@ -77,6 +78,31 @@ def _compiled(function, specs, static):
     with tf.init_scope(), tf.device(None):
         program = tf.function(functools.partial(function, **dict(static)), jit_compile=True, autograph=False)
         return program.get_concrete_function(*(tf.TensorSpec(shape, dtype) for shape, dtype in specs))
+
+
+def updated(function, variables: list, *tensors, **static) -> None:
+    """Assigns to the variables what `function(*their values, *tensors, **static)` gives. XLA writes it where the old
+    values lie, once nobody else reads those."""
+    tensors = [tf.convert_to_tensor(x) for x in tensors]
+    specs = tuple((tuple(x.shape), x.dtype) for x in (*variables, *tensors))
+    _update(function, variables, specs, tuple(sorted(static.items())))(variables, tensors)
+
+
+@functools.cache
+def _update_of(function, specs, static):
+    def assign(variables, tensors):
+        values = function(*(variable.read_value() for variable in variables), *tensors, **dict(static))
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+    return tf.function(assign, jit_compile=True, autograph=False)
+
+
+def _update(function, variables, specs, static):
+    """Traced as in `_compiled`; other variables of these shapes may stand for `variables`."""
+    with tf.init_scope(), tf.device(None):
+        tensors = [tf.TensorSpec(shape, dtype) for shape, dtype in specs[len(variables) :]]
+        return _update_of(function, specs, static).get_concrete_function(variables, tensors)
 
 
 def _wide(x):

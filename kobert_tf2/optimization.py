@@ -45,7 +45,7 @@ def adam_update(parameter, gradient, m, v, *, learning_rate, beta_1, beta_2, eps
 FUSE_FROM = 1 << 16
 
 
-def _update_by(parameter, gradient, m, v, scale, learning_rate, **settings):
+def _update_by(parameter, m, v, gradient, scale, learning_rate, **settings):
     """`adam_update` with a gradient that is still to be clipped: multiplied by `scale`."""
     gradient = tf.cast(gradient, parameter.dtype) * scale
     return adam_update(parameter, gradient, m, v, learning_rate=learning_rate, **settings)
@@ -168,21 +168,20 @@ class BertAdam(ClipAfterTheSum, keras.optimizers.Optimizer):
 
     def scaled_update(self, variable, gradient, learning_rate, scale) -> None:
         index = self._get_variable_index(variable)
-        m, v = self._adam_m[index], self._adam_v[index]
+        variables = [variable, self._adam_m[index].value, self._adam_v[index].value]
+        tensors = gradient, tf.cast(scale, variable.dtype), tf.cast(learning_rate, variable.dtype)
+        settings = {
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "weight_decay": self._decay[index],
+        }
+        if _is_large(variable) and not any(isinstance(x, tf.distribute.DistributedValues) for x in variables):
+            fused.updated(_update_by, variables, *tensors, **settings)
+            return
         update = functools.partial(fused.compiled, _update_by) if _is_large(variable) else _update_by
-        updated = update(
-            tf.convert_to_tensor(variable),
-            gradient,
-            tf.convert_to_tensor(m.value),
-            tf.convert_to_tensor(v.value),
-            tf.cast(scale, variable.dtype),
-            tf.cast(learning_rate, variable.dtype),
-            beta_1=self.beta_1,
-            beta_2=self.beta_2,
-            epsilon=self.epsilon,
-            weight_decay=self._decay[index],
-        )
-        for target, value in zip((variable, m, v), updated, strict=True):
+        values = update(*map(tf.convert_to_tensor, variables), *tensors, **settings)
+        for target, value in zip((variable, self._adam_m[index], self._adam_v[index]), values, strict=True):
             self.assign(target, value)
 
     def get_config(self) -> dict:

@@ -336,3 +336,48 @@ def test_one_program_for_all_layers_of_a_shape():
     of_two_layers = fused._compiled.cache_info().misses
     step_of(modeling.BertForPreTraining(config(num_hidden_layers=4)), True)
     assert fused._compiled.cache_info().misses == of_two_layers
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Variables
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _moved(parameter, sum_of_all, gradient, rate):
+    return parameter - rate * gradient, sum_of_all + gradient
+
+
+def two_variables(seed: int) -> list:
+    return [tf.Variable(numbers(4, 5, seed=seed + i)) for i in range(2)]
+
+
+def test_an_update_goes_to_the_variables_it_is_given():
+    """One program serves all variables of its shapes, in a graph's loop as well as alone."""
+    first, second, gradient = two_variables(0), two_variables(2), numbers(4, 5, seed=9)
+    before = [[variable.numpy().copy() for variable in pair] for pair in (first, second)]
+
+    @tf.function(autograph=False)
+    def three_times():
+        def body(number):
+            fused.updated(_moved, first, gradient, rate=0.5)
+            fused.updated(_moved, second, gradient, rate=0.5)
+            return (number + 1,)
+
+        tf.while_loop(lambda number: number < 3, body, (tf.constant(0),), parallel_iterations=1)
+
+    three_times()
+    fused.updated(_moved, second, gradient, rate=0.5)
+    for pair, old, times in zip((first, second), before, (3, 4), strict=True):
+        np.testing.assert_allclose(pair[0].numpy(), old[0] - 0.5 * times * gradient, rtol=1e-5)
+        np.testing.assert_allclose(pair[1].numpy(), old[1] + times * gradient, rtol=1e-5)
+
+
+def test_what_was_read_before_an_update_stays_as_it_was():
+    """An array may share a variable's memory, and the update is written where the old value lies."""
+    variables, gradient = two_variables(0), numbers(4, 5, seed=9)
+    read, array = tf.convert_to_tensor(variables[0]), variables[1].numpy()
+    copies = read.numpy().copy(), array.copy()
+    fused.updated(_moved, variables, gradient, rate=0.5)
+    assert np.array_equal(read.numpy(), copies[0])
+    assert np.array_equal(array, copies[1])
+    assert not np.array_equal(variables[0].numpy(), copies[0])

@@ -1,6 +1,7 @@
 """BERT's Adam against plain NumPy and the original's golden run; schedule; what decays."""
 
 import dataclasses
+import unittest.mock
 
 import keras
 import numpy as np
@@ -31,9 +32,15 @@ def test_adam_without_bias_correction_moves_about_three_rates_in_its_first_step(
     assert float(parameter) == pytest.approx(-0.0316, abs=1e-4)
 
 
+@pytest.mark.parametrize("fuse_from", [0, 1 << 16])
 @settings(deadline=None, max_examples=10)
-@given(st.integers(0, 2**31), st.sampled_from([0.0, 0.01]))
-def test_bert_adam_follows_the_update_by_hand(seed, decay):
+@given(seed=st.integers(0, 2**31), decay=st.sampled_from([0.0, 0.01]))
+def test_bert_adam_follows_the_update_by_hand(fuse_from, seed, decay):
+    with unittest.mock.patch.object(optimization, "FUSE_FROM", fuse_from):
+        follow_the_update_by_hand(seed, decay)
+
+
+def follow_the_update_by_hand(seed, decay):
     rng = np.random.default_rng(seed)
     start, gradients = rng.normal(size=5), rng.normal(size=(6, 5)) * 0.1
     variable = keras.Variable(start, dtype="float32", name="kernel")

@@ -51,7 +51,10 @@ avx512_bf16, without AMX; milliseconds for one application, alone on the machine
 | words' gradient scattered by TensorFlow | | 12.7 | by XLA, with the cast | | 7.2 |
 | a table for each gradient of the embeddings (whole step) | 2129 | 1288 | one, added into | 2184 | 1237 |
 | the last layer at every position (whole step) | 2134 | 1275 | where it is read | 1779 | 1062 |
+| Adam's new values in new memory (32,000 x 512) | 28 | | written over the old ones | 24 | |
+| the same in blocks, by a loop in XLA (it copies) | 281 | | | | |
 | glibc's malloc told to keep its memory, one arena | slower | | nothing: a step causes no page fault | | |
+| glibc's malloc told to use huge pages (whole step) | | no gain | nothing | | |
 """
 
 import dataclasses
