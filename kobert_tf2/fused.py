@@ -30,6 +30,7 @@ All shapes must be known while tracing, as XLA compiles for each anew: `applies`
 import contextlib
 import functools
 import math
+import os
 import threading
 
 import tensorflow as tf
@@ -75,6 +76,7 @@ def compiled(function, *tensors, **static):
 @functools.cache
 def _compiled(function, specs, static):
     """Traced outside of the caller's graph and device: another layer, replica or step calls the same program."""
+    _keep_sums_in_xla()
     with tf.init_scope(), tf.device(None):
         program = tf.function(functools.partial(function, **dict(static)), jit_compile=True, autograph=False)
         return program.get_concrete_function(*(tf.TensorSpec(shape, dtype) for shape, dtype in specs))
@@ -100,9 +102,34 @@ def _update_of(function, specs, static):
 
 def _update(function, variables, specs, static):
     """Traced as in `_compiled`; other variables of these shapes may stand for `variables`."""
+    _keep_sums_in_xla()
     with tf.init_scope(), tf.device(None):
         tensors = [tf.TensorSpec(shape, dtype) for shape, dtype in specs[len(variables) :]]
         return _update_of(function, specs, static).get_concrete_function(variables, tensors)
+
+
+@functools.cache
+def _keep_sums_in_xla() -> None:
+    """Has XLA make the sums of these functions itself.
+
+    From TensorFlow 2.21 on XLA hands them over to YNNPACK, which breaks a fusion apart (the gradient of softmax then
+    takes twice as long) and, where others met it, crashed in a worker thread (jax-ml/jax issues 39257 and 40412). XLA
+    reads its flags from the environment once in a process, when it first compiles something. What compiles here is a
+    constant, after which the environment is as it was: other libraries with an XLA of their own read it too, and one
+    that does not know a flag ends the process.
+    """
+    flags = os.environ.get("XLA_FLAGS")
+    if not tf.__version__.startswith("2.21.") or (flags and ("ynn_fusion_type" in flags or flags[0] != "-")):
+        return
+    os.environ["XLA_FLAGS"] = f"{flags or ''} --xla_cpu_experimental_ynn_fusion_type="
+    try:
+        with tf.init_scope(), tf.device("CPU:0"):
+            tf.function(lambda: tf.constant(0), jit_compile=True, autograph=False)()
+    finally:
+        if flags is None:
+            del os.environ["XLA_FLAGS"]
+        else:
+            os.environ["XLA_FLAGS"] = flags
 
 
 def _wide(x):

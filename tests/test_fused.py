@@ -1,6 +1,9 @@
 """The fused functions against the plain mathematics: the same values, the same gradients, the same masks."""
 
 import functools
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -381,3 +384,32 @@ def test_what_was_read_before_an_update_stays_as_it_was():
     assert np.array_equal(read.numpy(), copies[0])
     assert np.array_equal(array, copies[1])
     assert not np.array_equal(variables[0].numpy(), copies[0])
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What XLA makes of it
+# ----------------------------------------------------------------------------------------------------------------------
+
+COMPILE_SUMS = """
+import os
+import tensorflow as tf
+from kobert_tf2 import fused
+
+before = os.environ.get("XLA_FLAGS")
+tf.function(lambda x: fused._column_sums(x), autograph=False)(tf.ones([4096, 512]))
+assert os.environ.get("XLA_FLAGS") == before
+"""
+
+
+@pytest.mark.parametrize("asked", ["", "--xla_cpu_experimental_ynn_fusion_type=+reduce"])
+def test_sums_stay_in_xla_unless_the_user_says_otherwise(tmp_path, asked):
+    """And the environment, which other libraries read, is as it was."""
+    flags = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text {asked}"
+    process = subprocess.run(
+        [sys.executable, "-c", COMPILE_SUMS], env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    programs = [path.read_text() for path in tmp_path.glob("*after_optimizations.txt")]
+    assert programs
+    if tf.__version__.startswith("2.21."):
+        assert any("ynn_fusion" in program for program in programs) == bool(asked)
