@@ -112,6 +112,10 @@ def _fused(*tensors):
     return fused if fused.applies(*tensors) else None
 
 
+def _fused_activation(fused, x, activation):
+    return fused.gelu_tanh(x) if activation is gelu_tanh else fused.activated(x, activation)
+
+
 def _fusible(training):
     """`fusible.py` where it applies, else None."""
     if keras.backend.backend() != "tensorflow":
@@ -372,7 +376,7 @@ class EncoderLayer(_ConfiguredLayer):
             self.attention_norm,
             self.attention_output_dropout.drop(training),
         )
-        inner = fused.activated(fused.dense(flat, *_values(self.intermediate)), self.activation)
+        inner = _fused_activation(fused, fused.dense(flat, *_values(self.intermediate)), self.activation)
         flat = self._fused_add(
             fused, self.feed_forward_output, inner, flat, self.output_norm, self.output_dropout.drop(training)
         )
@@ -484,7 +488,7 @@ class MaskedLMHead(_ConfiguredLayer):
     def _fused_call(self, fused, hidden):
         """The same on [B * P, H]."""
         flat = ops.reshape(hidden, (-1, self.config.hidden_size))
-        inner = fused.activated(fused.dense(flat, *_values(self.transform)), self.activation)
+        inner = _fused_activation(fused, fused.dense(flat, *_values(self.transform)), self.activation)
         states = fused.norm_and_drop(
             inner, *self.norm.values(), epsilon=self.norm.epsilon, drop=None, dtype=self.compute_dtype
         )

@@ -110,6 +110,24 @@ def test_activation(name, dtype):
 
 @both_types
 @both_compilers
+def test_gelu_by_a_power(dtype, jit):
+    """Far outside as well, where the power is as good as nothing or more than all."""
+    for scale in (1.0, 30.0, 1e4):
+        assert_alike(fused.gelu_tanh, layers.gelu_tanh, [numbers(ROWS, WIDTH, dtype=dtype) * scale], jit=jit)
+    assert np.isnan(fused.gelu_tanh(tf.constant([[np.nan]])).numpy()).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(-87, 87, width=32), min_size=1, max_size=8))
+def test_the_power_is_as_good_as_float32_allows(numbers):
+    """The exponent itself, times log2(e) in float32, has an error that grows with it."""
+    powers = fused._power(tf.constant(numbers, tf.float32)).numpy()
+    np.testing.assert_array_less(abs(powers / np.exp(numbers) - 1), 2e-7 * (1 + np.abs(numbers)))
+    assert (fused._power(tf.constant([0.0, -1e30, 1e30])).numpy() == [1, 2.0**-126, 2.0**126]).all()
+
+
+@both_types
+@both_compilers
 @with_and_without_dropout
 def test_add_and_norm(dtype, jit, rate):
     tensors = [numbers(ROWS, WIDTH, dtype=dtype)]
@@ -191,6 +209,17 @@ def test_of_equal_logits_the_first_counts(logits, label):
 def test_the_loss_of_huge_logits_is_finite():
     loss, _ = fused.cross_entropy(tf.constant([[3e4, -3e4, 0.0]]), tf.constant([1]))
     assert float(loss[0]) == pytest.approx(6e4)
+
+
+@both_types
+def test_a_score_that_is_not_a_number_is_seen_in_loss_and_gradient(dtype):
+    scores = tf.constant([[1.0, np.nan, 2.0, 0.0], [1.0, 0.0, 2.0, 0.0]], dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(scores)
+        losses, _ = fused.cross_entropy(scores, tf.constant([0, 2]))
+    gradient = tape.gradient(losses, scores)
+    for found in (losses, gradient[:, 0], gradient[:, 3]):
+        assert np.isnan(tf.cast(found, "float32").numpy()).tolist() == [True, False]
 
 
 # --- The whole step -----------------------------------------------------------------------------------------------

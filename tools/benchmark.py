@@ -39,7 +39,12 @@ avx512_bf16, without AMX; milliseconds for one application, alone on the machine
 | products of attention in XLA | 9.8 | 11.8 | oneDNN's | 4.4 | 2.7 |
 | query, key, value as three slices | 5.3 | 3.0 | one transposition | 2.9 | 3.7 |
 | that transposition's gradient in XLA | | 2.5 | three of 64-bit words, and a concatenation | | 1.1 |
-| GELU as x times a sigmoid; its gradient | | 5.1; 8.4 | by tanh | | 4.5; 5.7 |
+| GELU by XLA's tanh; its gradient (4096 x 2048) | 2.6; 3.6 | 3.9; 5.0 | by `_power` | 2.0; 3.1 | 3.1; 4.0 |
+| GELU by XLA's exp; its gradient | 2.9; 3.9 | 4.5; 5.7 | by `_power` | 2.0; 3.1 | 3.1; 4.0 |
+| gradient of cross entropy by XLA's exp (640 x 32,000) | 5.4 | 8.2 | by `_power` | 5.1 | 6.2 |
+| softmax by `_power` | 3.4 | 4.6 | by XLA's exp | 3.4 | 3.6 |
+| reductions by YNNPACK, as XLA of TensorFlow 2.21 has it: gradient of softmax | 1.3 | 1.5 | by XLA | 0.9 | 0.8 |
+| XLA's fast math; vectors of 512 bits (GELU's gradient, bfloat16) | | 4.6; 5.1 | neither | | 5.1 |
 | argmax over the vocabulary in XLA | 15.4 | 41.9 | a search for earlier words as high | 9.0 | 8.1 |
 | argmax as Keras has it (it minds -0.0) | 110 | | | | |
 | the highest score by a reduction in XLA, as numbers; as integers | | 8; 13 | by pooling | | 1.8 |
