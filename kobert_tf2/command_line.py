@@ -83,7 +83,7 @@ def define_running_flags() -> None:
 def running_settings() -> dict:
     """The running flags, by what takes them.
 
-    `strategy` are keyword arguments for `training.make_strategy`, `train` for `training.train`; `precision`,
+    `strategy` are keyword arguments for `loop.make_strategy`, `train` for `loop.train`; `precision`,
     `optimizer`, `seed` and `jit_compile` (None: the device decides) stand alone.
     """
     flag = {name: FLAGS[name].value for name in RUNNING_FLAGS}

@@ -9,7 +9,7 @@ import pytest
 PROGRAM = """
 '''Adds nothing to nothing.'''
 from absl import flags
-from kobert_tf2 import command_line, errors
+from kobert_tf2 import command_line; from kobert_tf2 import errors
 flags.DEFINE_string('kind', 'good', 'How to end.')
 command_line.define_tokenizer_flags()
 def main():

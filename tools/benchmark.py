@@ -162,9 +162,9 @@ def batch_of(case: Case, seed: int = 0) -> dict[str, np.ndarray]:
 
 def our_model(case: Case, cls: str):
     import kobert_tf2 as kb
-    from kobert_tf2 import training
+    from kobert_tf2.training import loop
 
-    training.set_precision(case.precision)
+    loop.set_precision(case.precision)
     layers, width, heads = WIDTHS[case.size]
     config = kb.BertConfig(
         vocab_size=case.vocab_size,
@@ -179,10 +179,10 @@ def our_model(case: Case, cls: str):
 def our_steps(model, task):
     import tensorflow as tf
 
-    from kobert_tf2 import optimization
-    from kobert_tf2.steps import TrainSteps
+    from kobert_tf2.training import optimizers
+    from kobert_tf2.training.steps import TrainSteps
 
-    optimizer = optimization.create_optimizer("bert_adam", learning_rate=1e-4, num_train_steps=1000)
+    optimizer = optimizers.create_optimizer("bert_adam", learning_rate=1e-4, num_train_steps=1000)
     optimizer.build(model.trainable_variables)
     return TrainSteps(tf.distribute.get_strategy(), model, optimizer, task)
 
@@ -190,8 +190,8 @@ def our_steps(model, task):
 def ours(case: Case) -> Callable[[], object]:
     import tensorflow as tf
 
-    from kobert_tf2 import losses, training
-    from kobert_tf2.steps import ForwardPass
+    from kobert_tf2.training import loop, losses
+    from kobert_tf2.training.steps import ForwardPass
 
     if case.kind in READING:
         return our_reading(case, bucketed=True)
@@ -200,7 +200,7 @@ def ours(case: Case) -> Callable[[], object]:
         forward = ForwardPass(tf.distribute.get_strategy(), our_model(case, "BertForQuestionAnswering"), None)
         inputs = {name: batch[name] for name in ("input_ids", "input_mask", "segment_ids")}
         return lambda: forward.outputs(inputs)["start_logits"].numpy()
-    task = training.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
+    task = loop.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
     step = our_steps(our_model(case, "BertForPreTraining"), task)
     if case.kind == "data":
         return FedFromRecords(case, step)
@@ -212,15 +212,15 @@ class FedFromRecords:
     """A training step on the next batch of a run's own dataset, and how long it waits for that."""
 
     def __init__(self, case: Case, step: Callable):
-        from kobert_tf2 import records
+        from kobert_tf2.pretraining_data import tfrecord
 
         self._step, self._folder = step, tempfile.TemporaryDirectory()
-        features = records.pretraining_features(max_seq_length=case.length, max_predictions_per_seq=case.predictions)
+        features = tfrecord.pretraining_features(max_seq_length=case.length, max_predictions_per_seq=case.predictions)
         for shard in range(4):
             rows = [batch_of(case, seed=10 * shard + part) for part in range(8)]
             table = {name: np.concatenate([each[name] for each in rows]) for name in rows[0]}
-            records.write(f"{self._folder.name}/{shard}.tfrecord", table)
-        dataset = records.dataset(
+            tfrecord.write(f"{self._folder.name}/{shard}.tfrecord", table)
+        dataset = tfrecord.dataset(
             f"{self._folder.name}/*.tfrecord",
             features,
             batch_size=case.batch,
@@ -266,8 +266,9 @@ def padded_batches(table: dict, case: Case) -> list[dict]:
 def our_reading(case: Case, *, bucketed: bool) -> Callable[[], object]:
     import tensorflow as tf
 
-    from kobert_tf2 import losses, mrc_features, training
-    from kobert_tf2.steps import ForwardPass
+    from kobert_tf2.reading import features as mrc_features
+    from kobert_tf2.training import loop, losses
+    from kobert_tf2.training.steps import ForwardPass
 
     table, batches = rows_to_read(case), []
     lengths = table["input_mask"].sum(axis=1)
@@ -285,7 +286,7 @@ def our_reading(case: Case, *, bucketed: bool) -> Callable[[], object]:
         names = ("input_ids", "input_mask", "segment_ids")
         inputs = [{name: tf.constant(batch[name]) for name in names} for batch in batches]
         return lambda: [forward.outputs(each)["start_logits"].numpy() for each in inputs]
-    step = our_steps(model, training.Task(weights=losses.span_weights, sums=losses.span_sums, inputs=SPAN_INPUTS))
+    step = our_steps(model, loop.Task(weights=losses.span_weights, sums=losses.span_sums, inputs=SPAN_INPUTS))
     stacked = [{name: tf.constant(value[None]) for name, value in batch.items()} for batch in batches]
     return lambda: [step(each, 0).numpy() for each in stacked]
 

@@ -14,9 +14,10 @@ import time
 
 from absl import flags
 
-from kobert_tf2 import command_line, data_job, files
-from kobert_tf2.pretraining_data import Settings
-from kobert_tf2.tokenization import Tokenizer
+from kobert_tf2 import command_line, files
+from kobert_tf2.pretraining_data import local_runner
+from kobert_tf2.pretraining_data.instances import Settings
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 FLAGS = flags.FLAGS
 
@@ -185,7 +186,7 @@ def main() -> dict:
         new = lambda: Tokenizer(FLAGS.vocab_file, **command_line.tokenizer_settings())  # noqa: E731
         results = {"original": timed(lambda: original(lines, new(), settings, os.path.join(folder, "original")))}
         for workers in map(int, FLAGS.num_workers):
-            request = data_job.Request(
+            request = local_runner.Request(
                 input_file=text,
                 output_file=os.path.join(folder, f"ours-{workers}"),
                 tokenizer=new(),
@@ -193,7 +194,7 @@ def main() -> dict:
                 num_workers=workers,
                 num_shards=4,
             )
-            results[f"workers_{workers}"] = timed(lambda request=request: data_job.create(request)["instances"])
+            results[f"workers_{workers}"] = timed(lambda request=request: local_runner.create(request)["instances"])
     base = results["original"]
     for result in results.values():
         for name in ("instances_per_second", "instances_per_processor_second"):

@@ -47,10 +47,11 @@ SIZES = {
 
 def read_pairs() -> list[tuple[str, str]]:
     """(question, context), spread over the file so that lengths are those of the whole."""
-    from kobert_tf2 import mrc, sample_data
+    from kobert_tf2 import sample_data
+    from kobert_tf2.reading import windows
 
     if FLAGS.data_file:
-        pairs = [(question.question, question.context) for question in mrc.read_squad(FLAGS.data_file)]
+        pairs = [(question.question, question.context) for question in windows.read_squad(FLAGS.data_file)]
     else:
         articles = sample_data.korquad(FLAGS.questions, seed=0)["data"]
         pairs = [(qa["question"], p["context"]) for a in articles for p in a["paragraphs"] for qa in p["qas"]]
@@ -144,7 +145,7 @@ class Transformers:
         return rows
 
     def _add(self, rows: Rows, pairs, length: int, places: list[int]) -> None:
-        from kobert_tf2 import mrc
+        from kobert_tf2.reading import windows
 
         room = self._settings.max_seq_length - length - 3
         made = self._tokenizer(
@@ -166,7 +167,7 @@ class Transformers:
         for sample in range(len(places)):
             mine = [count for count, owner in zip(counts, samples, strict=True) if owner == sample]
             spans = [(n * self._settings.doc_stride, n * self._settings.doc_stride + c) for n, c in enumerate(mine)]
-            rows.may_start.extend(mrc.max_context(spans, spans[-1][1]))
+            rows.may_start.extend(windows.max_context(spans, spans[-1][1]))
 
     def _spans(self, rows: Rows, batch: list[int]):
         """(score, start, end) of the best span of each window."""

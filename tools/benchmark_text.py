@@ -19,7 +19,7 @@ from absl import flags
 
 from kobert_tf2 import command_line, files
 from kobert_tf2.errors import InputError
-from kobert_tf2.tokenization import Tokenizer
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 FLAGS = flags.FLAGS
 

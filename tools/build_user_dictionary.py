@@ -8,7 +8,8 @@ none is given.
 
 from absl import flags
 
-from kobert_tf2 import command_line, user_dictionary
+from kobert_tf2 import command_line
+from kobert_tf2.tokenization import user_dictionary
 
 FLAGS = flags.FLAGS
 

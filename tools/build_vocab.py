@@ -12,7 +12,8 @@ import os
 
 from absl import flags
 
-from kobert_tf2 import command_line, files, vocabulary
+from kobert_tf2 import command_line, files
+from kobert_tf2.vocabulary import learning
 
 FLAGS = flags.FLAGS
 
@@ -35,7 +36,7 @@ command_line.define_tokenizer_flags()
 
 def main() -> dict:
     paths = files.match(FLAGS.input_file)
-    return vocabulary.build(
+    return learning.build(
         paths,
         FLAGS.output_dir,
         settings=command_line.tokenizer_settings(),

@@ -24,9 +24,9 @@ command_line.define_tokenizer_flags()
 
 
 def main() -> dict:
-    from kobert_tf2 import conversion
+    from kobert_tf2.conversion import convert
 
-    return conversion.convert(
+    return convert.convert(
         FLAGS.input,
         FLAGS.output,
         to=FLAGS.to,

@@ -8,10 +8,11 @@ import os
 
 from absl import flags
 
-from kobert_tf2 import command_line, data_job, files
+from kobert_tf2 import command_line, files
 from kobert_tf2.errors import InputError
-from kobert_tf2.pretraining_data import Settings
-from kobert_tf2.tokenization import CONFIG_FILE, VOCAB_FILE, Tokenizer
+from kobert_tf2.pretraining_data import local_runner
+from kobert_tf2.pretraining_data.instances import Settings
+from kobert_tf2.tokenization.tokenizer import CONFIG_FILE, VOCAB_FILE, Tokenizer
 
 FLAGS = flags.FLAGS
 
@@ -62,7 +63,7 @@ flags.DEFINE_bool("overwrite", False, "Start afresh over what an earlier run mad
 
 
 def main() -> dict:
-    request = data_job.Request(
+    request = local_runner.Request(
         input_file=FLAGS.input_file,
         output_file=FLAGS.output_file,
         tokenizer=load_tokenizer(FLAGS.vocab_file),
@@ -79,10 +80,10 @@ def main() -> dict:
         overwrite=FLAGS.overwrite,
     )
     if FLAGS.runner == "local":
-        return data_job.create(request)
-    from kobert_tf2 import data_beam  # needs the extra `beam`
+        return local_runner.create(request)
+    from kobert_tf2.pretraining_data import beam_runner  # needs the extra `beam`
 
-    return data_beam.create(request, FLAGS.beam_option)
+    return beam_runner.create(request, FLAGS.beam_option)
 
 
 _SETTINGS = (

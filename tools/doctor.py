@@ -16,7 +16,7 @@ try:
 
     from kobert_tf2 import command_line
     from kobert_tf2.errors import InputError
-    from kobert_tf2.morphemes import MorphemeAnalyser
+    from kobert_tf2.tokenization.mecab import MorphemeAnalyser
 except ImportError as error:
     sys.exit(f"error: {error.name}: 설치되지 않았습니다. Not installed; in the project's folder type: pip install -e .")
 
@@ -164,7 +164,7 @@ FOR_A_TPU_VM = (
 
 def check_tpu(problems: list[str]) -> list[str]:
     """The TPU of this machine. Starting one where there is none asks the network and may hang: hence the flag."""
-    from kobert_tf2 import strategies
+    from kobert_tf2.training import strategies
 
     say("TPU VM에 설치할 버전 / the versions to install on a TPU VM (not verified on hardware)")
     for command in FOR_A_TPU_VM:

@@ -39,24 +39,24 @@ def define_flags() -> None:
 
 
 def main() -> dict:
-    from kobert_tf2 import mrc_files
+    from kobert_tf2.reading import squad_files
 
-    questions = mrc_files.read_squad(FLAGS.data_file)
+    questions = squad_files.read_squad(FLAGS.data_file)
     return ceiling(questions) if FLAGS.ceiling else evaluate(questions)
 
 
 def ceiling(questions) -> dict:
-    from kobert_tf2 import mrc_evaluation
-    from kobert_tf2.josa import JosaStripper
+    from kobert_tf2.reading import evaluation
+    from kobert_tf2.reading.josa import JosaStripper
 
     stripper = JosaStripper()
     units = {
-        "eojeol": mrc_evaluation.eojeol_ceiling(questions, FLAGS.metric),
-        "eojeol_stripped": mrc_evaluation.eojeol_ceiling(questions, FLAGS.metric, stripper=stripper),
+        "eojeol": evaluation.eojeol_ceiling(questions, FLAGS.metric),
+        "eojeol_stripped": evaluation.eojeol_ceiling(questions, FLAGS.metric, stripper=stripper),
     }
     if FLAGS.vocab_file:
         tokenizer = _tokenizer(FLAGS.vocab_file)
-        units["tokenizer"] = mrc_evaluation.tokenizer_ceiling(
+        units["tokenizer"] = evaluation.tokenizer_ceiling(
             questions, tokenizer, FLAGS.metric, num_workers=FLAGS.num_workers
         )
     asked = units["tokenizer" if FLAGS.vocab_file else "eojeol"]
@@ -70,7 +70,7 @@ def ceiling(questions) -> dict:
         files.write_json(
             FLAGS.josa_report,
             {
-                name: mrc_evaluation.josa_report(questions, part, FLAGS.metric, stripper=stripper)
+                name: evaluation.josa_report(questions, part, FLAGS.metric, stripper=stripper)
                 for name, part in spans.items()
             },
         )
@@ -78,7 +78,7 @@ def ceiling(questions) -> dict:
 
 
 def _tokenizer(path: str):
-    from kobert_tf2.tokenization import Tokenizer
+    from kobert_tf2.tokenization.tokenizer import Tokenizer
 
     folder = path if files.is_folder(path) else os.path.dirname(path) or "."
     if files.exists(f"{folder}/tokenizer_config.json"):
@@ -88,34 +88,35 @@ def _tokenizer(path: str):
 
 
 def evaluate(questions) -> dict:
-    from kobert_tf2 import mrc_evaluation, mrc_files, mrc_metrics
+    from kobert_tf2.reading import evaluation, metrics, squad_files
 
     if not FLAGS.predictions_file:
         raise InputError("expected --predictions_file, or --ceiling, but got neither")
-    predictions = mrc_evaluation.read_predictions(FLAGS.predictions_file, questions)
-    odds = mrc_evaluation.read_null_odds(FLAGS.null_odds_file) if FLAGS.null_odds_file else None
-    result = mrc_metrics.evaluate(
+    predictions = evaluation.read_predictions(FLAGS.predictions_file, questions)
+    odds = evaluation.read_null_odds(FLAGS.null_odds_file) if FLAGS.null_odds_file else None
+    result = metrics.evaluate(
         FLAGS.metric,
-        mrc_files.gold_answers(questions),
+        squad_files.gold_answers(questions),
         predictions,
         null_odds=odds,
         null_threshold=FLAGS.null_score_diff_threshold,
     )
     if FLAGS.per_question_file:
-        files.write_json(FLAGS.per_question_file, mrc_evaluation.per_question(FLAGS.metric, questions, predictions))
+        files.write_json(FLAGS.per_question_file, evaluation.per_question(FLAGS.metric, questions, predictions))
     if FLAGS.report or FLAGS.josa_report:
         _look_closer(questions, predictions)
     return result
 
 
 def _look_closer(questions, predictions) -> None:
-    from kobert_tf2 import mrc_evaluation, mrc_report
+    from kobert_tf2.reading import evaluation
+    from kobert_tf2.reading import report as mrc_report
 
     beside = f"{os.path.dirname(FLAGS.predictions_file) or '.'}/nbest_predictions.json"
     path = FLAGS.nbest_file or (beside if files.exists(beside) else None)
     spans = mrc_report.predicted_spans(questions, predictions, files.read_json(path) if path else {})
     if FLAGS.josa_report:
-        report = mrc_evaluation.josa_report(questions, spans, FLAGS.metric)
+        report = evaluation.josa_report(questions, spans, FLAGS.metric)
         files.write_json(FLAGS.josa_report, {"predictions": report})
     if FLAGS.report:
         mrc_report.write(FLAGS.report, questions, predictions, spans, FLAGS.metric)

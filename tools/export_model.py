@@ -46,9 +46,9 @@ READING = (
 
 
 def main() -> dict:
-    from kobert_tf2 import serving
+    from kobert_tf2.serving import export
 
-    return serving.export(
+    return export.export(
         FLAGS.model_dir,
         FLAGS.output_dir,
         head=FLAGS.head,

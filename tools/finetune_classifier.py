@@ -39,10 +39,10 @@ def define_flags() -> None:
 
 
 def main() -> dict:
-    from kobert_tf2 import classifier
+    from kobert_tf2.tasks import classify
 
-    arguments = command_line.arguments_for(classifier.finetune)
-    return classifier.finetune(**arguments, running=command_line.running_settings())
+    arguments = command_line.arguments_for(classify.finetune)
+    return classify.finetune(**arguments, running=command_line.running_settings())
 
 
 if __name__ == "__main__":

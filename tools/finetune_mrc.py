@@ -59,10 +59,10 @@ def define_flags() -> None:
 
 
 def main() -> dict:
-    from kobert_tf2 import mrc_training
+    from kobert_tf2.tasks import read
 
-    return mrc_training.finetune(
-        **command_line.arguments_for(mrc_training.finetune),
+    return read.finetune(
+        **command_line.arguments_for(read.finetune),
         tokenizer_settings=command_line.tokenizer_settings(),
         running=command_line.running_settings(),
     )

@@ -49,9 +49,9 @@ FOLLOW_THE_DATA = ("max_seq_length", "max_predictions_per_seq")
 
 
 def main() -> dict:
-    from kobert_tf2 import pretraining
+    from kobert_tf2.tasks import pretrain
 
-    call = pretraining.preflight if FLAGS.preflight else pretraining.pretrain
+    call = pretrain.preflight if FLAGS.preflight else pretrain.pretrain
     arguments = command_line.arguments_for(call, only_if_given=FOLLOW_THE_DATA)
     return call(**arguments, running=command_line.running_settings())
 

@@ -37,23 +37,23 @@ def main() -> None:
     try:
         import uvicorn
 
-        from kobert_tf2 import http_service
+        from kobert_tf2.serving import http
     except ImportError as error:
         raise InputError(f"serving needs {error.name}, which is not installed: pip install '.[serve]'") from None
-    from kobert_tf2.predictor import Predictor
+    from kobert_tf2.serving.predictor import Predictor
 
     threshold = FLAGS.null_score_diff_threshold
     settings = {} if threshold is None else {"null_score_diff_threshold": threshold}
     predictor = Predictor.load(FLAGS.model_dir, precision=FLAGS.precision, **settings)
     predictor.answer("무엇인가?", "이것은 첫 질문이 기다리지 않게 한다.")
-    limits = http_service.Limits(
+    limits = http.Limits(
         question_characters=FLAGS.max_question_length,
         context_characters=FLAGS.max_context_length,
         waiting=FLAGS.max_waiting,
     )
     print(f"{FLAGS.model_dir} is loaded", file=sys.stderr)
     uvicorn.run(
-        http_service.make_app(predictor, limits),
+        http.make_app(predictor, limits),
         host=FLAGS.host,
         port=FLAGS.port,
         timeout_graceful_shutdown=FLAGS.drain_seconds,

@@ -1,0 +1,533 @@
+"""The element-wise stretches of a training step, each as one compiled function with a gradient of its own.
+
+For TensorFlow on processors, where XLA does not compile the whole step: there the matrix products belong to oneDNN,
+which has the processor's bfloat16 units, and everything between them would run operation by operation, each a pass
+over memory. The mathematics is that of `layers.py` and `losses.py`, and `tests/test_fused.py` holds the two together;
+where XLA compiles the whole step (a GPU, a TPU), it makes the same out of those. What is fused, and why:
+
+- `dense`: a matrix product with its bias, which oneDNN adds while it writes, and whose gradient is a plain product.
+  oneDNN multiplies float32 by a transposed weight at two thirds of the speed, so the weight is turned first, which is a
+  small fraction of the product.
+- `activated`, `add_and_norm`, `norm_and_drop`: one pass forward and one or two backward. Kept for the gradient are the
+  inputs or the normalised values, never a mask: the counter's hash is cheaper than a byte of memory.
+- `gelu_tanh`: by a power instead of a tangent. XLA works either out in one long chain, where every operation waits for
+  the one before; `_power` has half of it beside the other half.
+- `times_rows`: the product with the embeddings, whose gradient would else be computed turned and then turned back.
+- `look_up`: the words of a batch, and the table for that product. The gradient of the words is added to the product's
+  where that lies; else a table of zeros would be filled with it, and both would be added up in a third.
+- `rows_of`: a few rows of a sequence or a table, picked by a product, because the gradient of a gather is added up by
+  one thread.
+- `heads`: query, key and value come out of one product and are taken apart and turned in one pass, and their gradients
+  put together in one (slices of a tensor would each have a gradient of its size, mostly zeros), as 64-bit words.
+- `attend`: the softmax's gradient needs no mask: where `p` are the probabilities and `d` those left by dropout, it is
+  `d * g - p * sum(d * g)` for the gradient `g` of `d`. And the sum over a row is that of its outputs times their
+  gradient (Dao et al. 2022, FlashAttention, appendix B.2), which are a head's width and not the sequence's.
+- `cross_entropy`: over a vocabulary, from the scores themselves: neither float32 logits nor their softmax are stored.
+- `updated`: for the optimizer, which reads and writes every parameter some twenty times otherwise. Given the variables
+  themselves XLA writes into their memory, and a step needs no second set of parameters and moments.
+
+All shapes must be known while tracing, as XLA compiles for each anew: `applies` says whether they are.
+"""
+
+import contextlib
+import functools
+import math
+import os
+import threading
+
+import tensorflow as tf
+
+from kobert_tf2.bert.dropout import Drop, keep_mask
+
+# ------------------------------------------------------------------------------------------------------------------
+# When, and how
+# ------------------------------------------------------------------------------------------------------------------
+
+_context = threading.local()
+
+
+@contextlib.contextmanager
+def fusing(on: bool = True):
+    """Within this context layers and losses take the functions of this module.
+
+    It is read while a step is traced, in one thread. `step.py` enters it, so that exported models and eager calls
+    stay free of compiled functions.
+    """
+    previous = getattr(_context, "remembered", None)
+    _context.remembered = {} if on else None
+    try:
+        yield
+    finally:
+        _context.remembered = previous
+
+
+def applies(*tensors) -> bool:
+    """Whether these are tensors of a graph that is traced within `fusing`, and of static shapes."""
+    if getattr(_context, "remembered", None) is None or tf.executing_eagerly():
+        return False
+    return all(tf.is_tensor(x) and x.shape.is_fully_defined() for x in tensors)
+
+
+def compiled(function, *tensors, **static):
+    """`function(*tensors, **static)`, compiled by XLA once for these shapes, types and `static` values."""
+    tensors = [tf.convert_to_tensor(x) for x in tensors]
+    specs = tuple((tuple(x.shape), x.dtype) for x in tensors)
+    return _compiled(function, specs, tuple(sorted(static.items())))(*tensors)
+
+
+@functools.cache
+def _compiled(function, specs, static):
+    """Traced outside of the caller's graph and device: another layer, replica or step calls the same program."""
+    _keep_sums_in_xla()
+    with tf.init_scope(), tf.device(None):
+        program = tf.function(functools.partial(function, **dict(static)), jit_compile=True, autograph=False)
+        return program.get_concrete_function(*(tf.TensorSpec(shape, dtype) for shape, dtype in specs))
+
+
+def updated(function, variables: list, *tensors, **static) -> None:
+    """Assigns to the variables what `function(*their values, *tensors, **static)` gives. XLA writes it where the old
+    values lie, once nobody else reads those."""
+    tensors = [tf.convert_to_tensor(x) for x in tensors]
+    specs = tuple((tuple(x.shape), x.dtype) for x in (*variables, *tensors))
+    _update(function, variables, specs, tuple(sorted(static.items())))(variables, tensors)
+
+
+@functools.cache
+def _update_of(function, specs, static):
+    def assign(variables, tensors):
+        values = function(*(variable.read_value() for variable in variables), *tensors, **dict(static))
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+    return tf.function(assign, jit_compile=True, autograph=False)
+
+
+def _update(function, variables, specs, static):
+    """Traced as in `_compiled`; other variables of these shapes may stand for `variables`."""
+    _keep_sums_in_xla()
+    with tf.init_scope(), tf.device(None):
+        tensors = [tf.TensorSpec(shape, dtype) for shape, dtype in specs[len(variables) :]]
+        return _update_of(function, specs, static).get_concrete_function(variables, tensors)
+
+
+@functools.cache
+def _keep_sums_in_xla() -> None:
+    """Has XLA make the sums of these functions itself.
+
+    From TensorFlow 2.21 on XLA hands them over to YNNPACK, which breaks a fusion apart (the gradient of softmax then
+    takes twice as long) and, where others met it, crashed in a worker thread (jax-ml/jax issues 39257 and 40412). XLA
+    reads its flags from the environment once in a process, when it first compiles something. What compiles here is a
+    constant, after which the environment is as it was: other libraries with an XLA of their own read it too, and one
+    that does not know a flag ends the process.
+    """
+    flags = os.environ.get("XLA_FLAGS")
+    if not tf.__version__.startswith("2.21.") or (flags and ("ynn_fusion_type" in flags or flags[0] != "-")):
+        return
+    os.environ["XLA_FLAGS"] = f"{flags or ''} --xla_cpu_experimental_ynn_fusion_type="
+    try:
+        with tf.init_scope(), tf.device("CPU:0"):
+            tf.function(lambda: tf.constant(0), jit_compile=True, autograph=False)()
+    finally:
+        if flags is None:
+            del os.environ["XLA_FLAGS"]
+        else:
+            os.environ["XLA_FLAGS"] = flags
+
+
+def _wide(x):
+    return tf.cast(x, tf.float32)
+
+
+def _kept(shape, key, rate: float):
+    """What dropout multiplies by: 0, or 1 / (1 - rate)."""
+    return tf.cast(keep_mask(shape, key, rate), tf.float32) * (1.0 / (1.0 - rate))
+
+
+def _key_and_rate(drop: Drop | None):
+    return (tf.zeros([2], tf.uint32), 0.0) if drop is None else (drop.key, drop.rate)
+
+
+def _column_sums(x):
+    """float32 [columns]"""
+    return compiled(_sum_over, x, axis=0)
+
+
+def _sum_over(x, axis: int):
+    """The float32 sums over an axis, which is left out, some parts of it first: XLA takes those with what `x` is made
+    of into one pass. A plain sum over more than 32 elements it makes a window's, before which all is written out."""
+    return tf.reduce_sum(functools.reduce(tf.add, _parts(_wide(x), axis)), axis=axis)
+
+
+def _parts(x, axis: int) -> list:
+    return tf.split(x, math.gcd(x.shape[axis], 8), axis=axis)
+
+
+def _row_sums(x):
+    """The sums over the last axis, [..., 1]."""
+    return _sum_over(x, axis=-1)[..., None]
+
+
+def _row_means(x):
+    return _row_sums(x) * (1.0 / x.shape[-1])
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Matrix products, bias and activation
+# ------------------------------------------------------------------------------------------------------------------
+
+
+@tf.custom_gradient
+def dense(x, kernel, bias):
+    """`x` [rows, from] times `kernel` [from, to], plus `bias` [to]."""
+
+    def gradient(upstream):
+        of_kernel = tf.matmul(x, upstream, transpose_a=True)
+        return _times_turned(upstream, kernel), of_kernel, tf.cast(_column_sums(upstream), bias.dtype)
+
+    return tf.nn.bias_add(tf.matmul(x, kernel), bias), gradient
+
+
+@tf.custom_gradient
+def times_rows(x, table, bias):
+    """`x` [rows, width] times every row of `table` [entries, width], plus `bias` [entries]: [rows, entries]. The
+    table's gradient comes in the table's own form."""
+
+    def gradient(upstream):
+        of_table = tf.matmul(upstream, x, transpose_a=True)
+        return tf.matmul(upstream, table), of_table, tf.cast(_column_sums(upstream), bias.dtype)
+
+    return tf.nn.bias_add(tf.matmul(x, table, transpose_b=True), bias), gradient
+
+
+def rows_of(table, ids):
+    """The rows `ids` [B, P] of a short table, [S, H] or one for each of the batch, [B, S, H], as [B, P, H]. Picked by a
+    product, whose gradient is one too, where that of a gather adds row after row into zeros."""
+    return tf.matmul(tf.one_hot(ids, table.shape[-2], dtype=table.dtype), table)
+
+
+def look_up(variable, ids, dtype):
+    """The rows `ids` [B, S] of a table [entries, width]. `table_of` then gives the table itself, to be multiplied, as
+    `dtype`."""
+    rows, _context.remembered[id(variable)] = _looked_up(tf.convert_to_tensor(variable), ids, dtype)
+    return rows
+
+
+def table_of(variable, dtype):
+    """The table that was looked something up in within this context; the variable, if none was."""
+    remembered = (getattr(_context, "remembered", None) or {}).get(id(variable))
+    return tf.cast(tf.convert_to_tensor(variable) if remembered is None else remembered, dtype)
+
+
+def _looked_up(table, ids, dtype):
+    @tf.custom_gradient
+    def call(table):
+        def gradient(of_rows, of_table):
+            of_rows = tf.reshape(of_rows, [-1, table.shape[1]])
+            return compiled(_with_rows_added, of_table, tf.reshape(ids, [-1, 1]), of_rows)
+
+        return (tf.gather(table, ids), tf.cast(table, dtype)), gradient
+
+    return call(table)
+
+
+def _with_rows_added(table, ids, rows):
+    return tf.tensor_scatter_nd_add(tf.cast(table, rows.dtype), ids, rows)
+
+
+def _times_turned(x, kernel):
+    if x.dtype != tf.float32:
+        return tf.matmul(x, kernel, transpose_b=True)
+    return tf.matmul(x, compiled(tf.transpose, kernel))
+
+
+def activated(x, activation):
+    """`activation(x)`, in float32 inside; `x` [rows, width]."""
+
+    @tf.custom_gradient
+    def call(x):
+        gradient = functools.partial(compiled, _activation_gradient, x, activation=activation)
+        return compiled(_activated, x, activation=activation), gradient
+
+    return call(x)
+
+
+def _activated(x, activation):
+    return tf.cast(activation(_wide(x)), x.dtype)
+
+
+def _activation_gradient(x, upstream, activation):
+    wide = _wide(x)
+    (wanted,) = tf.gradients(activation(wide), wide, _wide(upstream))
+    return tf.cast(wanted, x.dtype)
+
+
+@tf.custom_gradient
+def gelu_tanh(x):
+    """GELU in its tanh form."""
+    return compiled(_gelu_tanh, x), functools.partial(compiled, _gelu_tanh_gradient, x)
+
+
+def _gelu_tanh(x):
+    wide = _wide(x)
+    return tf.cast(wide / (1.0 + _power(-_gelu_exponent(wide))), x.dtype)
+
+
+def _gelu_tanh_gradient(x, upstream):
+    wide = _wide(x)
+    gate = 1.0 / (1.0 + _power(-_gelu_exponent(wide)))
+    slope = 2.0 * _GELU_SCALE * (1.0 + 3.0 * _GELU_CUBE * wide * wide)
+    return tf.cast(_wide(upstream) * (gate + wide * gate * (1.0 - gate) * slope), x.dtype)
+
+
+# Hendrycks and Gimpel 2016: x * (1 + tanh(u)) / 2 with u = _GELU_SCALE * (x + _GELU_CUBE * x^3); and (1 + tanh(u)) / 2
+# is 1 / (1 + e^(-2 u)).
+_GELU_SCALE = math.sqrt(2.0 / math.pi)
+_GELU_CUBE = 0.044715
+
+
+def _gelu_exponent(x):
+    """2 u"""
+    return x * (2.0 * _GELU_SCALE + 2.0 * _GELU_SCALE * _GELU_CUBE * x * x)
+
+
+# 2^f for f from -0.5 to 0.5: 1 at 0, and a relative error of 1.1e-7 at most.
+_POWER = (1.0, 0.693147, 0.24022242, 0.055507336, 0.009671513, 0.0013264726)
+
+
+def _power(x):
+    """e^x in float32, with a relative error of about 1e-7 * (1 + |x|); as if `x` were 87 at most and -87 at least."""
+    x = tf.clip_by_value(x * math.log2(math.e), -126.0, 126.0)
+    whole = tf.round(x)
+    f = x - whole
+    square = f * f
+    a, b, c, d, e, g = _POWER
+    power = (a + b * f) + square * ((c + d * f) + square * (e + g * f))
+    exponent = tf.bitwise.left_shift(tf.cast(whole, tf.int32), 23)
+    return tf.bitcast(tf.bitcast(power, tf.int32) + exponent, tf.float32)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Layer normalisation
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def add_and_norm(x, residual, gamma, beta, *, epsilon: float, drop: Drop | None):
+    """`norm(dropout(x) + residual)`; `x` and `residual` [rows, width]."""
+    key, rate = _key_and_rate(drop)
+
+    @tf.custom_gradient
+    def call(x, residual, gamma, beta):
+        outputs, normal, scale = compiled(_added_and_normed, x, residual, gamma, beta, key, rate=rate, epsilon=epsilon)
+
+        def gradient(upstream):
+            of_x, of_residual = compiled(_added_gradient, normal, scale, gamma, upstream, key, rate=rate)
+            return of_x, of_residual, *_scale_and_shift(upstream, normal, gamma)
+
+        return outputs, gradient
+
+    return call(x, residual, gamma, beta)
+
+
+def _added_and_normed(x, residual, gamma, beta, key, rate, epsilon):
+    left = _wide(x) * _kept(x.shape, key, rate) if rate else _wide(x)
+    return _normed(left + _wide(residual), gamma, beta, epsilon, x.dtype)
+
+
+def _added_gradient(normal, scale, gamma, upstream, key, rate):
+    of_sum = _norm_gradient(normal, scale, gamma, _wide(upstream))
+    of_x = of_sum * _kept(of_sum.shape, key, rate) if rate else of_sum
+    return tf.cast(of_x, normal.dtype), tf.cast(of_sum, normal.dtype)
+
+
+def norm_and_drop(x, gamma, beta, *, epsilon: float, drop: Drop | None, dtype):
+    """`dropout(norm(x))` as `dtype`; `x` [rows, width]."""
+    key, rate = _key_and_rate(drop)
+
+    @tf.custom_gradient
+    def call(x, gamma, beta):
+        outputs, normal, scale = compiled(
+            _normed_and_dropped, x, gamma, beta, key, rate=rate, epsilon=epsilon, dtype=dtype
+        )
+
+        def gradient(upstream):
+            of_x, of_normed = compiled(
+                _dropped_gradient, normal, scale, gamma, upstream, key, rate=rate, dtype=x.dtype.name
+            )
+            return of_x, *_scale_and_shift(of_normed, normal, gamma)
+
+        return outputs, gradient
+
+    return call(x, gamma, beta)
+
+
+def _normed_and_dropped(x, gamma, beta, key, rate, epsilon, dtype):
+    outputs, normal, scale = _normed(_wide(x), gamma, beta, epsilon, tf.float32)
+    if rate:
+        outputs *= _kept(x.shape, key, rate)
+    return tf.cast(outputs, dtype), normal, scale
+
+
+def _dropped_gradient(normal, scale, gamma, upstream, key, rate, dtype):
+    upstream = _wide(upstream)
+    if rate:
+        upstream *= _kept(upstream.shape, key, rate)
+    return tf.cast(_norm_gradient(normal, scale, gamma, upstream), dtype), upstream
+
+
+def _normed(x, gamma, beta, epsilon, dtype):
+    """The outputs, the normalised values, both as `dtype`, and 1 / deviation, float32 [rows, 1]."""
+    centred = x - _row_means(x)
+    scale = tf.math.rsqrt(_row_means(tf.square(centred)) + epsilon)
+    normal = centred * scale
+    return tf.cast(normal * _wide(gamma) + _wide(beta), dtype), tf.cast(normal, dtype), scale
+
+
+def _norm_gradient(normal, scale, gamma, upstream):
+    normal, upstream = _wide(normal), upstream * _wide(gamma)
+    return scale * (upstream - _row_means(upstream) - normal * _row_means(upstream * normal))
+
+
+def _scale_and_shift(upstream, normal, gamma):
+    """The gradients of gamma and beta."""
+    return [tf.cast(x, gamma.dtype) for x in compiled(_scale_and_shift_sums, upstream, normal)]
+
+
+def _scale_and_shift_sums(upstream, normal):
+    return _sum_over(_wide(upstream) * _wide(normal), axis=0), _sum_over(upstream, axis=0)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Attention
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def heads(x, *, batch: int, num_heads: int, parts: int) -> list:
+    """[B * S, parts * H] -> so many [B, N, S, D]: query, key and value of one product."""
+    rows, width = x.shape
+
+    @tf.custom_gradient
+    def call(x):
+        split = tf.reshape(x, (batch, rows // batch, parts, num_heads, width // parts // num_heads))
+        outputs = tf.unstack(_turned(split, (2, 0, 3, 1, 4)))
+        return outputs, lambda *upstream: tf.concat([_joined(of_part) for of_part in upstream], axis=1)
+
+    return call(x)
+
+
+def _turned(x, axes):
+    """`x` transposed but for its last axis, which moves in pieces of 64 bits, where that can be."""
+    together = tf.int64.size // x.dtype.size
+    if x.shape[-1] % together:
+        return tf.transpose(x, axes)
+    words = tf.bitcast(tf.reshape(x, (*x.shape[:-1], -1, together)), tf.int64)
+    turned = tf.bitcast(tf.transpose(words, axes), x.dtype)
+    return tf.reshape(turned, (*turned.shape[:-2], -1))
+
+
+def _joined(x):
+    """[B, N, S, D] -> [B * S, H]"""
+    batch, heads, length, width = x.shape
+    return tf.reshape(_turned(x, (0, 2, 1, 3)), (batch * length, heads * width))
+
+
+def _split(x, shape):
+    """[B * S, H] -> `shape`, [B, N, S, D]"""
+    batch, heads, length, width = shape
+    return _turned(tf.reshape(x, (batch, length, heads, width)), (0, 2, 1, 3))
+
+
+def attend(query, key, value, mask_scores, *, drop: Drop | None):
+    """Scaled dot-product attention with dropout on the probabilities: [B, N, P, D], [B, N, S, D] twice -> [B * P, H].
+
+    `mask_scores` is [B, 1, 1, S].
+    """
+    dropout_key, rate = _key_and_rate(drop)
+    factor = query.shape[-1] ** -0.5
+
+    @tf.custom_gradient
+    def call(query, key, value, mask_scores):
+        scores = tf.matmul(query, key, transpose_b=True)
+        found, left = compiled(_probabilities, scores, mask_scores, dropout_key, factor=factor, rate=rate)
+        attended = tf.matmul(left, value)
+
+        def gradient(upstream):
+            upstream = _split(upstream, query.shape)
+            of_value = tf.matmul(left, upstream, transpose_a=True)
+            of_left = tf.matmul(upstream, value, transpose_b=True)
+            of_scores = compiled(_softmax_gradient, found, left, of_left, attended, upstream, factor=factor)
+            return tf.matmul(of_scores, key), tf.matmul(of_scores, query, transpose_a=True), of_value, None
+
+        return _joined(attended), gradient
+
+    return call(query, key, value, mask_scores)
+
+
+def _probabilities(scores, mask_scores, key, factor, rate):
+    """The softmax, and what dropout leaves of it. Written out: a division an element costs a third of all this."""
+    scores, dtype = _wide(scores) * factor + _wide(mask_scores), scores.dtype
+    highest = tf.reduce_max(functools.reduce(tf.maximum, _parts(scores, -1)), axis=-1, keepdims=True)
+    powers = tf.exp(scores - highest)
+    found = powers * (1.0 / _row_sums(powers))
+    left = found * _kept(scores.shape, key, rate) if rate else found
+    return tf.cast(found, dtype), tf.cast(left, dtype)
+
+
+def _softmax_gradient(found, left, of_left, attended, upstream, factor):
+    total = _row_sums(_wide(attended) * _wide(upstream))
+    return tf.cast((_wide(left) * _wide(of_left) - _wide(found) * total) * factor, found.dtype)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Cross entropy over a vocabulary
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def remember_scores(logits, scores) -> None:
+    """Notes that `logits` [..., V] are `scores` [rows, V] in float32, so that their loss can start from there. What
+    nobody reads, the logits then, TensorFlow leaves out of a graph."""
+    _context.remembered[id(logits)] = logits, scores
+
+
+def scores_of(logits):
+    """The scores behind logits that were remembered within this context, or None."""
+    return (getattr(_context, "remembered", None) or {}).get(id(logits), (None, None))[1]
+
+
+@tf.custom_gradient
+def cross_entropy(scores, labels):
+    """The cross entropy of the labels, and 1.0 where the first of the highest scores is the label's: float32 [rows].
+
+    `scores` [rows, V], `labels` int32 [rows].
+    """
+    losses, correct, total = compiled(_cross_entropy, scores, _highest(scores), labels)
+
+    def gradient(upstream, _):
+        return compiled(_cross_entropy_gradient, scores, labels, total, upstream), None
+
+    return (losses, correct), gradient
+
+
+def _highest(scores):
+    """The highest of each row, float32 [rows, 1]. Of a long row oneDNN finds it by pooling 64 columns of numbers, at
+    the speed of memory; XLA takes four times as long."""
+    rows, entries = scores.shape
+    if entries % 64 == 0:
+        columns = tf.reshape(scores, (rows, entries // 64, 1, 64))
+        scores = tf.reshape(tf.nn.max_pool2d(columns, (entries // 64, 1), 1, "VALID"), (rows, 64))
+    return tf.reduce_max(_wide(scores), axis=-1, keepdims=True)
+
+
+def _cross_entropy(scores, highest, labels):
+    wide, numbers = _wide(scores), tf.range(scores.shape[1])
+    total = tf.math.log(_row_sums(tf.exp(wide - highest))) + highest
+    of_label = _wide(tf.gather_nd(scores, tf.stack([tf.range(scores.shape[0]), labels], axis=1)))[:, None]
+    as_high_before = _row_sums(_wide((wide == highest) & (numbers < labels[:, None])))
+    correct = (of_label == highest) & (as_high_before == 0.0)
+    return (total - of_label)[:, 0], _wide(correct)[:, 0], total
+
+
+def _cross_entropy_gradient(scores, labels, total, upstream):
+    probabilities = _power(_wide(scores) - total)
+    wanted = tf.cast(tf.range(scores.shape[1]) == labels[:, None], tf.float32)
+    upstream = (upstream + (total - total)[:, 0])[:, None]  # The power may pass over what is no number.
+    return tf.cast((probabilities - wanted) * upstream, scores.dtype)

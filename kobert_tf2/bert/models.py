@@ -1,0 +1,280 @@
+"""BERT as Keras models: the backbone and its four heads, wired from `layers.py`.
+
+Nothing here reads or writes a file of weights (`pretrained.py` does), knows a loss or sees text.
+"""
+
+import keras
+from keras import ops
+
+from kobert_tf2.bert.config import BertConfig
+from kobert_tf2.bert.dropout import Dropout, dropout_seed
+from kobert_tf2.bert.layers import AttentionMask, Embeddings, EncoderLayer, MaskedLMHead, Pooler, logits_layer
+from kobert_tf2.errors import InputError
+
+__all__ = [
+    "BertBackbone",
+    "BertConfig",
+    "BertForPreTraining",
+    "BertForQuestionAnswering",
+    "BertForSequenceClassification",
+    "BertForTokenClassification",
+    "dropout_seed",
+]
+
+
+def _input(name: str):
+    return keras.Input(shape=(None,), dtype="int32", name=name)
+
+
+def _backbone_inputs() -> dict:
+    return {name: _input(name) for name in ("input_ids", "input_mask", "segment_ids")}
+
+
+class _BertModel(keras.Model):
+    """What all models here share: chosen inputs, serialisation, and the way to and from a model directory."""
+
+    def __call__(self, inputs, *args, **kwargs):
+        """Takes a batch with more keys than the model's inputs: Keras would pair values with inputs by order
+        alone."""
+        return super().__call__(self._chosen(inputs), *args, **kwargs)
+
+    def _chosen(self, inputs):
+        if not isinstance(inputs, dict) or not isinstance(self.input, dict):
+            return inputs
+        missing = [name for name in self.input if name not in inputs]
+        if missing:
+            raise InputError(f"expected the inputs {', '.join(self.input)}. Received: {', '.join(sorted(inputs))}")
+        return {name: inputs[name] for name in self.input}
+
+    def get_config(self):
+        policy = keras.saving.serialize_keras_object(self._layer_policy)
+        return {"config": self.config.to_dict(), "dtype": policy, "name": self.name, "trainable": self.trainable}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**{**config, "config": BertConfig(**config["config"])})
+
+    @classmethod
+    def from_pretrained(cls, path: str, **kwargs):
+        """Loads a model directory, a TF1 checkpoint (its prefix, its `.index`, or its folder) or a hub id.
+
+        A weight of the backbone that is missing or misshapen is an `InputError` that lists all of them; a
+        head that the files do not have starts new, and standard error says so. `kwargs` go to the
+        constructor.
+        """
+        from kobert_tf2.bert import pretrained
+
+        return pretrained.from_pretrained(cls, path, **kwargs)
+
+    def save_pretrained(self, folder: str, tokenizer=None) -> None:
+        """Writes a model directory, which Hugging Face's `transformers` loads too; whole or not at all."""
+        from kobert_tf2.bert import pretrained
+
+        pretrained.save_pretrained(self, folder, tokenizer)
+
+    def resize_token_embeddings(self, vocab_size: int):
+        """A new model with the first `vocab_size` words of this one, and new ones where it had fewer."""
+        from kobert_tf2.bert import resizing
+
+        return resizing.resize_token_embeddings(self, vocab_size)
+
+    def add_tokens(self, tokenizer, pieces):
+        """A new model and a new tokenizer that know `pieces` too; see `resizing.add_tokens`."""
+        from kobert_tf2.bert import resizing
+
+        return resizing.add_tokens(self, tokenizer, pieces)
+
+
+@keras.saving.register_keras_serializable(package="kobert_tf2")
+class BertBackbone(_BertModel):
+    """The encoder.
+
+    Inputs: `{"input_ids", "input_mask", "segment_ids"}`, int32 [batch, sequence]; `input_mask` is 1 on tokens and
+    0 on padding. Outputs: `sequence_output` [batch, sequence, hidden]; `pooled_output` [batch, hidden] unless
+    `add_pooling_layer` is false; `hidden_states`, a list of `num_hidden_layers` + 1 tensors like
+    `sequence_output`, where `output_hidden_states` asks for it.
+
+    Called with `output_positions`, int32 [batch, positions], `sequence_output` is [batch, positions, hidden], of these
+    alone, and there are no `hidden_states`. The last layer computes no more than these and the first token, so a head
+    that reads few positions saves most of a layer; a head that reads the pooled output alone asks for [batch, 0].
+    """
+
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        add_pooling_layer: bool = True,
+        output_hidden_states: bool = False,
+        dtype=None,
+        **kwargs,
+    ):
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        shared = {"config": config, "dtype": policy}
+
+        # Layers
+        embeddings = Embeddings(**shared, name="embeddings")
+        attention_mask = AttentionMask(dtype="float32", name="attention_mask")
+        encoder_layers = [EncoderLayer(**shared, name=f"encoder_layer_{i}") for i in range(config.num_hidden_layers)]
+        pooler = Pooler(**shared, name="pooler") if add_pooling_layer else None
+
+        # Wiring
+        inputs = _backbone_inputs()
+        mask_scores = attention_mask(inputs["input_mask"])
+        hidden_states = [embeddings(inputs["input_ids"], inputs["segment_ids"])]
+        for layer in encoder_layers:
+            hidden_states.append(layer(hidden_states[-1], mask_scores))
+        outputs = {"sequence_output": hidden_states[-1]}
+        if add_pooling_layer:
+            outputs["pooled_output"] = pooler(hidden_states[-1])
+        if output_hidden_states:
+            outputs["hidden_states"] = hidden_states
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+
+        # Record: with the torch backend, a model takes attributes only once it is made
+        self.config = config
+        self.embeddings = embeddings
+        self.attention_mask = attention_mask
+        self.encoder_layers = encoder_layers
+        self.pooler = pooler
+        self.add_pooling_layer = add_pooling_layer
+        self.output_hidden_states = output_hidden_states
+        self._layer_policy = policy
+
+    def call(self, inputs, training=None, mask=None, output_positions=None):
+        if output_positions is None:
+            return super().call(inputs, training=training, mask=mask)
+        return self._at(output_positions, inputs, training)
+
+    def _at(self, positions, inputs: dict, training) -> dict:
+        """The outputs at `positions` [batch, positions]."""
+        mask_scores = self.attention_mask(inputs["input_mask"])
+        hidden = self.embeddings(inputs["input_ids"], inputs["segment_ids"], training=training)
+        *layers, last = self.encoder_layers
+        for layer in layers:
+            hidden = layer(hidden, mask_scores, training=training)
+        if not self.add_pooling_layer:
+            return {"sequence_output": last(hidden, mask_scores, positions, training=training)}
+        positions = ops.pad(ops.cast(positions, "int32"), ((0, 0), (1, 0)))  # The first token is what is pooled.
+        states = last(hidden, mask_scores, positions, training=training)
+        return {"sequence_output": states[:, 1:], "pooled_output": self.pooler(states)}
+
+    def compute_output_spec(self, inputs, training=None, mask=None, output_positions=None):
+        if output_positions is None:
+            return super().compute_output_spec(inputs, training=training, mask=mask)
+        width, dtype = self.config.hidden_size, self._layer_policy.compute_dtype
+        outputs = {"sequence_output": keras.KerasTensor((*output_positions.shape, width), dtype)}
+        if self.add_pooling_layer:
+            outputs["pooled_output"] = keras.KerasTensor((output_positions.shape[0], width), dtype)
+        return outputs
+
+    def get_config(self):
+        return dict(
+            super().get_config(),
+            add_pooling_layer=self.add_pooling_layer,
+            output_hidden_states=self.output_hidden_states,
+        )
+
+
+@keras.saving.register_keras_serializable(package="kobert_tf2")
+class BertForPreTraining(_BertModel):
+    """Masked LM and next-sentence prediction.
+
+    Inputs: the backbone's, and `masked_lm_positions` int32 [batch, predictions]. Outputs, float32:
+    `masked_lm_logits` [batch, predictions, vocabulary], `next_sentence_logits` [batch, 2], where index 0 means
+    that the second sentence follows the first.
+    """
+
+    def __init__(self, config: BertConfig, *, dtype=None, **kwargs):
+        backbone = BertBackbone(config, dtype=dtype, name="backbone")
+        masked_lm = MaskedLMHead(
+            config=config,
+            word_embeddings=lambda: backbone.embeddings.word_embeddings,
+            dtype=backbone._layer_policy,
+            name="masked_lm",
+        )
+        next_sentence = logits_layer(config, 2, "next_sentence")
+
+        inputs = _backbone_inputs() | {"masked_lm_positions": _input("masked_lm_positions")}
+        encoded = backbone(inputs, output_positions=inputs["masked_lm_positions"])
+        outputs = {
+            "masked_lm_logits": masked_lm(encoded["sequence_output"]),
+            "next_sentence_logits": next_sentence(encoded["pooled_output"]),
+        }
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+
+        self.config = config
+        self.backbone = backbone
+        self.masked_lm = masked_lm
+        self.next_sentence = next_sentence
+        self._layer_policy = backbone._layer_policy
+
+
+@keras.saving.register_keras_serializable(package="kobert_tf2")
+class BertForQuestionAnswering(_BertModel):
+    """The start and the end of an answer. Outputs, float32 [batch, sequence]: `start_logits`, `end_logits`."""
+
+    def __init__(self, config: BertConfig, *, dtype=None, **kwargs):
+        backbone = BertBackbone(config, add_pooling_layer=False, dtype=dtype, name="backbone")
+        span = logits_layer(config, 2, "span")
+
+        inputs = _backbone_inputs()
+        logits = span(backbone(inputs)["sequence_output"])  # [B, S, 2]
+        outputs = {"start_logits": logits[:, :, 0], "end_logits": logits[:, :, 1]}
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+
+        self.config = config
+        self.backbone = backbone
+        self.span = span
+        self._layer_policy = backbone._layer_policy
+
+
+class _Classifier(_BertModel):
+    """What the two classification models share: the number of labels."""
+
+    def get_config(self):
+        return dict(super().get_config(), num_labels=self.num_labels)
+
+
+@keras.saving.register_keras_serializable(package="kobert_tf2")
+class BertForSequenceClassification(_Classifier):
+    """A label for a text or a pair of texts. Outputs: `logits`, float32 [batch, num_labels]."""
+
+    def __init__(self, config: BertConfig, *, num_labels: int = 2, dtype=None, **kwargs):
+        backbone = BertBackbone(config, dtype=dtype, name="backbone")
+        dropout = Dropout(
+            config.hidden_dropout_prob, site="classifier/dropout", dtype=backbone._layer_policy, name="dropout"
+        )
+        classifier = logits_layer(config, num_labels, "classifier")
+
+        inputs = _backbone_inputs()
+        encoded = backbone(inputs, output_positions=inputs["input_ids"][:, :0])
+        outputs = {"logits": classifier(dropout(encoded["pooled_output"]))}
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+
+        self.config = config
+        self.backbone = backbone
+        self.classifier = classifier
+        self.num_labels = num_labels
+        self._layer_policy = backbone._layer_policy
+
+
+@keras.saving.register_keras_serializable(package="kobert_tf2")
+class BertForTokenClassification(_Classifier):
+    """A label for every token. Outputs: `logits`, float32 [batch, sequence, num_labels]."""
+
+    def __init__(self, config: BertConfig, *, num_labels: int = 2, dtype=None, **kwargs):
+        backbone = BertBackbone(config, add_pooling_layer=False, dtype=dtype, name="backbone")
+        dropout = Dropout(
+            config.hidden_dropout_prob, site="classifier/dropout", dtype=backbone._layer_policy, name="dropout"
+        )
+        classifier = logits_layer(config, num_labels, "classifier")
+
+        inputs = _backbone_inputs()
+        outputs = {"logits": classifier(dropout(backbone(inputs)["sequence_output"]))}
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+
+        self.config = config
+        self.backbone = backbone
+        self.classifier = classifier
+        self.num_labels = num_labels
+        self._layer_policy = backbone._layer_policy

@@ -1,0 +1,163 @@
+"""The one table of weight names: where every weight of BERT is in Keras, in TF1 and in Hugging Face files.
+
+It drives loading, saving and converting. What a block's names begin with is written once: the weight "query/kernel"
+of "encoder_layer_{i}" is `encoder_layer_0/query/kernel` in `models.py`,
+`bert/encoder/layer_0/attention/self/query/kernel` in a TF1 checkpoint, and in a Hugging Face file, transposed,
+`bert.encoder.layer.0.attention.self.query.weight`.
+"""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from kobert_tf2.bert.config import BertConfig
+
+
+class Row(NamedTuple):
+    keras: str
+    shape: str  # in Keras: V vocabulary, H hidden, P positions, T segments, I intermediate, L labels
+    tf1: str
+    hf: str
+    transposed: str = ""  # the formats that hold it the other way round: "hf", or "hf tf1"
+
+
+class Block(NamedTuple):
+    keras: str
+    tf1: str
+    hf: str
+    rows: tuple[Row, ...]
+
+
+TABLE = (
+    Block("embeddings", "bert/embeddings", "bert.embeddings", (
+        Row("word_embeddings", "V H", "word_embeddings", "word_embeddings.weight"),
+        Row("position_embeddings", "P H", "position_embeddings", "position_embeddings.weight"),
+        Row("segment_embeddings", "T H", "token_type_embeddings", "token_type_embeddings.weight"),
+        Row("norm/gamma", "H", "LayerNorm/gamma", "LayerNorm.weight"),
+        Row("norm/beta", "H", "LayerNorm/beta", "LayerNorm.bias"),
+    )),
+    Block("encoder_layer_{i}", "bert/encoder/layer_{i}", "bert.encoder.layer.{i}", (
+        Row("query/kernel", "H H", "attention/self/query/kernel", "attention.self.query.weight", "hf"),
+        Row("query/bias", "H", "attention/self/query/bias", "attention.self.query.bias"),
+        Row("key/kernel", "H H", "attention/self/key/kernel", "attention.self.key.weight", "hf"),
+        Row("key/bias", "H", "attention/self/key/bias", "attention.self.key.bias"),
+        Row("value/kernel", "H H", "attention/self/value/kernel", "attention.self.value.weight", "hf"),
+        Row("value/bias", "H", "attention/self/value/bias", "attention.self.value.bias"),
+        Row("attention_output/kernel", "H H", "attention/output/dense/kernel", "attention.output.dense.weight", "hf"),
+        Row("attention_output/bias", "H", "attention/output/dense/bias", "attention.output.dense.bias"),
+        Row("attention_norm/gamma", "H", "attention/output/LayerNorm/gamma", "attention.output.LayerNorm.weight"),
+        Row("attention_norm/beta", "H", "attention/output/LayerNorm/beta", "attention.output.LayerNorm.bias"),
+        Row("intermediate/kernel", "H I", "intermediate/dense/kernel", "intermediate.dense.weight", "hf"),
+        Row("intermediate/bias", "I", "intermediate/dense/bias", "intermediate.dense.bias"),
+        Row("output/kernel", "I H", "output/dense/kernel", "output.dense.weight", "hf"),
+        Row("output/bias", "H", "output/dense/bias", "output.dense.bias"),
+        Row("output_norm/gamma", "H", "output/LayerNorm/gamma", "output.LayerNorm.weight"),
+        Row("output_norm/beta", "H", "output/LayerNorm/beta", "output.LayerNorm.bias"),
+    )),
+    Block("pooler", "bert/pooler", "bert.pooler", (
+        Row("dense/kernel", "H H", "dense/kernel", "dense.weight", "hf"),
+        Row("dense/bias", "H", "dense/bias", "dense.bias"),
+    )),
+    Block("masked_lm", "cls/predictions", "cls.predictions", (
+        Row("transform/kernel", "H H", "transform/dense/kernel", "transform.dense.weight", "hf"),
+        Row("transform/bias", "H", "transform/dense/bias", "transform.dense.bias"),
+        Row("norm/gamma", "H", "transform/LayerNorm/gamma", "transform.LayerNorm.weight"),
+        Row("norm/beta", "H", "transform/LayerNorm/beta", "transform.LayerNorm.bias"),
+        Row("output_bias", "V", "output_bias", "bias"),
+    )),
+    Block("next_sentence", "cls/seq_relationship", "cls.seq_relationship", (
+        Row("kernel", "H 2", "output_weights", "weight", "hf tf1"),
+        Row("bias", "2", "output_bias", "bias"),
+    )),
+    Block("span", "cls/squad", "qa_outputs", (
+        Row("kernel", "H 2", "output_weights", "weight", "hf tf1"),
+        Row("bias", "2", "output_bias", "bias"),
+    )),
+    Block("classifier", "", "classifier", (
+        Row("kernel", "H L", "output_weights", "weight", "hf tf1"),
+        Row("bias", "L", "output_bias", "bias"),
+    )),
+)  # fmt: skip
+
+
+def table(num_hidden_layers: int) -> list[Row]:
+    """Every weight that any of our models of this depth can have, under its full names."""
+    return [
+        row
+        for block in TABLE
+        for i in (range(num_hidden_layers) if "{i}" in block.keras else [0])
+        for row in _full_names(block, i)
+    ]
+
+
+def _full_names(block: Block, i: int) -> list[Row]:
+    return [
+        Row(
+            f"{block.keras}/{row.keras}".format(i=i),
+            row.shape,
+            f"{block.tf1}/{row.tf1}".lstrip("/").format(i=i),
+            f"{block.hf}.{row.hf}".format(i=i),
+            row.transposed,
+        )
+        for row in block.rows
+    ]
+
+
+# What a checkpoint holds beside weights, or twice: passed over in silence.
+PASSED_OVER = re.compile(
+    "|".join([
+        r"/(adam|adamw|lamb)_[mv]$",
+        r"/(Adam|Adam_1|Momentum|ExponentialMovingAverage)$",
+        r"(^|/)(global_step|beta[12]_power|loss_scale|current_loss_scale|good_steps)$",
+        r"position_ids$",
+        r"^cls\.predictions\.decoder\.(weight|bias)$",
+    ])
+)  # fmt: skip
+
+
+def is_required(row: Row) -> bool:
+    """Without these a checkpoint is no BERT; the pooler and the heads may be new."""
+    return row.keras.startswith(("embeddings/", "encoder_layer_"))
+
+
+def part(row: Row) -> str:
+    """The part of a model that is either all there or new: `masked_lm`, `span`, `pooler` ..."""
+    return row.keras.split("/")[0]
+
+
+def names_in(row: Row, file_format: str) -> list[str]:
+    """The names under which a file may hold this weight; the first is the one that we write."""
+    if file_format in ("tf1", "keras"):
+        return [getattr(row, file_format)]
+    names = [row.hf, row.hf.removeprefix("bert.")]
+    if "LayerNorm" in row.hf:
+        names += [re.sub("weight$", "gamma", re.sub("bias$", "beta", name)) for name in names]
+    if row.hf == "cls.predictions.bias":
+        names.append("cls.predictions.decoder.bias")
+    return list(dict.fromkeys(names))
+
+
+def keras_shape(row: Row, config: BertConfig, num_labels: int = 2) -> tuple[int, ...]:
+    """The shape of a weight in a Keras model of this configuration."""
+    sizes = {
+        "V": config.vocab_size,
+        "H": config.hidden_size,
+        "P": config.max_position_embeddings,
+        "T": config.type_vocab_size,
+        "I": config.intermediate_size,
+        "L": num_labels,
+        "2": 2,
+    }
+    return tuple(sizes[letter] for letter in row.shape.split())
+
+
+def is_transposed(row: Row, file_format: str) -> bool:
+    return file_format in row.transposed.split()
+
+
+def turned(values, row: Row, file_format: str):
+    """An array, or a shape, from Keras' layout to a file's or back: the same turn both ways."""
+    if not is_transposed(row, file_format):
+        return values
+    return values[::-1] if isinstance(values, tuple) else np.ascontiguousarray(np.asarray(values).T)

@@ -1,0 +1,90 @@
+"""The forward pass of a checkpoint with the weights of one layer at a time in memory.
+
+A comparison at the end of a conversion wants one answer of a model, not the model: a BERT-base beside TensorFlow takes
+twice the memory that this does. Each weight is read when the layer that uses it is called, and given back after it.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+
+import keras
+import numpy as np
+
+from kobert_tf2.bert import checkpoint_files, pretrained
+from kobert_tf2.bert.checkpoint_files import Checkpoint
+from kobert_tf2.bert.weight_names import Row, part
+
+
+def forward(
+    cls: Callable[..., keras.Model], path: str, batch: dict, *, allow_pickle: bool = False
+) -> dict[str, np.ndarray]:
+    """What a model of class `cls` with the weights at `path` answers, as `from_pretrained(path)(batch)` does.
+
+    A head that the checkpoint does not have answers nothing that means anything.
+    """
+    source = checkpoint_files.find_source(path, allow_pickle=allow_pickle)
+    with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
+        model = pretrained.unloaded(cls, pretrained.config_in(source), checkpoint)
+        _load_when_called(model, checkpoint)
+        return {name: np.asarray(values) for name, values in model(batch).items()}
+
+
+def _load_when_called(model: keras.Model, checkpoint: Checkpoint) -> None:
+    found = pretrained.match_model(model, checkpoint).found
+    variables = pretrained.variables(model)
+    _give_back(variables[row] for row in found)
+    for layer in _layers(model):
+        uses = {row: variables[row] for row in found if _uses(layer.name, row)}
+        _around_call(
+            layer,
+            before=functools.partial(_load, uses, found, checkpoint),
+            after=functools.partial(_give_back, uses.values()),
+        )
+
+
+def _layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers of the backbone and of the heads: their names are the parts of the table of weights."""
+    parts = (model, getattr(model, "backbone", model))
+    return list({id(layer): layer for owner in parts for layer in owner.layers}.values())
+
+
+def _uses(layer: str, row: Row) -> bool:
+    """The masked-LM head scores with the table of the embeddings, beside the weights of its own."""
+    return part(row) == layer or (layer == "masked_lm" and row.keras == "embeddings/word_embeddings")
+
+
+def _around_call(layer: keras.layers.Layer, *, before: Callable[[], None], after: Callable[[], None]) -> None:
+    call = layer.call
+
+    @functools.wraps(call)
+    def with_weights(*args, **kwargs):
+        before()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            after()
+
+    layer.call = with_weights
+
+
+def _load(uses: dict[Row, keras.Variable], found: dict[Row, str], checkpoint: Checkpoint) -> None:
+    for row, variable in uses.items():
+        _put(variable, pretrained.read(checkpoint, found[row], row))
+
+
+def _give_back(variables: Iterable[keras.Variable]) -> None:
+    """Only TensorFlow's variables can be emptied; elsewhere the weights stay, and the answer is the same."""
+    if keras.backend.backend() == "tensorflow":
+        for variable in variables:
+            _put(variable, np.zeros(0, variable.dtype))
+
+
+def _put(variable: keras.Variable, values) -> None:
+    """Assigns values of any shape: one that is empty takes no memory, and `match_model` has seen to the others."""
+    if keras.backend.backend() != "tensorflow":
+        variable.assign(values)
+        return
+    import tensorflow as tf
+
+    tensor = keras.ops.convert_to_tensor(values, variable.dtype)
+    tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=tensor)

@@ -1,0 +1,178 @@
+"""From one format to another, array by array: a weight is read, turned where the table says so, and written.
+
+No Keras model is built, so the memory needed is that of the largest weight (keras-hub's writer alone builds its model).
+"""
+
+import contextlib
+import math
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from kobert_tf2 import files
+from kobert_tf2.bert import checkpoint_files, pretrained
+from kobert_tf2.bert.checkpoint_files import Checkpoint
+from kobert_tf2.bert.config import BertConfig
+from kobert_tf2.bert.weight_names import Row, is_required, keras_shape, part, table, turned
+from kobert_tf2.errors import InputError
+
+VOCAB = "vocab.txt"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+# What a checkpoint of the original scripts was made with, and what its Korean users need: case and jamo left alone.
+ORIGINAL_TOKENIZER = {"pre_tokenizer": "none", "do_lower_case": False, "strip_accents": False}
+
+
+class Opened(NamedTuple):
+    """The weights of a checkpoint as Keras has them, each read when it is asked for, and what else is written."""
+
+    config: BertConfig
+    shapes: dict[Row, tuple[int, ...]]
+    read: Callable[[Row], np.ndarray]
+    architecture: str
+    num_labels: int | None
+    folder: str
+
+
+def rewrite(
+    path: str,
+    output: str,
+    *,
+    to: str,
+    architecture: str | None = None,
+    overwrite: bool = False,
+    allow_pickle: bool = False,
+    tokenizer_settings: dict | None = None,
+) -> dict:
+    """Writes the model at `path` as a folder `output`, whole or not at all; see `convert.convert`.
+
+    Returns the number of weights, the parts and the architecture.
+    """
+    with (
+        _open(path, architecture, allow_pickle) as opened,
+        files.whole_folder(output, overwrite=overwrite) as unfinished,
+    ):
+        _WRITERS[to](unfinished, opened)
+        if to != "keras_hub":
+            _copy_tokenizer(opened.folder, unfinished, opened.config, tokenizer_settings or {})
+    return _summary(output, to, opened)
+
+
+def _summary(output: str, to: str, opened: Opened) -> dict:
+    return {
+        "output": output,
+        "format": to,
+        "architecture": opened.architecture,
+        "weights": len(opened.shapes),
+        "parameters": sum(math.prod(shape) for shape in opened.shapes.values()),
+        "parts": sorted({part(row) for row in opened.shapes if not is_required(row)}),
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Reading
+# ------------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _open(path: str, architecture: str | None, allow_pickle: bool) -> Iterator[Opened]:
+    """The weights of any format."""
+    if checkpoint_files.is_keras_hub_preset(path):
+        from kobert_tf2.conversion import keras_hub
+
+        config, checkpoint = keras_hub.open_preset(path)
+        yield _opened(checkpoint, config, architecture, path)
+        return
+    source = checkpoint_files.find_source(path, allow_pickle=allow_pickle)
+    with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
+        yield _opened(checkpoint, pretrained.config_in(source), architecture, source.folder)
+
+
+def _opened(checkpoint: Checkpoint, config: BertConfig, architecture: str | None, folder: str) -> Opened:
+    rows = table(config.num_hidden_layers)
+    parts = {part(row) for row in pretrained.find(checkpoint, rows)}
+    num_labels = pretrained.num_labels_in(checkpoint)
+    shapes = {row: keras_shape(row, config, num_labels or 2) for row in rows if is_required(row) or part(row) in parts}
+    matched = pretrained.match(checkpoint, shapes, config)
+    pretrained.announce(checkpoint, matched)
+
+    def read(row: Row) -> np.ndarray:
+        return turned(np.asarray(checkpoint.read(matched.found[row]), np.float32), row, checkpoint.format)
+
+    return Opened(config, shapes, read, architecture or _architecture(parts), num_labels, folder)
+
+
+def _architecture(parts: set[str]) -> str:
+    """The Hugging Face class that has a place for the heads of a checkpoint."""
+    if "masked_lm" in parts:
+        return "BertForPreTraining" if "next_sentence" in parts else "BertForMaskedLM"
+    if "span" in parts:
+        return "BertForQuestionAnswering"
+    return "BertForSequenceClassification" if "classifier" in parts else "BertModel"
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Writing
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def _write_hf(folder: str, opened: Opened) -> None:
+    rows = {row.hf: row for row in opened.shapes}
+    checkpoint_files.write_safetensors(
+        f"{folder}/{checkpoint_files.SAFETENSORS}",
+        {name: turned(opened.shapes[row], row, "hf") for name, row in rows.items()},
+        lambda name: turned(opened.read(rows[name]), rows[name], "hf"),
+    )
+    values = pretrained.hf_config(opened.config, opened.architecture, opened.num_labels)
+    files.write_json(f"{folder}/{checkpoint_files.HF_CONFIG}", values)
+
+
+def _write_tf1(folder: str, opened: Opened) -> None:
+    values = opened.config.to_google_dict()
+    rows = {row.tf1: row for row in opened.shapes}
+    prefix = f"{folder}/{checkpoint_files.TF1_NAME}"
+    checkpoint_files.write_tf1(prefix, rows, lambda name: turned(opened.read(rows[name]), rows[name], "tf1"))
+    files.write_json(f"{folder}/{checkpoint_files.GOOGLE_CONFIG}", values)
+
+
+def _write_keras_hub(folder: str, opened: Opened) -> None:
+    from kobert_tf2.conversion import keras_hub
+
+    if opened.architecture != "BertModel":
+        print("keras-hub's BertBackbone has no heads: they are left behind", file=sys.stderr)
+    keras_hub.save_preset(folder, opened.config, opened.shapes, opened.read)
+
+
+_WRITERS: dict[str, Callable[[str, Opened], None]] = {
+    "hf": _write_hf,
+    "tf1": _write_tf1,
+    "keras_hub": _write_keras_hub,
+}
+
+
+def _copy_tokenizer(source: str, target: str, config: BertConfig, settings: dict) -> None:
+    """Takes the vocabulary and the tokenizer's settings along."""
+    if not files.exists(f"{source}/{VOCAB}"):
+        print(f"{source} has no {VOCAB}: the converted model has no tokenizer", file=sys.stderr)
+        return
+    _copy(f"{source}/{VOCAB}", f"{target}/{VOCAB}")
+    if files.exists(f"{source}/{TOKENIZER_CONFIG}") and not settings:
+        _copy(f"{source}/{TOKENIZER_CONFIG}", f"{target}/{TOKENIZER_CONFIG}")
+        return
+    from kobert_tf2.tokenization.tokenizer import Tokenizer
+
+    settings = {**ORIGINAL_TOKENIZER, **settings}
+    tokenizer = Tokenizer(f"{target}/{VOCAB}", **settings)
+    if len(tokenizer.vocab) > config.vocab_size:
+        raise InputError(
+            f"{source}/{VOCAB}: {len(tokenizer.vocab)} pieces, but the model has vocab_size {config.vocab_size}"
+        )
+    print(f"{target}: tokenizer settings written: {settings}", file=sys.stderr)
+    tokenizer.save_pretrained(target)
+
+
+def _copy(source: str, target: str) -> None:
+    with files.open_binary(source) as reader, open(target, "wb") as writer:
+        shutil.copyfileobj(reader, writer)

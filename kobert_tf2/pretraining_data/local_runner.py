@@ -1,0 +1,412 @@
+"""A whole corpus to TFRecord shards on one machine: with every core, bounded memory, and so that it can be killed at
+any time.
+
+Beside the output stand the side-car `<output>.json` and, while the work lasts, the folder `<output>.work`:
+
+1. The side-car says what the records are made with. One that is there already must say the same, or the run is refused.
+2. Every block of the corpus becomes `tokens-00000` in the folder, then `records-00000`.
+3. Shards are made from the records. Each finished one is entered in the side-car with its size and hash.
+4. The side-car gets the counts and "complete": true, and the folder goes.
+
+Every file appears whole under its name. A run that finds them goes on from there: files of the folder are taken if
+their checksum holds, shards if their size and hash are those of the side-car. Memory is that of a few blocks and one
+bucket for each worker. The disk must hold the records twice, plus 2 to 4 bytes a token.
+"""
+
+import collections
+import concurrent.futures.process
+import contextlib
+import dataclasses
+import functools
+import glob
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import google_crc32c
+import numpy as np
+import tqdm
+
+from kobert_tf2 import files
+from kobert_tf2.errors import InputError
+from kobert_tf2.parallel import Workers
+from kobert_tf2.pretraining_data import corpus, tfrecord
+from kobert_tf2.pretraining_data.corpus import Block
+from kobert_tf2.pretraining_data.instances import DocumentTokenizer, Pieces, Settings
+from kobert_tf2.pretraining_data.stages import Plan
+from kobert_tf2.pretraining_data.worker import Worker
+from kobert_tf2.tokenization.tokenizer import Tokenizer
+
+FORMAT = "kobert_tf2 pre-training records, version 1"
+_SECONDS_BETWEEN_LINES = 15
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a run is asked for.
+
+    `input_file`: comma-separated globs. `output_file`: comma-separated names, or one, of which `num_shards` are made.
+    The runs with other `num_workers` or another `work_dir` make the same bytes.
+    """
+
+    input_file: str
+    output_file: str
+    tokenizer: Tokenizer
+    settings: Settings
+    random_seed: int = 12345
+    num_shards: int = 1
+    compression: str = ""
+    input_format: str = "lines"
+    num_workers: int = 1
+    work_dir: str | None = None
+    overwrite: bool = False
+    block_bytes: int | None = None
+
+    def outputs(self) -> list[str]:
+        names = [name.strip() for name in self.output_file.split(",") if name.strip()]
+        if self.num_shards < 1:
+            raise InputError(f"num_shards: expected at least 1, but got {self.num_shards}")
+        if len(names) > 1 and self.num_shards not in (1, len(names)):
+            raise InputError(
+                f"output_file names {len(names)} files, but num_shards is {self.num_shards}; "
+                "give one name, or leave num_shards out"
+            )
+        if not names or len(set(names)) < len(names):
+            raise InputError(f"output_file: expected names, each once, but got {self.output_file!r}")
+        return names if len(names) > 1 else tfrecord.shard_names(names[0], self.num_shards)
+
+    def block_size(self, paths: list[str]) -> int:
+        return self.block_bytes or corpus.block_bytes(sum(map(corpus.size_of, paths)))
+
+
+def create(request: Request) -> dict:
+    """Makes the records; returns the summary that the side-car holds under "counts"."""
+    outputs = request.outputs()
+    blocks = list(_cut(files.match(request.input_file), request))
+    if not any(block.documents for block in blocks):
+        raise InputError(f"{request.input_file}: expected sentences, but there is none")
+    ledger = Ledger(request, outputs, made_with(request, blocks))
+    todo = [index for index, name in enumerate(outputs) if not ledger.holds(name)]
+    if not todo and ledger.car["complete"]:
+        _say("all shards are there already, and are what the side-car says")
+        return ledger.finish(ledger.car["counts"])
+    plan = plan_of(request, blocks=len(blocks), shards=len(outputs))
+    with ledger.withdrawn_after_a_mistake(), _workers(request, ledger.work, len(blocks)) as run:
+        counts = _tokenize(run, request, blocks)
+        plan = plan.with_buckets(counts["tokens"])
+        before = _make_records(run, request, plan, blocks, counts)
+        _write_shards(run, request, plan, before, counts, outputs, todo, ledger)
+    return ledger.finish(summary(counts))
+
+
+def plan_of(request: Request, *, blocks: int, shards: int) -> Plan:
+    return Plan(
+        settings=request.settings,
+        pieces=Pieces.of(request.tokenizer),
+        seed=request.random_seed,
+        blocks=blocks,
+        shards=shards,
+    )
+
+
+def _cut(paths: list[str], request: Request) -> Iterator[Block]:
+    size = request.block_size(paths)
+    with Progress("reading", sum(map(corpus.size_of, paths)), "B") as progress:
+        for path in paths:
+            for block in corpus.blocks(path, size):
+                progress.advance(block.end - block.start)
+                yield block
+
+
+# --------------------------------------------------------------------------------------------------------- the stages
+
+
+@contextlib.contextmanager
+def _workers(request: Request, work: str, blocks: int) -> Iterator[Callable[[Iterable], Iterator]]:
+    """What runs calls of `Worker`, in order: the processes, or this one where two would have too little to do."""
+    worker = Worker(
+        tokenizer=DocumentTokenizer(request.tokenizer, mask_unit=request.settings.mask_unit),
+        unk_id=request.tokenizer.unk_id,
+        input_format=request.input_format,
+        work=work,
+    )
+    num_workers = min(request.num_workers, blocks)
+    if num_workers == 1:
+        yield functools.partial(map, worker)
+        return
+    try:
+        with Workers(worker, num_workers=num_workers) as workers:
+            yield workers.map
+    except concurrent.futures.process.BrokenProcessPool:
+        raise ChildProcessError(
+            "a worker process died (killed, or out of memory?); start the same command again to go on, with fewer "
+            "--num_workers where memory is short"
+        ) from None
+
+
+def _tokenize(run, request: Request, blocks: list[Block]) -> collections.Counter:
+    """Stage 1: every block to ids, once; returns the counts of the corpus."""
+    counts = collections.Counter(documents_cut=sum(block.is_cut for block in blocks))
+    results = run(("tokenize", number, block) for number, block in enumerate(blocks))
+    with Progress("tokenizing", sum(block.documents for block in blocks), "documents") as progress:
+        for block, made in zip(blocks, results, strict=True):
+            counts.update(made)
+            progress.advance(block.documents, sentences=counts["sentences"])
+    if not counts["sentences"]:
+        raise InputError(f"{request.input_file}: expected sentences, but there is none")
+    return counts
+
+
+def _make_records(run, request: Request, plan: Plan, blocks: list[Block], counts) -> list[int]:
+    """Stage 2: every block to shuffled records; returns how many instances come before each block."""
+    before = [0]
+    results = run(("make_records", plan, number) for number in range(len(blocks)))
+    with Progress("making instances", sum(block.documents for block in blocks), "documents") as progress:
+        for block, made in zip(blocks, results, strict=True):
+            counts.update(made)
+            before.append(counts["instances"])
+            progress.advance(block.documents, instances=counts["instances"])
+    if counts["instances"] < plan.shards:
+        raise InputError(
+            f"{request.input_file}: gives {counts['instances']} instances, too few for {plan.shards} output files"
+        )
+    return before[:-1]
+
+
+def _write_shards(
+    run, request: Request, plan: Plan, before: list[int], counts, outputs: list[str], todo: list[int], ledger
+) -> None:
+    """Stage 3: the shards that are not there yet, each from its buckets."""
+    there = sum(shard["instances"] for shard in ledger.car["shards"])
+    shards = run(("write_shard", plan, before, shard, outputs[shard], request.compression) for shard in todo)
+    with Progress("writing", counts["instances"] - there, "instances") as progress:
+        for shard in shards:
+            ledger.enter(shard)
+            progress.advance(shard["instances"], shards=len(ledger.car["shards"]))
+
+
+_COUNTS = (
+    *("documents", "documents_cut", "sentences", "sentences_without_tokens", "tokens", "unknown_tokens"),
+    *("instances", "random_next", "real_tokens", "predictions", "without_predictions"),
+)
+
+
+def summary(counts: dict) -> dict:
+    """The counts with the shares that tell whether the data are what they should be."""
+    instances, real = max(counts["instances"], 1), max(counts["real_tokens"], 1)
+    return {
+        **{name: counts[name] for name in _COUNTS},
+        "average_length": round(counts["real_tokens"] / instances, 2),
+        "masked_share": round(counts["predictions"] / real, 4),
+        "random_next_share": round(counts["random_next"] / instances, 4),
+        "unknown_share": round(counts["unknown_tokens"] / max(counts["tokens"], 1), 6),
+    }
+
+
+# ------------------------------------------------------------------------------------------------------- the side-car
+
+
+def made_with(request: Request, blocks: list[Block]) -> dict:
+    """Everything that decides the bytes."""
+    said = {
+        "input_file": _contents(blocks),
+        "output_file": [os.path.basename(name) for name in request.outputs()],
+        **dataclasses.asdict(request.settings),
+        "random_seed": request.random_seed,
+        "compression": request.compression,
+        "input_format": request.input_format,
+        "tokenizer": request.tokenizer.settings(),
+        "tokenizer_fingerprint": request.tokenizer.fingerprint(),
+        "numpy": np.__version__,
+    }
+    if request.input_format == "paragraphs":
+        said["sentence_splitter"] = corpus.sentence_splitter_version()
+    return said
+
+
+def _contents(blocks: list[Block]) -> dict[str, str]:
+    """What the files of a corpus hold: {name: size and checksum}, the checksum that of the blocks' checksums."""
+    by_file: dict[str, list[Block]] = {}
+    for block in blocks:
+        by_file.setdefault(os.path.basename(block.path), []).append(block)
+    return {name: _content(held) for name, held in by_file.items()}
+
+
+def _content(blocks: list[Block]) -> str:
+    checksum = google_crc32c.value(np.array([block.crc32c for block in blocks], "<u4").tobytes())
+    return f"{sum(block.end - block.start for block in blocks)} bytes, checksum {checksum:08x}"
+
+
+def side_car(request: Request, made: dict) -> dict:
+    """The side-car before there is a shard."""
+    vocab = request.tokenizer.vocab
+    return {
+        "format": FORMAT,
+        "complete": False,
+        "max_seq_length": request.settings.max_seq_length,
+        "max_predictions_per_seq": request.settings.max_predictions_per_seq,
+        "vocab_size": len(vocab),
+        "vocab_sha256": vocabulary_hash(vocab),
+        "made_with": made,
+        "shards": [],
+    }
+
+
+def vocabulary_hash(vocab: dict[str, int]) -> str:
+    """The SHA-256 of the vocabulary as a file: a piece a line, in the order of the ids."""
+    lines = "".join(f"{piece}\n" for piece in sorted(vocab, key=vocab.__getitem__))
+    return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Ledger:
+    """The side-car of a run, and the folder of its work."""
+
+    def __init__(self, request: Request, outputs: list[str], made: dict):
+        self._paths = list(dict.fromkeys(map(tfrecord.sidecar_path, outputs)))
+        self.path = self._paths[0]
+        self.work = request.work_dir or self.path.removesuffix(".json") + ".work"
+        if request.overwrite:
+            self._clear(outputs)
+        car = self._read(made, outputs)
+        self._is_new = car is None
+        self.car = car or side_car(request, made)
+        self._write()
+        files.make_folder(self.work)
+        _remove_unfinished([*outputs, *self._paths], self.work)
+
+    def _read(self, made: dict, outputs: list[str]) -> dict | None:
+        if not files.exists(self.path):
+            there = next(filter(files.exists, [*outputs, self.work]), None)
+            if there is not None:
+                raise InputError(
+                    f"{there}: already there, and no side-car says how it was made; --overwrite replaces it"
+                )
+            return None
+        car = files.read_json(self.path)
+        if not isinstance(car, dict) or car.get("format") != FORMAT:
+            raise InputError(f"{self.path}: expected the side-car of an earlier run, but it is something else")
+        _refuse_other_flags(self.path, car["made_with"], made)
+        return car
+
+    def holds(self, name: str) -> bool:
+        """Whether a shard is there and is what the side-car says; one that is not is made again."""
+        said = next((shard for shard in self.car["shards"] if shard["name"] == os.path.basename(name)), None)
+        if said is None:
+            return False
+        is_same = files.exists(name) and files.sha256(name) == said["sha256"]
+        if not is_same:
+            _say(f"{name}: not what {self.path} says; it is made again")
+            self.car["shards"].remove(said)
+        return is_same
+
+    def enter(self, shard: dict) -> None:
+        self.car["shards"] = sorted([*self.car["shards"], shard], key=lambda each: each["name"])
+        self._write()
+
+    @contextlib.contextmanager
+    def withdrawn_after_a_mistake(self) -> Iterator[None]:
+        """Wrong input will be other input the next time: what was begun for it goes, unless an earlier run began it."""
+        try:
+            yield
+        except InputError:
+            if self._is_new and not self.car["shards"]:
+                self._clear([])
+            raise
+
+    def finish(self, counts: dict) -> dict:
+        self.car |= {"complete": True, "counts": counts}
+        for path in self._paths:
+            files.write_json(path, self.car)
+        _remove_folder(self.work)
+        return counts
+
+    def _write(self) -> None:
+        files.write_json(self.path, self.car)
+
+    def _clear(self, outputs: list[str]) -> None:
+        for path in [*self._paths, *outputs]:
+            files.remove(path)
+        _remove_folder(self.work)
+
+
+def _refuse_other_flags(path: str, old: dict, new: dict) -> None:
+    differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    if not differing:
+        return
+    said = "; ".join(f"{name} was {old.get(name)}, is {new.get(name)}" for name in differing)
+    raise InputError(f"{path}: these records were begun with other flags ({said}); name another output, or --overwrite")
+
+
+def _remove_unfinished(paths: list[str], work: str) -> None:
+    """What a killed run was writing stands under temporary names, `<name>.tmp-<process>`."""
+    names = set(map(os.path.basename, paths))
+    for folder in {work, *map(os.path.dirname, paths)}:
+        if not files.is_remote(folder):
+            for path in glob.glob(f"{glob.escape(folder or '.')}/*.tmp-*"):
+                if folder == work or os.path.basename(path).rpartition(".tmp-")[0] in names:
+                    os.remove(path)
+
+
+def _remove_folder(path: str) -> None:
+    if files.is_remote(path):
+        _gfile().rmtree(path)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _gfile():
+    import tensorflow as tf
+
+    return tf.io.gfile
+
+
+# ------------------------------------------------------------------------------------------------------------ progress
+
+
+class Progress:
+    """A bar on a terminal; elsewhere a line now and then, with the rate and the time left."""
+
+    def __init__(self, what: str, total: int, unit: str):
+        self._what, self._total, self._unit = what, total, unit
+        self._done, self._began, self._said = 0, time.monotonic(), time.monotonic()
+        is_terminal = sys.stderr.isatty()
+        self._bar = tqdm.tqdm(desc=what, total=total, unit=f" {unit}", unit_scale=True) if is_terminal else None
+
+    def advance(self, done: int, **also: int) -> None:
+        self._done += done
+        if self._bar:
+            self._bar.update(done)
+            self._bar.set_postfix(
+                {name: f"{count:,}{self._rate(count)}" for name, count in also.items()}, refresh=False
+            )
+        elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
+            self._line(also)
+
+    def _rate(self, count: int) -> str:
+        return f" ({count / max(time.monotonic() - self._began, 1e-9):,.0f}/s)"
+
+    def _line(self, also: dict[str, int]) -> None:
+        self._said = time.monotonic()
+        left = (self._total - self._done) * (self._said - self._began) / max(self._done, 1)
+        more = "".join(f", {count:,} {name}{self._rate(count)}" for name, count in also.items())
+        _say(
+            f"{self._what}: {self._done:,} of {self._total:,} {self._unit}{self._rate(self._done)}{more}, "
+            f"{tqdm.tqdm.format_interval(left)} left"
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        if self._bar:
+            self._bar.close()
+        elif kind is None:
+            took = time.monotonic() - self._began
+            _say(f"{self._what}: {self._done:,} {self._unit} in {tqdm.tqdm.format_interval(took)}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,201 @@
+"""What happens to one block of the corpus, and to one shard of the output: the functions that any runner calls.
+
+    block of text -> token block                              (the analyser runs here, once a line)
+    token block + its partners' -> records in columns         (packing, masking, serialisation)
+    column of every block -> bucket, some buckets -> a shard  (the shuffle)
+
+Everything is a function of the block's number, the seed and the settings, never of who calls it when: so the same
+seed gives the same bytes with any number of workers and with any runner.
+
+The shuffle is in two stages, for the original's (all instances in memory, then one permutation) grows with the
+corpus. A block's instances, all passes over its documents among them, are shuffled and dealt out to the buckets in
+turn, going on where the block before ended; a bucket, which fits into memory, is shuffled as a whole. So a bucket
+holds the same share of every block to within one instance, where the original leaves that to chance, and within it
+every order is equally likely.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Iterable
+
+import google_crc32c
+import numpy as np
+
+from kobert_tf2 import files
+from kobert_tf2.errors import InputError
+from kobert_tf2.pretraining_data import tfrecord
+from kobert_tf2.pretraining_data.instances import Documents, Pieces, Settings, make_instances, partners
+
+# The streams of random numbers that are drawn from one seed.
+_PARTNERS, _INSTANCES, _BUCKETS = range(3)
+_BUCKET_BYTES = 16 << 20
+
+
+def _rng(seed: int, stream: int, index: int = 0) -> np.random.Generator:
+    return np.random.default_rng([seed % (1 << 64), stream, index])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the instances of every block depend on."""
+
+    settings: Settings
+    pieces: Pieces
+    seed: int
+    blocks: int
+    shards: int
+    buckets_per_shard: int = 1
+
+    @property
+    def buckets(self) -> int:
+        return self.shards * self.buckets_per_shard
+
+    def partners(self, block: int) -> list[int]:
+        return partners(block, blocks=self.blocks, rng=_rng(self.seed, _PARTNERS))
+
+    def with_buckets(self, tokens: int) -> "Plan":
+        """The plan for a corpus of so many tokens, with buckets that fit into memory: 16 MiB, from 32 GiB of records on
+        more, so that a block is not cut into ever smaller columns, and at most 64 MiB."""
+        settings = self.settings
+        instances = 1.5 * tokens * settings.dupe_factor / (settings.max_seq_length - 3)
+        record = 200 + 5 * settings.max_seq_length + 9 * settings.max_predictions_per_seq
+        size = min(max(_BUCKET_BYTES, instances * record / 2048), 4 * _BUCKET_BYTES)
+        per_shard = -int(-instances * record // (size * self.shards))
+        return dataclasses.replace(self, buckets_per_shard=max(1, per_shard))
+
+
+# --------------------------------------------------------------------------------------------------------- token blocks
+
+
+def token_arrays(documents: Documents) -> dict[str, np.ndarray]:
+    """`Documents` as small arrays to keep or to send."""
+    return {
+        "ids": documents.ids.astype(np.uint16 if documents.ids.max(initial=0) < 1 << 16 else np.int32),
+        "begins": np.packbits(documents.begins),
+        "sentence_lengths": np.diff(documents.sentence_starts).astype(np.uint32),
+        "document_lengths": np.diff(documents.document_starts).astype(np.uint32),
+    }
+
+
+def documents_of(arrays: dict[str, np.ndarray]) -> Documents:
+    ids = arrays["ids"].astype(np.int32)
+    lengths = (arrays["sentence_lengths"], arrays["document_lengths"])
+    starts = (np.concatenate([[0], np.cumsum(length.astype(np.int64))]) for length in lengths)
+    return Documents(ids, np.unpackbits(arrays["begins"], count=len(ids)).astype(bool), *starts)
+
+
+# ------------------------------------------------------------------------------------------------------------- records
+
+
+def block_records(plan: Plan, block: int, documents: list[Documents]) -> tuple[list[bytes], dict[str, int]]:
+    """The serialised instances of a block, shuffled, and counts of them; `documents` are its own and then its
+    partners'."""
+    counts = dict.fromkeys(("instances", "real_tokens", "predictions", "random_next", "without_predictions"), 0)
+    examples: list[bytes] = []
+    rng = _rng(plan.seed, _INSTANCES, block)
+    for table in make_instances(documents[0], documents[1:], plan.pieces, plan.settings, rng):
+        examples += tfrecord.serialize(table)
+        predictions = table["masked_lm_weights"].sum(axis=1)
+        counts["instances"] += len(predictions)
+        counts["real_tokens"] += int(table["input_mask"].sum(dtype=np.int64))
+        counts["predictions"] += int(predictions.sum())
+        counts["random_next"] += int(table["next_sentence_labels"].sum())
+        counts["without_predictions"] += int((predictions == 0).sum())
+    return examples, counts
+
+
+def column_of(bucket: int, *, instances_before: int, buckets: int) -> int:
+    """Which of a block's columns belongs to a bucket: the deal goes on where the blocks before ended."""
+    return (bucket - instances_before) % buckets
+
+
+def shuffled(plan: Plan, bucket: int, examples: list[bytes]) -> list[bytes]:
+    """A bucket's records, which came in the order of the blocks, in their final order."""
+    return [examples[i] for i in _rng(plan.seed, _BUCKETS, bucket).permutation(len(examples)).tolist()]
+
+
+# -------------------------------------------------------------------------------------------- arrays between stages
+
+
+def save_arrays(path: str, info: dict, arrays: dict[str, np.ndarray]) -> None:
+    """A line of JSON with `info` and the layout, then the arrays' bytes."""
+    contents = [np.ascontiguousarray(array).view(np.uint8).reshape(-1) for array in arrays.values()]
+    crc = 0
+    for content in contents:
+        crc = google_crc32c.extend(crc, content.tobytes())
+    layout = [[name, str(array.dtype), len(array)] for name, array in arrays.items()]
+    with _whole_file(path) as file:
+        file.write(json.dumps({"info": info, "layout": layout, "crc32c": crc}).encode() + b"\n")
+        for content in contents:
+            file.write(content.tobytes())
+
+
+def load_arrays(path: str) -> tuple[dict, dict[str, np.ndarray]]:
+    """What `save_arrays` wrote; a damaged file is an `InputError`."""
+    with files.open_binary(path) as file:
+        head, content = file.readline(), file.read()
+    try:
+        said = json.loads(head)
+    except ValueError:
+        said = {"crc32c": None}
+    if google_crc32c.value(content) != said["crc32c"]:
+        raise InputError(f"{path}: this intermediate file is damaged; delete it and start again")
+    arrays, start = {}, 0
+    for name, dtype, length in said["layout"]:
+        arrays[name] = np.frombuffer(content, dtype, length, start)
+        start += arrays[name].nbytes
+    return said["info"], arrays
+
+
+def save_records(path: str, counts: dict, examples: list[bytes], buckets: int) -> None:
+    """A block's records as TFRecords, ordered by column, for `read_column`."""
+    framed = tfrecord.framed(examples)
+    columns = [framed[column::buckets] for column in range(buckets)]
+    data = b"".join(record for column in columns for record in column)
+    offsets = np.cumsum([0, *(sum(map(len, column)) for column in columns)], dtype=np.int64)
+    save_arrays(path, counts, {"offsets": offsets, "data": np.frombuffer(data, np.uint8)})
+
+
+def read_column(path: str, column: int) -> list[bytes]:
+    """The framed records of one column."""
+    with files.open_binary(path) as file:
+        layout = {name: length for name, _, length in json.loads(file.readline())["layout"]}
+        body = file.tell()
+        file.seek(body + 8 * column)
+        start, end = np.frombuffer(file.read(16), np.int64).tolist()
+        file.seek(body + 8 * layout["offsets"] + start)
+        data = file.read(end - start)
+    return list(_framed_records(data))
+
+
+def _framed_records(data: bytes) -> Iterable[bytes]:
+    start = 0
+    while start < len(data):
+        end = start + 16 + int.from_bytes(data[start : start + 8], "little")
+        yield data[start:end]
+        start = end
+
+
+@contextlib.contextmanager
+def _whole_file(path: str):
+    """`files.whole_file` for bytes; a full disk is told with the file's name, which the system leaves out."""
+    try:
+        with files.whole_file(path, "wb") as file:
+            yield file
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, error.filename or path) from None
+
+
+def write_shard(path: str, buckets: Iterable[list[bytes]], *, compression: str) -> dict:
+    """Writes the framed records of the buckets as one file, whole or not at all; returns what the side-car says of
+    it."""
+    count = 0
+    with _whole_file(path) as file, tfrecord.compressed(file, compression) as stream:
+        for bucket in buckets:
+            count += len(bucket)
+            stream.write(b"".join(bucket))
+    with files.open_binary(path) as file:
+        size = file.seek(0, os.SEEK_END) if not files.is_remote(path) else file.size()
+    return {"name": os.path.basename(path), "instances": count, "bytes": size, "sha256": files.sha256(path)}

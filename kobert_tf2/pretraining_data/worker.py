@@ -1,0 +1,88 @@
+"""One process's share of `local_runner`: blocks to token files, these to record files, these to shards.
+
+A file that an earlier run finished, and whose checksum holds, is not made again.
+"""
+
+import contextlib
+import dataclasses
+
+from kobert_tf2 import files
+from kobert_tf2.errors import InputError
+from kobert_tf2.pretraining_data import corpus, stages
+from kobert_tf2.pretraining_data.corpus import Block
+from kobert_tf2.pretraining_data.instances import Documents, DocumentTokenizer
+from kobert_tf2.pretraining_data.stages import Plan
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Worker:
+    """Called with the name of a method and its arguments, as processes hold one function each."""
+
+    tokenizer: DocumentTokenizer
+    unk_id: int
+    input_format: str
+    work: str
+
+    def __call__(self, call: tuple):
+        name, *arguments = call
+        return getattr(self, name)(*arguments)
+
+    def tokenize(self, number: int, block: Block) -> dict:
+        """Block to token file; returns counts of it."""
+        path = self._tokens_path(number)
+        if (info := _kept(path)) is not None:
+            return info
+        texts = corpus.read_documents(block, input_format=self.input_format)
+        documents = self.tokenizer.documents(texts)
+        info = token_counts(texts, documents, self.unk_id)
+        stages.save_arrays(path, info, stages.token_arrays(documents))
+        return info
+
+    def make_records(self, plan: Plan, block: int) -> dict:
+        """Token files of a block and its partners to a record file; returns counts of it."""
+        path = self._records_path(block)
+        if (info := _kept(path)) is not None:
+            return info
+        paths = [self._tokens_path(each) for each in (block, *plan.partners(block))]
+        documents = [stages.documents_of(stages.load_arrays(path)[1]) for path in paths]
+        examples, counts = stages.block_records(plan, block, documents)
+        stages.save_records(path, counts, examples, plan.buckets)
+        return counts
+
+    def write_shard(self, plan: Plan, before: list[int], shard: int, output: str, compression: str) -> dict:
+        """A shard from its buckets; `before` says how many instances come before each block's."""
+        buckets = (self._bucket(plan, before, bucket) for bucket in range(shard, plan.buckets, plan.shards))
+        return stages.write_shard(output, buckets, compression=compression)
+
+    def _bucket(self, plan: Plan, before: list[int], bucket: int) -> list[bytes]:
+        examples: list[bytes] = []
+        for block, instances_before in enumerate(before):
+            column = stages.column_of(bucket, instances_before=instances_before, buckets=plan.buckets)
+            examples += stages.read_column(self._records_path(block), column)
+        return stages.shuffled(plan, bucket, examples)
+
+    def _tokens_path(self, block: int) -> str:
+        return f"{self.work}/tokens-{block:05d}"
+
+    def _records_path(self, block: int) -> str:
+        return f"{self.work}/records-{block:05d}"
+
+
+def _kept(path: str) -> dict | None:
+    """What an earlier run says of a file that it finished; None where there is none, or it is damaged."""
+    if not files.exists(path):
+        return None
+    with contextlib.suppress(InputError):
+        return stages.load_arrays(path)[0]
+
+
+def token_counts(texts: list[list[str]], documents: Documents, unk_id: int) -> dict:
+    """Counts of a block: what it holds, and what was left out of it."""
+    sentences = len(documents.sentence_starts) - 1
+    return {
+        "documents": len(documents),
+        "sentences": sentences,
+        "sentences_without_tokens": sum(map(len, texts)) - sentences,
+        "tokens": len(documents.ids),
+        "unknown_tokens": int((documents.ids == unk_id).sum()),
+    }

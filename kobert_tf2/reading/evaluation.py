@@ -1,0 +1,185 @@
+"""What answers are worth: scores of a file of predictions, ceilings of a tokenizer, and what each josa rule does.
+
+A ceiling is the score of a reader that makes no mistake, but can answer only with whole units of its tokenizer. It is
+known before any training: with eojeols, KorQuAD cannot be read better than an exact match of about 24.
+"""
+
+import collections
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kobert_tf2 import files
+from kobert_tf2.errors import InputError
+from kobert_tf2.reading import metrics
+from kobert_tf2.reading.josa import JosaStripper
+from kobert_tf2.reading.squad_files import Question, gold_answers
+from kobert_tf2.reading.windows import span_tokens
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Ceilings
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Miss(NamedTuple):
+    """An answer that no span of units spells: which end lies inside a unit, and the nearest span around it."""
+
+    id: str
+    kind: str
+    gold: str
+    nearest: str
+
+
+class Ceiling(NamedTuple):
+    """`scores` as `metrics.evaluate` gives them, `spans` by question id, `misses` in the order of the file."""
+
+    scores: dict
+    spans: dict[str, tuple[int, int]]
+    misses: list[Miss]
+
+    def summary(self) -> dict:
+        kinds = collections.Counter(miss.kind for miss in self.misses)
+        return {"exact_match": self.scores["exact_match"], "f1": self.scores["f1"], "misses": dict(kinds.most_common())}
+
+
+def eojeols_around(context: str, start: int, end: int) -> tuple[int, int]:
+    """The bounds of the eojeols (runs without white space) that a span touches."""
+    while start > 0 and not context[start - 1].isspace():
+        start -= 1
+    while end < len(context) and not context[end].isspace():
+        end += 1
+    return start, end
+
+
+def eojeol_ceiling(questions: Sequence[Question], metric: str = "korquad1", *, stripper=None) -> Ceiling:
+    """The ceiling of eojeols; with a `JosaStripper`, after particles are taken off them."""
+
+    def nearest(context, start, end):
+        bounds = eojeols_around(context, start, end)
+        return stripper(context, *bounds) if stripper else bounds
+
+    return _ceiling(questions, nearest, metric)
+
+
+def tokenizer_ceiling(questions: Sequence[Question], tokenizer, metric: str = "korquad1", *, num_workers=1) -> Ceiling:
+    """The ceiling of the tokens of a `Tokenizer`."""
+    contexts = list(dict.fromkeys(question.context for question in questions))
+    bounds = {
+        context: (encoding.starts, encoding.ends)
+        for context, encoding in zip(contexts, tokenizer.encode_batch(contexts, num_workers=num_workers), strict=True)
+    }
+
+    def nearest(context, start, end):
+        starts, ends = bounds[context]
+        tokens = span_tokens(start, end, starts, ends)
+        return (int(starts[tokens[0]]), int(ends[tokens[1]])) if tokens else (start, start)
+
+    return _ceiling(questions, nearest, metric)
+
+
+def _ceiling(questions, nearest, metric: str) -> Ceiling:
+    spans, predictions, misses = {}, {}, []
+    for question in questions:
+        golds = [answer.text for answer in question.answers]
+        found = [(a, nearest(question.context, a.start, a.end)) for a in question.answers if a.start >= 0]
+        if not found:
+            predictions[question.id] = ""
+            if golds:
+                misses.append(Miss(question.id, "not_in_context", golds[0], ""))
+            continue
+        scored = [(metrics.score_question(metric, question.context[slice(*s)], golds), a, s) for a, s in found]
+        best, answer, span = max(scored, key=lambda item: item[0])
+        spans[question.id], predictions[question.id] = span, question.context[slice(*span)]
+        if not best.exact:
+            kind = _kind_of_miss(span[0] - answer.start, span[1] - answer.end)
+            misses.append(Miss(question.id, kind, answer.text, predictions[question.id]))
+    return Ceiling(metrics.evaluate(metric, gold_answers(questions), predictions), spans, misses)
+
+
+def _kind_of_miss(before: int, after: int) -> str:
+    """From how many characters the nearest span begins after the answer (below 0: before it) and ends after it."""
+    names = {-1: "begins_before", 1: "begins_inside"}, {-1: "ends_inside", 1: "ends_after"}
+    parts = [side[int(np.sign(shift))] for side, shift in zip(names, (before, after), strict=True) if shift]
+    return "_and_".join(parts) or "spelling"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What each josa rule does on a file
+# ---------------------------------------------------------------------------------------------------------------------
+
+_EXAMPLES = 20
+
+
+def josa_report(
+    questions: Iterable[Question],
+    spans: Mapping[str, tuple[int, int]],
+    metric: str = "korquad1",
+    *,
+    stripper: JosaStripper | None = None,
+) -> dict:
+    """What stripping does to spans `{id: (start, end)}`: for each rule how often it made an answer right or wrong.
+
+    An answer to which several rules applied counts for each of them. `examples` are [id, span, stripped, gold].
+    """
+    stripper = stripper or JosaStripper()
+    rules = {rule.name: _no_effect() for rule in stripper.rules}
+    total = _no_effect()
+    for question in questions:
+        if question.id not in spans:
+            continue
+        start, end = spans[question.id]
+        steps = stripper.steps(question.context, start, end)
+        golds = [answer.text for answer in question.answers]
+        before, after = (
+            question.context[start:end],
+            question.context[slice(*(steps[-1][1:] if steps else (start, end)))],
+        )
+        was, now = (metrics.score_question(metric, text, golds).exact for text in (before, after))
+        effect = "fixed" if now > was else "broken" if now < was else "right_still" if now else "wrong_still"
+        for entry in [total, *(rules[name] for name in {step.rule for step in steps})]:
+            entry[effect] += 1
+            if effect in entry["examples"] and len(entry["examples"][effect]) < _EXAMPLES:
+                entry["examples"][effect].append([question.id, before, after, *golds[:1]])
+    examples = {rule.name: rule.sentence for rule in stripper.rules}
+    return {"all": total, "rules": {name: {"sentence": examples[name], **entry} for name, entry in rules.items()}}
+
+
+def _no_effect() -> dict:
+    counts = dict.fromkeys(("fixed", "broken", "right_still", "wrong_still"), 0)
+    return counts | {"examples": {"fixed": [], "broken": []}}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files of predictions
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def read_predictions(path: str, questions: Sequence[Question]) -> dict[str, str]:
+    """`{id: text}` of a predictions.json. What is no string, or an id of no question at all, is an `InputError`."""
+    values = files.read_json(path)
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected an object of ids and answers, but got {type(values).__name__}")
+    for name, value in values.items():
+        if not isinstance(value, str):
+            raise InputError(f"{path}: expected the answer to {name} to be a string, but got {type(value).__name__}")
+    known = {question.id for question in questions}
+    if values and not known & values.keys():
+        raise InputError(f"{path}: none of its {len(values)} ids is in the data; the first is {next(iter(values))}")
+    return values
+
+
+def read_null_odds(path: str) -> dict[str, float]:
+    values = files.read_json(path)
+    if not isinstance(values, dict) or not all(isinstance(value, int | float) for value in values.values()):
+        raise InputError(f"{path}: expected an object of ids and numbers")
+    return values
+
+
+def per_question(metric: str, questions: Sequence[Question], predictions: Mapping[str, str]) -> dict[str, dict]:
+    """`{id: {"exact_match", "f1", "prediction", "gold"}}`."""
+    gold = gold_answers(questions)
+    return {
+        name: {"exact_match": score.exact, "f1": score.f1, "prediction": predictions.get(name), "gold": gold[name]}
+        for name, score in metrics.score(metric, gold, predictions).items()
+    }

@@ -1,0 +1,334 @@
+"""A model directory to a SavedModel that stands alone.
+
+    export/1          loads with TensorFlow alone: ids as int32 [batch, sequence], both dynamic, in; named float32
+                      outputs, computed in float32 whatever the model was trained in
+    export/text/1     the same signatures and `answer_text`, strings in and answers out; needs tensorflow-text
+
+Both are numbered folders, as TensorFlow Serving expects: `export`, or `export/text`, is a model's base path. The second
+is there for a reader whose tokenizer is plain BERT's (`pre_tokenizer="none"`): Mecab cannot run in a graph. It is apart
+because a SavedModel with the operations of tensorflow-text cannot be loaded at all, not even for its other signatures,
+in a process that has not imported tensorflow-text. Vocabulary, configuration, tokenizer settings and what was exported
+lie in the `assets` of each. `signatures.py` has the signatures.
+"""
+
+import contextlib
+import math
+import os
+import shutil
+import tempfile
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kobert_tf2 import files
+from kobert_tf2.bert import checkpoint_files, models, pretrained
+from kobert_tf2.errors import InputError
+from kobert_tf2.reading import windows
+from kobert_tf2.serving.signatures import HEADS, Servable
+from kobert_tf2.tokenization.tokenizer import Tokenizer
+
+SETTINGS_FILE = "serving.json"
+ONNX_FILE = "model.onnx"
+TEXT_FOLDER = "text"
+FORMATS = ("saved_model", "onnx")
+
+
+class ReadingSettings(NamedTuple):
+    """How a reader is served: run_squad's lengths, and how many answers are kept.
+
+    `null_score_diff_threshold` None: every question has an answer. Otherwise none is given where the score of "no
+    answer" is higher than the best span's by more than this (SQuAD 2.0; the original's default is 0).
+    """
+
+    max_seq_length: int = 384
+    doc_stride: int = 128
+    max_query_length: int = 64
+    max_answer_length: int = 30
+    n_best_size: int = 20
+    null_score_diff_threshold: float | None = None
+
+    @classmethod
+    def fitting(cls, max_position_embeddings: int, **given) -> "ReadingSettings":
+        """The defaults, no longer than the model's positions; what is given (and not None) stands, and is checked."""
+        given = {name: value for name, value in given.items() if value is not None}
+        longest = given.setdefault("max_seq_length", min(384, max_position_embeddings))
+        query = given.setdefault("max_query_length", min(64, longest // 4))
+        given.setdefault("doc_stride", min(128, max(1, (longest - query - 3) // 2)))
+        settings = cls(**given)
+        settings.check(max_position_embeddings)
+        return settings
+
+    def check(self, max_position_embeddings: int) -> None:
+        if self.max_seq_length > max_position_embeddings:
+            raise InputError(
+                f"max_seq_length: expected at most the model's max_position_embeddings, {max_position_embeddings}, "
+                f"but got {self.max_seq_length}"
+            )
+        windows.check_lengths(
+            max_seq_length=self.max_seq_length, doc_stride=self.doc_stride, max_query_length=self.max_query_length
+        )
+        for name in ("max_answer_length", "n_best_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: expected at least 1, but got {getattr(self, name)}")
+        if self.null_score_diff_threshold is not None and math.isnan(self.null_score_diff_threshold):
+            raise InputError("null_score_diff_threshold: expected a number, but got nan")
+
+
+def head_of(source: checkpoint_files.Source) -> str:
+    """The head that a model directory's config.json names."""
+    if source.format == "tf1":
+        raise InputError(f"{source.prefix}: a checkpoint does not name its head; ask for one of {', '.join(HEADS)}")
+    named = files.read_json(source.config).get("architectures") or []
+    for name, head in HEADS.items():
+        if set(named) & set(head.architectures):
+            return name
+    raise InputError(
+        f"{source.config}: expected architectures with a head of BERT, but found {named}; ask for one of "
+        f"{', '.join(HEADS)}"
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Export
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def export(
+    model_dir: str,
+    output_dir: str,
+    *,
+    head: str | None = None,
+    version: int = 1,
+    overwrite: bool = False,
+    file_format: str = "saved_model",
+    with_text: bool | None = None,
+    **reading,
+) -> dict:
+    """Writes the model directory (or TF1 checkpoint) as a SavedModel in `output_dir/version`, whole or not at all.
+
+    Args:
+        file_format: "saved_model", or "onnx": `model.onnx` with the signature `serving_default`, and the same assets.
+        head: one of `HEADS`; by default what config.json says. A model with any head can be exported as "embedding".
+        with_text: the model with `answer_text` too, in `output_dir/text/version`; by default for a reader with a plain
+            tokenizer, and for no other.
+        overwrite: an export that is there already under this version is replaced, its model with text too.
+        reading: fields of `ReadingSettings`, for a reader.
+
+    Returns: `path`, `head`, `signatures`, and where there is one `text_path`, `text_signatures`.
+
+    Raises:
+        InputError: no such model, a folder that is there already, a vocabulary that is missing or of another size.
+    """
+    _check_targets(output_dir, version, overwrite)
+    source = checkpoint_files.find_source(model_dir)
+    head = head or head_of(source)
+    if head not in HEADS:
+        raise InputError(f"head: expected one of {', '.join(HEADS)}. Received: {head!r}")
+    tokenizer = Tokenizer.from_pretrained(source.folder)
+    model = getattr(models, HEADS[head].model).from_pretrained(model_dir, dtype="float32")
+    labels = read_labels(source) if head in ("classification", "tokens") else None
+    return export_model(
+        model,
+        tokenizer,
+        output_dir,
+        version=version,
+        overwrite=overwrite,
+        file_format=file_format,
+        with_text=with_text,
+        labels=labels,
+        **reading,
+    )
+
+
+def export_model(
+    model: keras.Model,
+    tokenizer: Tokenizer,
+    output_dir: str,
+    *,
+    version: int = 1,
+    overwrite: bool = False,
+    file_format: str = "saved_model",
+    with_text: bool | None = None,
+    labels: list[str] | None = None,
+    **reading,
+) -> dict:
+    """`export` of a model in memory, built under whatever precision policy or strategy; it is left as it is."""
+    targets = _check_targets(output_dir, version, overwrite)
+    check_vocabulary(model.config, tokenizer)
+    head = next(name for name, entry in HEADS.items() if entry.model == type(model).__name__)
+    takes_text = _takes_text(with_text, head, tokenizer, file_format)
+    settings = ReadingSettings.fitting(model.config.max_position_embeddings, **reading) if head == "reading" else None
+    about = {"head": head, "labels": labels, "reading": settings and settings._asdict()}
+    model = in_float32(model, without_zeros=file_format == "onnx")
+    with tempfile.TemporaryDirectory() as scratch:
+        servable = Servable(model, HEADS[head], settings=settings, tokenizer=tokenizer)
+        assets = _Assets(scratch, model, tokenizer, about)
+        if file_format == "onnx":
+            written = _write_onnx(servable, assets, targets.plain, overwrite, vocab_size=len(tokenizer.vocab))
+        else:
+            written = _write_saved_models(servable, assets, targets, overwrite, takes_text=takes_text)
+    return {"path": targets.plain, "head": head, **written}
+
+
+def _takes_text(asked: bool | None, head: str, tokenizer: Tokenizer, file_format: str) -> bool:
+    """Whether there will be `answer_text`; an error where it was asked for and cannot be."""
+    lacking = _why_no_text(head, tokenizer, file_format)
+    if asked and lacking:
+        raise InputError(f"with_text: expected a reader with a plain tokenizer, as a SavedModel, but {lacking}")
+    return lacking is None and asked is not False
+
+
+def _why_no_text(head: str, tokenizer: Tokenizer, file_format: str) -> str | None:
+    if file_format not in FORMATS:
+        raise InputError(f"file_format: expected one of {', '.join(FORMATS)}. Received: {file_format!r}")
+    if file_format != "saved_model":
+        return f"the format is {file_format}"
+    if head != "reading":
+        return f"the head is {head}"
+    if tokenizer.settings()["pre_tokenizer"] != "none":
+        return "this tokenizer needs Mecab, which cannot run in a graph"
+    return None
+
+
+def _write_saved_models(servable: Servable, assets, targets: "_Targets", overwrite: bool, *, takes_text: bool) -> dict:
+    """The model that every process can load comes last into its place: where it is, everything is."""
+    signatures = sorted(servable.plain_signatures)
+    told = {"signatures": signatures}
+    with _without_empty_folder(os.path.dirname(targets.text)), whole_version(targets.plain, overwrite) as folder:
+        _write_saved_model(servable, assets, signatures, folder)
+        if takes_text:
+            told |= {"text_path": targets.text, "text_signatures": sorted([*signatures, "answer_text"])}
+            with whole_version(targets.text, overwrite) as text_folder:
+                _write_saved_model(servable, assets, told["text_signatures"], text_folder)
+        elif files.exists(targets.text):
+            tf.io.gfile.rmtree(targets.text)  # belongs to the export that is replaced
+    return told
+
+
+@contextlib.contextmanager
+def _without_empty_folder(path: str):
+    """Takes a folder away at the end if nothing is in it."""
+    try:
+        yield
+    finally:
+        if files.is_folder(path) and not tf.io.gfile.listdir(path):
+            tf.io.gfile.rmtree(path)
+
+
+def _write_saved_model(servable: Servable, assets: "_Assets", signatures: list[str], folder: str) -> None:
+    servable.hold_files(assets.write(signatures))
+    tf.saved_model.save(servable, folder, servable.signatures(signatures))
+
+
+def _write_onnx(servable: Servable, assets: "_Assets", target: str, overwrite: bool, *, vocab_size: int) -> dict:
+    from kobert_tf2.serving import onnx
+
+    with whole_version(target, overwrite) as folder:
+        difference = onnx.write(servable.serve, servable.inputs, f"{folder}/{ONNX_FILE}", vocab_size=vocab_size)
+        os.mkdir(f"{folder}/assets")
+        for path in assets.write(["serving_default"]):
+            shutil.copyfile(path, f"{folder}/assets/{os.path.basename(path)}")
+    return {"signatures": ["serving_default"], "largest_difference": difference}
+
+
+class _Targets(NamedTuple):
+    plain: str
+    text: str
+
+
+def _version_folder(output_dir: str, version: int) -> str:
+    if version < 1:
+        raise InputError(f"version: expected a number from 1 on, but got {version}")
+    return f"{os.fspath(output_dir).rstrip('/')}/{version}"
+
+
+def _check_targets(output_dir: str, version: int, overwrite: bool) -> _Targets:
+    """The folders of this version. None may be there already: an older one with text would be of another model."""
+    text = os.path.join(output_dir, TEXT_FOLDER)
+    targets = _Targets(_version_folder(output_dir, version), _version_folder(text, version))
+    for target in targets:
+        _check_target(target, overwrite)
+    return targets
+
+
+def _check_target(path: str, overwrite: bool) -> None:
+    if not files.exists(path):
+        return
+    if not overwrite:
+        raise InputError(f"{path}: already there; give another version, or ask for it to be overwritten")
+    if not any(files.exists(f"{path}/{name}") for name in ("saved_model.pb", ONNX_FILE)):
+        raise InputError(f"{path}: expected an export to overwrite, but this is something else; remove it yourself")
+
+
+@contextlib.contextmanager
+def whole_version(path: str, overwrite: bool):
+    """A folder that becomes `path` at the end or not at all; an export that was there before goes then, as a whole."""
+    replaces = overwrite and files.exists(path)
+    new = f"{path}.new-{os.getpid()}" if replaces else path
+    with files.whole_folder(new) as folder:
+        yield folder
+    if replaces:
+        old = f"{path}.old-{os.getpid()}"
+        tf.io.gfile.rename(path, old)
+        tf.io.gfile.rename(new, path)
+        tf.io.gfile.rmtree(old)
+
+
+def check_vocabulary(config: models.BertConfig, tokenizer: Tokenizer) -> None:
+    """A vocabulary may be smaller than the embedding (rows kept for later), never larger."""
+    if len(tokenizer.vocab) > config.vocab_size:
+        raise InputError(
+            f"expected a vocabulary of at most {config.vocab_size} pieces, the model's vocab_size, "
+            f"but it has {len(tokenizer.vocab)}"
+        )
+
+
+def in_float32(model: keras.Model, *, without_zeros: bool = False) -> keras.Model:
+    """The model itself; a copy where it computes in another precision or its variables are spread over replicas.
+
+    With `without_zeros` a variable that is all 0, such as the bias of a new layer, is 1e-30 in the copy, which changes
+    no sum in float32: with biases of 0 the file that tf2onnx 1.17 made (TensorFlow 2.21) failed in a Reshape, with
+    others it ran. Probably the graph is rewritten, before tf2onnx sees it, around an addition of zeros.
+    """
+    values = [variable.value for variable in model.weights]
+    spread = any(isinstance(value, tf.distribute.DistributedValues) for value in values)
+    config = model.get_config()
+    if keras.dtype_policies.get(config["dtype"]).name == "float32" and not spread and not without_zeros:
+        return model
+    arrays = [np.asarray(keras.ops.convert_to_numpy(value), np.float32) for value in values]
+    if without_zeros:
+        arrays = [array if array.any() else np.full_like(array, 1e-30) for array in arrays]
+    copy = type(model).from_config({**config, "dtype": "float32"})
+    copy.set_weights(arrays)
+    return copy
+
+
+def read_labels(source: checkpoint_files.Source) -> list[str] | None:
+    """The names of a classifier's classes, from config.json; None where it has none."""
+    named = files.read_json(source.config).get("id2label")
+    return [named[key] for key in sorted(named, key=int)] if named else None
+
+
+class _Assets:
+    """Vocabulary, configuration, tokenizer settings and what was exported: the files that go along."""
+
+    def __init__(self, scratch: str, model: keras.Model, tokenizer: Tokenizer, about: dict):
+        self._scratch, self._model, self._tokenizer, self._about = scratch, model, tokenizer, about
+
+    def write(self, signatures: list[str]) -> list[str]:
+        """Their paths, in a new folder."""
+        folder = tempfile.mkdtemp(dir=self._scratch)
+        self._tokenizer.save_pretrained(folder)
+        files.write_json(os.path.join(folder, "config.json"), self._config())
+        files.write_json(os.path.join(folder, SETTINGS_FILE), {**self._about, "signatures": list(signatures)})
+        return sorted(os.path.join(folder, name) for name in os.listdir(folder))
+
+    def _config(self) -> dict:
+        architecture = HEADS[self._about["head"]].architectures[0]
+        config = pretrained.hf_config(self._model.config, architecture, getattr(self._model, "num_labels", None))
+        if self._about["labels"]:
+            config["id2label"] = {str(i): label for i, label in enumerate(self._about["labels"])}
+            config["label2id"] = {label: i for i, label in enumerate(self._about["labels"])}
+        return config

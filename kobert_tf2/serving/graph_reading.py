@@ -1,0 +1,201 @@
+"""Reading inside a TensorFlow graph: windows over a long context, the best spans, and their merging per question.
+
+The same rules as `windows.py` has for NumPy, written with standard TensorFlow operations so that they can be exported.
+Nothing here sees text: tokens come in as ids, spans go out as positions of tokens.
+
+Letters: B questions, W windows, S positions of a window, L `max_answer_length`, N `n_best_size`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+# Below every sum of two logits, and finite, so that it can be added and written as JSON.
+IMPOSSIBLE = -1e9
+
+
+class GraphWindows(NamedTuple):
+    """Windows over B contexts, those of one context next to each other."""
+
+    inputs: dict[str, tf.Tensor]  # input_ids, input_mask, segment_ids: int32 [W, S]
+    in_context: tf.Tensor  # bool [W, S]: a token of the context
+    max_context: tf.Tensor  # bool [W, S]: and this window shows more around it than the others that have it
+    token: tf.Tensor  # int32 [W, S]: which token of its context stands there; meaningless outside of it
+    per_question: tf.Tensor  # int64 [B]: how many windows each question has; their sum is W
+
+
+class Spans(NamedTuple):
+    """The N best spans, best first: places without one have start and end -1, score `IMPOSSIBLE`, probability 0."""
+
+    start: tf.Tensor  # int32 [rows, N], a position or a token
+    end: tf.Tensor  # int32 [rows, N], the last one, included
+    score: tf.Tensor  # float32 [rows, N], start logit + end logit
+    probability: tf.Tensor  # float32 [rows, N], among the N
+
+
+def context_positions(input_ids, input_mask, segment_ids, *, sep_id: int):
+    """bool [rows, S]: tokens of the context, which is segment 1 without its closing [SEP] and without padding."""
+    return (segment_ids == 1) & (input_mask == 1) & (input_ids != sep_id)
+
+
+def best_spans(start_logits, end_logits, may_start, may_end, *, n_best_size: int, max_answer_length: int) -> Spans:
+    """The best spans of at most L tokens in each row.
+
+    Args:
+        start_logits, end_logits: float32 [rows, S].
+        may_start, may_end: bool [rows, S], where a span may begin and end.
+    """
+    starts = tf.where(may_start, start_logits, IMPOSSIBLE)
+    ends = tf.pad(
+        tf.where(may_end, end_logits, IMPOSSIBLE), [[0, 0], [0, max_answer_length - 1]], constant_values=IMPOSSIBLE
+    )
+    length = tf.shape(start_logits)[1]
+    # [S, L]: a start, and the L places where a span from there can end.
+    places = tf.range(length)[:, tf.newaxis] + tf.range(max_answer_length)[tf.newaxis, :]
+    scores = starts[:, :, tf.newaxis] + tf.gather(ends, places, axis=1)  # [rows, S, L]
+    flat = tf.reshape(scores, [tf.shape(scores)[0], length * max_answer_length])
+    # A row may be shorter than N.
+    flat = tf.pad(flat, [[0, 0], [0, n_best_size]], constant_values=2 * IMPOSSIBLE)
+    score, place = tf.math.top_k(flat, n_best_size)
+    start = place // max_answer_length
+    return _as_spans(start, start + place % max_answer_length, score)
+
+
+def _as_spans(start, end, score) -> Spans:
+    found = score > IMPOSSIBLE / 2
+    score = tf.where(found, score, IMPOSSIBLE)
+    probability = tf.where(found, tf.nn.softmax(score), 0.0)
+    return Spans(tf.where(found, start, -1), tf.where(found, end, -1), score, probability)
+
+
+def make_windows(
+    question_ids: tf.RaggedTensor,
+    context_ids: tf.RaggedTensor,
+    *,
+    cls_id: int,
+    sep_id: int,
+    pad_id: int,
+    max_seq_length: int,
+    doc_stride: int,
+    max_query_length: int,
+) -> GraphWindows:
+    """Lays questions and contexts out as `windows.make_windows` does: [CLS] question [SEP] window of the context [SEP].
+
+    Args:
+        question_ids, context_ids: int32 [B, (tokens)]. A question is cut at `max_query_length`.
+
+    S is the longest window's length, so that short texts cost little. `doc_stride` must be at most
+    `max_seq_length - max_query_length - 3`, or tokens between two windows would be lost.
+    """
+    question_ids = question_ids[:, :max_query_length]
+    question_length = question_ids.row_lengths()
+    room = max_seq_length - 3 - question_length
+    length = context_ids.row_lengths()
+    per_question = 1 + -(-tf.maximum(length - room, 0) // doc_stride)
+    question = tf.repeat(tf.range(context_ids.nrows()), per_question)  # [W]
+    first = tf.ragged.range(per_question).flat_values * doc_stride  # [W]: a window's first token in its context
+    count = tf.minimum(tf.gather(room, question), tf.gather(length, question) - first)  # [W]
+    tokens = tf.ragged.range(first, first + count)  # [W, (count)]
+    flat_place = tokens + tf.gather(context_ids.row_starts(), question)[:, tf.newaxis]
+    window_ids = tf.RaggedTensor.from_row_splits(
+        tf.gather(context_ids.flat_values, flat_place.flat_values), tokens.row_splits
+    )
+    inputs = _pack(tf.gather(question_ids, question), window_ids, cls_id=cls_id, sep_id=sep_id, pad_id=pad_id)
+
+    # Where a window's tokens stand in its row: after [CLS], the question and [SEP].
+    place = tf.range(tf.shape(inputs["input_ids"], tf.int64)[1])[tf.newaxis, :]
+    offset = tf.gather(question_length, question)[:, tf.newaxis] + 2
+    in_context = (place >= offset) & (place < offset + count[:, tf.newaxis])
+    max_context = tf.scatter_nd(
+        tf.where(in_context), _shows_most_context(flat_place, count, context_ids), tf.shape(in_context, tf.int64)
+    )
+    token = tf.cast(place - offset + first[:, tf.newaxis], tf.int32)
+    return GraphWindows(inputs, in_context, max_context > 0, token, per_question)
+
+
+def _pack(
+    question_ids: tf.RaggedTensor, window_ids: tf.RaggedTensor, *, cls_id, sep_id, pad_id
+) -> dict[str, tf.Tensor]:
+    rows = question_ids.nrows()
+    cls, sep = (tf.fill([rows, 1], tf.constant(value, tf.int32)) for value in (cls_id, sep_id))
+    first = tf.concat([cls, tf.cast(question_ids, tf.int32), sep], axis=1)
+    second = tf.concat([tf.cast(window_ids, tf.int32), sep], axis=1)
+    ids = tf.concat([first, second], axis=1)
+    mask = tf.sequence_mask(ids.row_lengths(), dtype=tf.int32)
+    segment = mask - tf.sequence_mask(first.row_lengths(), tf.shape(mask)[1], dtype=tf.int32)
+    return {"input_ids": ids.to_tensor(pad_id), "input_mask": mask, "segment_ids": segment}
+
+
+def _shows_most_context(flat_place: tf.RaggedTensor, count, context_ids: tf.RaggedTensor):
+    """int32 [sum of count]: 1 where this window shows more around a token than any other window that has it.
+
+    The original's measure, min(left, right) + 0.01 * window length, a hundredfold to be whole; the first of equals.
+    """
+    here = tf.ragged.range(count).flat_values
+    window = flat_place.value_rowids()
+    width = tf.gather(count, window)
+    score = 100 * tf.minimum(here, width - 1 - here) + width
+    num_tokens = tf.size(context_ids.flat_values)
+    best = tf.math.unsorted_segment_max(score, flat_place.flat_values, num_tokens)
+    is_best = score == tf.gather(best, flat_place.flat_values)
+    candidates = tf.where(is_best, window, window.dtype.max)
+    chosen = tf.math.unsorted_segment_min(candidates, flat_place.flat_values, num_tokens)
+    return tf.cast(tf.gather(chosen, flat_place.flat_values) == window, tf.int32)
+
+
+def merge_spans(windows: GraphWindows, start_logits, end_logits, *, n_best_size: int, max_answer_length: int) -> Spans:
+    """The best spans of each question over all of its windows, as tokens of its context: tensors [B, N].
+
+    A start counts only in the window that shows most around it, so that no span is found twice.
+    """
+    spans = best_spans(
+        start_logits,
+        end_logits,
+        windows.max_context,
+        windows.in_context,
+        n_best_size=n_best_size,
+        max_answer_length=max_answer_length,
+    )
+
+    def of_question(values, default):  # [W, N] -> [B, most windows * N]
+        ragged = tf.RaggedTensor.from_row_lengths(tf.reshape(values, [-1]), windows.per_question * n_best_size)
+        return ragged.to_tensor(default)
+
+    def as_token(position):
+        return of_question(tf.gather(windows.token, tf.maximum(position, 0), batch_dims=1), -1)
+
+    score, place = tf.math.top_k(of_question(spans.score, IMPOSSIBLE), n_best_size)
+    start = tf.gather(as_token(spans.start), place, batch_dims=1)
+    end = tf.gather(as_token(spans.end), place, batch_dims=1)
+    return _as_spans(start, end, score)
+
+
+def null_scores(windows: GraphWindows, start_logits, end_logits):
+    """float32 [B]: the score of "no answer", at [CLS], in the window of each question where it is lowest."""
+    question = tf.repeat(tf.range(tf.size(windows.per_question)), windows.per_question)
+    return tf.math.segment_min(start_logits[:, 0] + end_logits[:, 0], question)
+
+
+def of_tokens(values: tf.RaggedTensor, token):
+    """What `values` int32 [B, (tokens)] says of tokens int32 [B, N]; 0 where there is none (-1)."""
+    place = tf.cast(values.row_starts()[:, tf.newaxis], tf.int32) + token
+    # A batch of empty contexts has no value at all to gather.
+    flat = tf.concat([values.flat_values, [0]], 0)
+    return tf.where(token >= 0, tf.gather(flat, tf.where(token >= 0, place, 0)), 0)
+
+
+def logits_in_chunks(forward: Callable[[dict], tuple], inputs: dict[str, tf.Tensor], *, size: int) -> tuple:
+    """Runs `forward(inputs) -> (start_logits, end_logits)` on at most `size` windows at a time, in bounded memory."""
+    total = tf.shape(inputs["input_ids"])[0]
+    chunks = tf.maximum(1, -(-total // size))
+    arrays = tuple(tf.TensorArray(tf.float32, chunks, infer_shape=False, element_shape=[None, None]) for _ in range(2))
+
+    def body(index, arrays):
+        chunk = {name: value[index * size : (index + 1) * size] for name, value in inputs.items()}
+        return index + 1, tuple(
+            array.write(index, logits) for array, logits in zip(arrays, forward(chunk), strict=True)
+        )
+
+    _, arrays = tf.while_loop(lambda index, _: index < chunks, body, (0, arrays), parallel_iterations=1)
+    return tuple(array.concat() for array in arrays)

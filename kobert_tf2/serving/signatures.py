@@ -1,0 +1,168 @@
+"""What a SavedModel holds: for each head the traced functions, with the variables and files that they need.
+
+Every signature is standard TensorFlow, but for `answer_text`, which tokenizes with tensorflow-text. A SavedModel that
+has it cannot be loaded at all, not even for its other signatures, where tensorflow-text has not been imported, so
+`export.py` writes it apart.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from kobert_tf2.serving import graph_reading
+from kobert_tf2.tokenization.tokenizer import Tokenizer
+
+INPUTS = ("input_ids", "input_mask", "segment_ids")
+# In `answer_text`, so that a long context needs no more memory than a short one.
+WINDOWS_AT_ONCE = 16
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Heads: which model class, and what its signatures give
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class Head(NamedTuple):
+    architectures: tuple[str, ...]  # the names in config.json that mean this head
+    model: str  # the class in modeling.py
+    outputs: Callable  # (the model's outputs, the inputs) -> what `serving_default` gives
+    extra_inputs: tuple[str, ...] = ()
+
+
+def _embedding_outputs(outputs: dict, inputs: dict) -> dict:
+    weights = tf.cast(inputs["input_mask"], tf.float32)[:, :, tf.newaxis]
+    tokens = tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)
+    return dict(outputs, mean_output=tf.reduce_sum(outputs["sequence_output"] * weights, axis=1) / tokens)
+
+
+def _class_outputs(outputs: dict, inputs: dict) -> dict:
+    return dict(outputs, probabilities=tf.nn.softmax(outputs["logits"]))
+
+
+HEADS = {
+    "reading": Head(("BertForQuestionAnswering",), "BertForQuestionAnswering", lambda outputs, _: outputs),
+    "classification": Head(("BertForSequenceClassification",), "BertForSequenceClassification", _class_outputs),
+    "tokens": Head(("BertForTokenClassification",), "BertForTokenClassification", _class_outputs),
+    "embedding": Head(("BertModel", "BertBackbone"), "BertBackbone", _embedding_outputs),
+    "pretraining": Head(
+        ("BertForPreTraining",), "BertForPreTraining", lambda outputs, _: outputs, ("masked_lm_positions",)
+    ),
+}
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Signatures
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class Servable(tf.Module):
+    """The traced functions and, as attributes so that the SavedModel keeps them, the variables and files they need.
+
+    Args:
+        settings: a `export.ReadingSettings`, for a reader.
+    """
+
+    def __init__(self, model: keras.Model, head: Head, *, tokenizer: Tokenizer, settings=None):
+        super().__init__()
+        self._model, self._head, self._settings, self._plain = model, head, settings, tokenizer
+        self.plain_signatures = ("serving_default", *(["answer_span"] if settings else []))
+        self.variables_of_model = [variable.value for variable in model.weights]
+
+    def hold_files(self, paths: list[str]) -> None:
+        """Files to go along as assets, in the place of those before."""
+        self.assets = [tf.saved_model.Asset(path) for path in paths]
+
+    def signatures(self, names: list[str]) -> dict:
+        """Concrete functions: those of `plain_signatures`, and `answer_text` for a reader with a plain tokenizer."""
+        make = {
+            "serving_default": lambda: _with_signature(self.serve, self.inputs),
+            "answer_span": lambda: _with_signature(self.answer_span, INPUTS),
+            "answer_text": self._answer_text,
+        }
+        return {name: make[name]() for name in names}
+
+    def _forward(self, inputs: dict) -> dict:
+        return self._model(inputs, training=False)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (*INPUTS, *self._head.extra_inputs)
+
+    def serve(self, **inputs) -> dict:
+        """Named float32 outputs."""
+        outputs = self._head.outputs(self._forward(inputs), inputs)
+        return {name: tf.cast(output, tf.float32, name=name) for name, output in outputs.items()}
+
+    def answer_span(self, **inputs) -> dict:
+        """The best spans of each row, which is a window: what is to be held against "no answer" stands beside them.
+
+        `null_score_diff` above the threshold means none, for a context of one window. Over several the lowest
+        `null_score` counts, and the best span of all, as in the original run_squad.
+        """
+        outputs = self._forward(inputs)
+        start_logits, end_logits = outputs["start_logits"], outputs["end_logits"]
+        allowed = graph_reading.context_positions(**inputs, sep_id=self._plain.sep_id)
+        spans = graph_reading.best_spans(start_logits, end_logits, allowed, allowed, **self._best)
+        null_score = start_logits[:, 0] + end_logits[:, 0]
+        return dict(spans._asdict(), null_score=null_score, null_score_diff=null_score - spans.score[:, 0])
+
+    @property
+    def _best(self) -> dict:
+        return {name: getattr(self._settings, name) for name in ("n_best_size", "max_answer_length")}
+
+    def _answer_text(self):
+        """Strings in, answers out: tokens, windows, spans and offsets are all found in the graph."""
+        from kobert_tf2.serving import graph_tokenizer  # needs tensorflow-text, which the other signatures do not
+
+        self.tokenizer = graph_tokenizer.GraphTokenizer(self._plain)
+        text = {name: tf.TensorSpec([None], tf.string, name=name) for name in ("question", "context")}
+        return tf.function(self._read_text, autograph=False).get_concrete_function(**text)
+
+    def _read_text(self, question, context) -> dict:
+        lengths = {name: getattr(self._settings, name) for name in ("max_seq_length", "doc_stride", "max_query_length")}
+        ids = {name: getattr(self._plain, name) for name in ("cls_id", "sep_id", "pad_id")}
+        tokens = self.tokenizer(context)
+        windows = graph_reading.make_windows(self.tokenizer(question).ids, tokens.ids, **ids, **lengths)
+        logits = graph_reading.logits_in_chunks(self._span_logits, windows.inputs, size=WINDOWS_AT_ONCE)
+        spans = graph_reading.merge_spans(windows, *logits, **self._best)
+        null_score = graph_reading.null_scores(windows, *logits)
+        start = graph_reading.of_tokens(tokens.starts, spans.start)
+        end = graph_reading.of_tokens(tokens.ends, spans.end)
+        repeated = tf.repeat(context[:, tf.newaxis], self._settings.n_best_size, axis=1)
+        texts = tf.strings.substr(repeated, start, end - start, unit="UTF8_CHAR")
+        every = {"text": texts, "start": start, "end": end, "score": spans.score, "probability": spans.probability}
+        first = {("answer" if name == "text" else name): column[:, 0] for name, column in every.items()}
+        if self._settings.null_score_diff_threshold is not None:
+            first = _or_none(first, spans.score, null_score, self._settings.null_score_diff_threshold)
+        null = {"null_score": null_score, "null_score_diff": null_score - spans.score[:, 0]}
+        return first | null | {f"n_best_{name}": column for name, column in every.items()}
+
+    def _span_logits(self, inputs: dict) -> tuple:
+        outputs = self._forward(inputs)
+        return outputs["start_logits"], outputs["end_logits"]
+
+
+def _or_none(first: dict, scores, null_score, threshold: float) -> dict:
+    """The best answers, or nothing where "no answer" is preferred by more than the threshold.
+
+    Probabilities are then among the n best and "no answer".
+    """
+    is_none = null_score - scores[:, 0] > threshold
+    probabilities = tf.nn.softmax(tf.concat([scores, null_score[:, tf.newaxis]], axis=1))
+    nothing = {
+        "answer": "",
+        "start": 0,
+        "end": 0,
+        "score": null_score,
+        "probability": probabilities[:, -1],
+    }
+    first = dict(first, probability=probabilities[:, 0])
+    return {name: tf.where(is_none, nothing[name], column) for name, column in first.items()}
+
+
+def _with_signature(function: Callable, inputs: tuple[str, ...]):
+    """A traced function of keyword arguments, each int32 [batch, sequence] with both dimensions open."""
+    specs = {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in inputs}
+    return tf.function(function, autograph=False).get_concrete_function(**specs)

@@ -1,0 +1,360 @@
+"""Sentence classification, from a TSV to a model directory, its scores and its predictions.
+
+    output_dir/checkpoints/        what a run resumes from
+               model/              a model directory; its config.json names the labels
+               eval_results.txt    under the keys of the original run_classifier, and F1
+               confusion.tsv       a row for each true label, a column for each predicted one
+               predictions.tsv     id, predicted label and the probability of every label
+
+This is the one call that `tools/finetune_classifier.py` makes; files of sentences are read by `sentences.py`.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kobert_tf2 import files
+from kobert_tf2.bert import models
+from kobert_tf2.errors import InputError
+from kobert_tf2.labelling import sentences
+from kobert_tf2.labelling.sentences import Example
+from kobert_tf2.tokenization.tokenizer import Tokenizer
+from kobert_tf2.training import loop, losses
+from kobert_tf2.training.job import TrainingJob
+
+TASK = loop.Task(weights=losses.label_weights, sums=losses.label_sums)
+INPUTS = ("input_ids", "input_mask", "segment_ids")
+
+
+class Sources(NamedTuple):
+    """Paths of the three files, None for what there is not."""
+
+    train: str | None
+    evaluation: str | None
+    prediction: str | None
+
+
+def finetune(
+    *,
+    output_dir: str,
+    init_checkpoint: str | None = None,
+    bert_config_file: str | None = None,
+    vocab_file: str | None = None,
+    data_dir: str | None = None,
+    train_file: str | None = None,
+    eval_file: str | None = None,
+    predict_file: str | None = None,
+    eval_fraction: float = 0.0,
+    do_train: bool = False,
+    do_eval: bool = False,
+    do_predict: bool = False,
+    max_seq_length: int = 128,
+    train_batch_size: int = 32,
+    eval_batch_size: int = 8,
+    predict_batch_size: int = 8,
+    learning_rate: float = 5e-5,
+    num_train_epochs: float = 3.0,
+    warmup_proportion: float = 0.1,
+    num_workers: int = 1,
+    running: dict,
+) -> dict:
+    """Trains, evaluates, predicts; the arguments are the flags of the tool, `running` its running settings.
+
+    Returns a summary: `global_step`, `accuracy`, `f1`, `loss`, `labels`, `confusion`, the paths of what was written.
+    Raises `InputError` for what a user can mend.
+    """
+    _check_asked(do_train or do_eval or do_predict, eval_fraction)
+    sources = find_files(data_dir, train_file, eval_file, predict_file)
+    job = TrainingJob.start(output_dir, running, init_checkpoint=init_checkpoint)
+    start = _start(do_train, output_dir, init_checkpoint, bert_config_file, vocab_file)
+    tokenizer = read_tokenizer(vocab_file, start)
+    train, evaluation, prediction = _read_all(sources, do_train, do_eval, do_predict, eval_fraction, running["seed"])
+    labels = sentences.label_list([*train, *evaluation]) if do_train else _labels_of(start)
+
+    config = read_config(bert_config_file, start, tokenizer, max_seq_length)
+    encoding = _Encoding(tokenizer, max_seq_length, num_workers)
+    model = job.make(lambda: _make_model(config, start, len(labels)))
+    summary = {"output_dir": output_dir, "labels": labels}
+    if do_train:
+        features = encoding.features(train, labels)
+        num_steps = max(1, int(len(train) / train_batch_size * num_train_epochs))
+        optimizer = job.optimizer(
+            learning_rate=learning_rate,
+            num_train_steps=num_steps,
+            num_warmup_steps=int(num_steps * warmup_proportion),
+        )
+        settings = {"train_batch_size": train_batch_size, "max_seq_length": max_seq_length, "labels": labels}
+        summary |= _train(job, model, optimizer, features, num_steps, settings, tokenizer)
+    if do_eval:
+        probabilities = predict(model, encoding, evaluation, eval_batch_size, job.strategy)
+        scores = score(probabilities, sentences.label_ids(evaluation, labels))
+        summary |= {"eval_examples": len(evaluation), **scores}
+        if job.is_chief:
+            _write_scores(output_dir, scores, summary.get("global_step", 0), labels)
+    if do_predict:
+        probabilities = predict(model, encoding, prediction, predict_batch_size, job.strategy)
+        if job.is_chief:
+            summary["predictions"] = f"{output_dir}/predictions.tsv"
+            write_predictions(summary["predictions"], prediction, probabilities, labels)
+    return summary | {"truncated": encoding.truncated}
+
+
+def _check_asked(anything: bool, eval_fraction: float) -> None:
+    if not anything:
+        raise InputError("expected --do_train, --do_eval or --do_predict, but got none of them")
+    if not 0 <= eval_fraction < 1:
+        raise InputError(f"--eval_fraction: expected at least 0 and below 1, but got {eval_fraction}")
+
+
+def _train(job: TrainingJob, model, optimizer, features: dict, num_steps: int, settings: dict, tokenizer) -> dict:
+    """`settings` are what must not change when a run is resumed."""
+    count, batch_size, labels = len(features["labels"]), settings["train_batch_size"], settings["labels"]
+    seed = job.running["seed"]
+    _say(f"{count:,} sentences, {len(labels)} labels, {num_steps:,} steps of {batch_size}")
+    trained = job.train(
+        model,
+        optimizer,
+        training_batches(features, batch_size, seed=seed),
+        TASK,
+        num_steps=num_steps,
+        settings={**settings, "train_examples": count, "seed": seed, "optimizer": job.running["optimizer"]},
+        save=lambda folder: save_model(model, folder, tokenizer, labels),
+    )
+    return {"train_examples": count, **trained}
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What is read
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def find_files(data_dir: str | None, train: str | None, evaluation: str | None, prediction: str | None) -> Sources:
+    """Files named by themselves, or else train.tsv, dev.tsv and test.tsv of a folder, as run_classifier has them."""
+
+    def find(given: str | None, name: str) -> str | None:
+        if given or not data_dir:
+            return given
+        path = f"{data_dir.rstrip('/')}/{name}"
+        return path if files.exists(path) else None
+
+    return Sources(find(train, "train.tsv"), find(evaluation, "dev.tsv"), find(prediction, "test.tsv"))
+
+
+def _read_all(
+    sources: Sources, do_train: bool, do_eval: bool, do_predict: bool, eval_fraction: float, seed: int
+) -> tuple[list[Example], list[Example], list[Example]]:
+    """The examples that will be needed. Without a file to evaluate on, a part of the training file is held out."""
+    hold_out = do_eval and not sources.evaluation and eval_fraction > 0
+    train, evaluation, prediction = [], [], []
+    if do_train or hold_out:
+        train = sentences.read_tsv(_needed(sources.train, "--do_train", "--train_file", "train.tsv"))
+    if hold_out:
+        train, evaluation = hold_out_examples(train, eval_fraction, seed)
+    elif do_eval:
+        evaluation = sentences.read_tsv(
+            _needed(sources.evaluation, "--do_eval", "--eval_file (or --eval_fraction)", "dev.tsv")
+        )
+    if do_predict:
+        path = _needed(sources.prediction, "--do_predict", "--predict_file", "test.tsv")
+        prediction = sentences.read_tsv(path, labelled=False)
+    return train, evaluation, prediction
+
+
+def _needed(path: str | None, what: str, flag: str, name: str) -> str:
+    if path is None:
+        raise InputError(f"{what}: expected {flag}, or {name} in --data_dir, but there is neither")
+    return path
+
+
+def hold_out_examples(examples: Sequence[Example], fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """(the rest, a fraction drawn at random): the same ones whenever the examples and the seed are the same."""
+    count = round(len(examples) * fraction)
+    if not 0 < count < len(examples):
+        raise InputError(f"--eval_fraction={fraction} of {len(examples)} examples leaves nothing on one side")
+    held_out = np.zeros(len(examples), bool)
+    held_out[np.random.default_rng(seed).permutation(len(examples))[:count]] = True
+    return (
+        [example for example, out in zip(examples, held_out, strict=True) if not out],
+        [example for example, out in zip(examples, held_out, strict=True) if out],
+    )
+
+
+def _start(do_train: bool, output_dir: str, init_checkpoint, bert_config_file, vocab_file) -> str | None:
+    """Where the weights come from: what this output_dir trained before, unless it is to be trained; None: new ones."""
+    trained = f"{output_dir}/model"
+    if not do_train:
+        if files.exists(f"{trained}/config.json"):
+            return trained
+        if not init_checkpoint:
+            raise InputError(f"{trained}: expected a trained model there, or --init_checkpoint, but there is neither")
+    elif not init_checkpoint and not (bert_config_file and vocab_file):
+        raise InputError("expected --init_checkpoint, or --bert_config_file with --vocab_file to begin from nothing")
+    return init_checkpoint
+
+
+def read_tokenizer(vocab_file: str | None, start: str | None) -> Tokenizer:
+    """The tokenizer of a folder, of a vocab.txt (with the tokenizer_config.json beside it) or of the model."""
+    path = vocab_file or start
+    if files.is_folder(path):
+        return Tokenizer.from_pretrained(path)
+    folder = os.path.dirname(path) or "."
+    if os.path.basename(path) == "vocab.txt" or not vocab_file:
+        return Tokenizer.from_pretrained(folder)
+    return Tokenizer(path)
+
+
+def read_config(bert_config_file: str | None, start: str | None, tokenizer, max_seq_length: int):
+    """The model's configuration, held against the vocabulary and the length asked for."""
+    if bert_config_file:
+        config = models.BertConfig.from_google_json(bert_config_file)
+    else:
+        config = models.BertConfig.from_pretrained(start)
+    where = bert_config_file or start
+    if len(tokenizer.vocab) > config.vocab_size:
+        raise InputError(
+            f"{where}: vocab_size is {config.vocab_size}, but the vocabulary has {len(tokenizer.vocab)} pieces"
+        )
+    if max_seq_length > config.max_position_embeddings:
+        raise InputError(
+            f"{where}: expected --max_seq_length of at most max_position_embeddings, {config.max_position_embeddings}, "
+            f"but got {max_seq_length}"
+        )
+    return config
+
+
+def _labels_of(path: str) -> list[str]:
+    config = files.read_json(f"{path}/config.json") if files.exists(f"{path}/config.json") else {}
+    named = config.get("id2label")
+    if not named:
+        raise InputError(f"{path}: expected a classifier whose config.json names its labels; train one with --do_train")
+    return [named[key] for key in sorted(named, key=int)]
+
+
+def _make_model(config, start: str | None, num_labels: int):
+    if start is None:
+        return models.BertForSequenceClassification(config, num_labels=num_labels)
+    return models.BertForSequenceClassification.from_pretrained(start, config=config, num_labels=num_labels)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Batches
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class _Encoding:
+    """Examples to arrays, and how many had to be cut."""
+
+    def __init__(self, tokenizer: Tokenizer, max_seq_length: int, num_workers: int):
+        self._tokenizer, self._max_seq_length, self._num_workers = tokenizer, max_seq_length, num_workers
+        self.truncated = 0
+
+    def inputs(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
+        encoded = sentences.encode(examples, self._tokenizer, num_workers=self._num_workers)
+        cut = sum(sentences.length(ids) > self._max_seq_length for ids in encoded)
+        if cut:
+            _say(f"{cut:,} of {len(encoded):,} sentences are longer than {self._max_seq_length} and were cut")
+        self.truncated += cut
+        return sentences.pad(encoded, self._tokenizer, max_seq_length=self._max_seq_length)
+
+    def features(self, examples: Sequence[Example], labels: list[str]) -> dict[str, np.ndarray]:
+        return {**self.inputs(examples), "labels": sentences.label_ids(examples, labels)}
+
+
+def training_batches(features: dict[str, np.ndarray], batch_size: int, *, seed: int) -> tf.data.Dataset:
+    """Endless shuffled batches. Row numbers are shuffled, not rows: the saved state of the iterator stays small."""
+    rows = len(features["labels"])
+    tensors = {name: tf.constant(array) for name, array in features.items()}
+    dataset = tf.data.Dataset.range(rows).shuffle(rows, seed=seed).repeat().batch(batch_size, drop_remainder=True)
+    return dataset.map(lambda batch: {name: tf.gather(tensor, batch) for name, tensor in tensors.items()})
+
+
+def predict(model, encoding: _Encoding, examples: Sequence[Example], batch_size: int, strategy) -> np.ndarray:
+    """float32 [examples, labels]: the probability of every label. Sentences of like length are computed together."""
+    inputs = encoding.inputs(examples)
+    order = np.argsort(inputs["input_mask"].sum(axis=1), kind="stable")
+    logits = loop.predict(model, _like_lengths(inputs, order, batch_size), strategy=strategy)["logits"]
+    probabilities = np.empty_like(logits)
+    probabilities[order] = _softmax(logits)
+    return probabilities
+
+
+def _like_lengths(inputs: dict[str, np.ndarray], order: np.ndarray, batch_size: int) -> Iterable[dict]:
+    """Batches in this order, each cut to a multiple of 32 that holds its longest row: a few shapes in all."""
+    longest = inputs["input_mask"].shape[1]
+    for first in range(0, len(order), batch_size):
+        rows = order[first : first + batch_size]
+        length = min(longest, -(-int(inputs["input_mask"][rows].sum(axis=1).max()) // 32) * 32)
+        yield {name: inputs[name][rows, :length] for name in INPUTS}
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What comes of it
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def score(probabilities: np.ndarray, labels: np.ndarray) -> dict:
+    """`accuracy`, `f1` (the mean over the labels; of label 1 alone where there are two), `loss`, `confusion`.
+
+    A label that neither occurs nor is predicted has no F1 and does not count in the mean.
+    """
+    count = probabilities.shape[1]
+    confusion = np.zeros((count, count), np.int64)
+    np.add.at(confusion, (labels, probabilities.argmax(axis=1)), 1)
+    relevant = confusion.sum(axis=0) + confusion.sum(axis=1)
+    f1 = 2 * np.diag(confusion) / np.maximum(relevant, 1)
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return {
+        "accuracy": float(np.trace(confusion) / confusion.sum()),
+        "f1": float(f1[1] if count == 2 else f1[relevant > 0].mean()),
+        "f1_of_each": [float(value) for value in f1],
+        "loss": float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean()),
+        "confusion": confusion.tolist(),
+    }
+
+
+def save_model(model, folder: str, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
+    """A model directory whose config.json names the labels, as `transformers` reads them."""
+    model.save_pretrained(folder, tokenizer)
+    config = files.read_json(f"{folder}/config.json")
+    config["id2label"] = {str(place): label for place, label in enumerate(labels)}
+    config["label2id"] = {label: place for place, label in enumerate(labels)}
+    files.write_json(f"{folder}/config.json", config)
+
+
+def _write_scores(output_dir: str, scores: dict, global_step: int, labels: Sequence[str]) -> None:
+    results = {
+        "eval_accuracy": scores["accuracy"],
+        "eval_f1": scores["f1"],
+        "eval_loss": scores["loss"],
+        "global_step": global_step,
+    }
+    with files.whole_file(f"{output_dir}/eval_results.txt") as file:
+        for name, value in results.items():
+            _say(f"  {name} = {value}")
+            file.write(f"{name} = {value}\n")
+    with files.whole_file(f"{output_dir}/confusion.tsv") as file:
+        file.write("\t".join(["true \\ predicted", *labels]) + "\n")
+        for label, row in zip(labels, scores["confusion"], strict=True):
+            _say(f"  {label}: " + "  ".join(f"{name} {n:,}" for name, n in zip(labels, row, strict=True)))
+            file.write("\t".join([label, *map(str, row)]) + "\n")
+
+
+def write_predictions(path: str, examples: Sequence[Example], probabilities: np.ndarray, labels: Sequence[str]) -> None:
+    """A TSV with a header: the id, the predicted label, the probability of every label."""
+    with files.whole_file(path) as file:
+        file.write("\t".join(["id", "predicted", *(f"probability_{label}" for label in labels)]) + "\n")
+        for example, row in zip(examples, probabilities, strict=True):
+            file.write("\t".join([example.id, labels[int(row.argmax())], *(f"{value:.6f}" for value in row)]) + "\n")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

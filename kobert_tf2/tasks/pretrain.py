@@ -1,0 +1,469 @@
+"""Masked LM and next sentence pre-training, from TFRecords to a model directory.
+
+    output_dir/run_config.json    what was asked for and what came of it
+               checkpoints/       what a run resumes from
+               train_log.jsonl    and events/ for TensorBoard
+               model/             a model directory
+               eval_results.txt   under the keys of the original run_pretraining
+
+This is the one call that `tools/pretrain.py` makes.
+"""
+
+import contextlib
+import hashlib
+import math
+import os
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kobert_tf2 import files
+from kobert_tf2.bert import models
+from kobert_tf2.errors import InputError
+from kobert_tf2.pretraining_data import tfrecord
+from kobert_tf2.tasks import preflight as preflight_module
+from kobert_tf2.training import checkpoints, loop, losses, optimizers
+from kobert_tf2.training.job import TrainingJob
+
+TASK = loop.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
+_SHUFFLE_BUFFER = 10_000
+_USUAL_VOCABULARY = 32_000  # Of a preflight without data, where the configuration leaves vocab_size out.
+# A masked LM that has learnt nothing loses ln(vocabulary). Less than this below it after the warm-up: something is
+# broken.
+_LEARNT_SOMETHING = 0.5
+# One that has learnt which pieces are frequent, and nothing of the text, loses the entropy of their frequencies. Less
+# than this below that when the warm-up is long over, it stays there: all places of a text have come to look alike.
+_LEARNT_MORE_THAN_FREQUENCIES = 0.1
+_BATCHES_COUNTED, _ROWS_COUNTED = 10, 256
+
+
+def pretrain(
+    *,
+    bert_config_file: str | None,
+    input_file: str | None,
+    output_dir: str | None,
+    init_checkpoint: str | None = None,
+    vocab_file: str | None = None,
+    eval_file: str | None = None,
+    max_seq_length: int | None = None,
+    max_predictions_per_seq: int | None = None,
+    do_train: bool = False,
+    do_eval: bool = False,
+    train_batch_size: int = 32,
+    eval_batch_size: int = 8,
+    max_eval_steps: int = 100,
+    learning_rate: float = 5e-5,
+    num_train_steps: int = 100_000,
+    num_warmup_steps: int = 10_000,
+    running: dict,
+) -> dict:
+    """Trains, evaluates or both; the arguments are the flags of `tools/pretrain.py`, `running` its running settings.
+
+    Returns a summary: `global_step`, `resumed_from`, the metrics, `model_dir`. Raises `InputError` for what a user
+    can mend.
+    """
+    _check_asked(do_train, do_eval, input_file=input_file, output_dir=output_dir)
+    job = TrainingJob.start(output_dir, running, input_file=input_file, init_checkpoint=init_checkpoint)
+    data = _Records.find(input_file, max_seq_length, max_predictions_per_seq)
+    tokenizer = _find_tokenizer(vocab_file, (bert_config_file, input_file, init_checkpoint), data.car)
+
+    vocab_size = _vocab_size(tokenizer, data.car)
+    config = read_config(bert_config_file, init_checkpoint, vocab_size=vocab_size)
+    _check_config(config, bert_config_file or init_checkpoint, data.features, vocab_size)
+    model = job.make(lambda: _make_model(config, init_checkpoint, output_dir))
+    schedule = {
+        "learning_rate": learning_rate,
+        "num_train_steps": num_train_steps,
+        "num_warmup_steps": num_warmup_steps,
+    }
+    optimizer = job.optimizer(**schedule)
+    if job.is_chief:
+        batches = _batch_sizes(job, do_train, train_batch_size, do_eval, eval_batch_size, max_eval_steps)
+        _say(_resolved(job, model, data, init_checkpoint, schedule, batches), output_dir)
+        if tokenizer is None:
+            print("warning: model/ will have no tokenizer; give its folder as --vocab_file", file=sys.stderr)
+
+    summary = {"output_dir": output_dir}
+    if do_train:
+        entropy = _entropy_of_frequencies(data, config.vocab_size) if job.is_chief else math.inf
+        health = _Health(config.vocab_size, entropy, num_warmup_steps, fresh=not init_checkpoint)
+        summary |= _train(job, model, optimizer, data, train_batch_size, num_train_steps, tokenizer, health)
+    elif not init_checkpoint or checkpoints.steps_in(f"{output_dir}/checkpoints"):
+        summary["global_step"] = _load_newest(model, output_dir)
+    if do_eval:
+        held_out = data.of(eval_file) if eval_file else data
+        metrics = _evaluate(job, model, held_out, eval_batch_size, max_eval_steps)
+        results = {"global_step": summary.get("global_step", 0), **metrics}
+        if job.is_chief:
+            write_eval_results(output_dir, results)
+        summary |= results
+    return summary
+
+
+def _check_asked(do_train: bool, do_eval: bool, **needed: str | None) -> None:
+    if not do_train and not do_eval:
+        raise InputError("expected --do_train, --do_eval or both, but got neither")
+    for name, value in needed.items():
+        if not value:
+            raise InputError(f"expected --{name}, but it was not given")
+
+
+def _train(job: TrainingJob, model, optimizer, data, batch_size: int, num_steps: int, tokenizer, health) -> dict:
+    seed = job.running["seed"]
+    dataset = tfrecord.dataset(
+        data.shards, data.features, batch_size=batch_size, shuffle_buffer=_SHUFFLE_BUFFER, seed=seed, repeat=True
+    )
+    settings = {
+        "train_batch_size": batch_size,
+        "max_seq_length": data.features["input_ids"].length,
+        "max_predictions_per_seq": data.features["masked_lm_ids"].length,
+        "seed": seed,
+        "optimizer": job.running["optimizer"],
+        "input_files": [os.path.basename(path) for path in data.shards],
+    }
+    with _naming_the_shard(data):
+        return job.train(
+            model,
+            optimizer,
+            dataset,
+            TASK,
+            num_steps=num_steps,
+            settings=settings,
+            save=lambda folder: model.save_pretrained(folder, tokenizer),
+            on_record=health,
+        )
+
+
+def _evaluate(job: TrainingJob, model, data: "_Records", batch_size: int, max_steps: int) -> dict[str, float]:
+    with _naming_the_shard(data):
+        return loop.evaluate(
+            model,
+            tfrecord.dataset(data.shards, data.features, batch_size=batch_size),
+            TASK,
+            strategy=job.strategy,
+            max_steps=max_steps,
+            jit_compile=job.running["jit_compile"],
+        )
+
+
+def preflight(
+    *,
+    bert_config_file: str | None,
+    input_file: str | None,
+    init_checkpoint: str | None,
+    max_seq_length: int | None,
+    max_predictions_per_seq: int | None,
+    train_batch_size: int,
+    learning_rate: float,
+    num_train_steps: int,
+    num_warmup_steps: int,
+    tpu_topology: str,
+    running: dict,
+) -> dict:
+    """Compiles the training program of these flags for one core of a TPU and counts; needs neither a TPU nor data."""
+    loop.set_precision(running["precision"])
+    car = (tfrecord.read_sidecar(record_files(input_file)) if input_file else None) or {}
+    features = _features(max_seq_length, max_predictions_per_seq, car)
+    config = read_config(bert_config_file, init_checkpoint, vocab_size=car.get("vocab_size", _USUAL_VOCABULARY))
+    _check_config(config, bert_config_file or init_checkpoint, features, car.get("vocab_size"))
+    report = preflight_module.preflight(
+        models.BertForPreTraining(config),
+        optimizers.create_optimizer(
+            running["optimizer"],
+            learning_rate=learning_rate,
+            num_train_steps=num_train_steps,
+            num_warmup_steps=num_warmup_steps,
+        ),
+        TASK,
+        {name: tf.TensorSpec([train_batch_size, x.length], x.dtype) for name, x in features.items()},
+        topology=tpu_topology,
+        iterations_per_loop=running["train"]["iterations_per_loop"],
+        micro_batch_size=running["train"]["micro_batch_size"],
+    )
+    for name, value in report.items():
+        print(f"  {name}: {value}", file=sys.stderr)
+    if not report["fits"]:
+        raise InputError(
+            f"{tpu_topology}: a core has {report['memory_of_a_core_gib']} GiB, but this run needs about "
+            f"{sum(report['memory_per_core_gib'].values()):.1f}; lower --micro_batch_size or --train_batch_size"
+        )
+    if report["dynamic_shapes"] or report["without_a_tpu_kernel"]:
+        raise InputError(
+            "the program compiles, but not for a TPU: "
+            + "; ".join((*report["dynamic_shapes"][:5], *report["without_a_tpu_kernel"]))
+        )
+    return report
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What is read, and whether its parts fit
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class _Records(NamedTuple):
+    """TFRecord files, their side-car ({} where there is none) and the features that both agree on."""
+
+    patterns: str
+    shards: list[str]
+    car: dict
+    features: dict
+
+    @classmethod
+    def find(cls, patterns: str, max_seq_length: int | None, max_predictions_per_seq: int | None) -> "_Records":
+        shards = record_files(patterns)
+        car = tfrecord.read_sidecar(shards) or {}
+        return cls(patterns, shards, car, _features(max_seq_length, max_predictions_per_seq, car))
+
+    def of(self, patterns: str) -> "_Records":
+        """Other files of the same features."""
+        return self._replace(patterns=patterns, shards=record_files(patterns))
+
+
+def _features(max_seq_length: int | None, max_predictions_per_seq: int | None, car: dict) -> dict:
+    return tfrecord.pretraining_features(
+        max_seq_length=_agreed("max_seq_length", max_seq_length, car, 128),
+        max_predictions_per_seq=_agreed("max_predictions_per_seq", max_predictions_per_seq, car, 20),
+    )
+
+
+def record_files(patterns: str) -> list[str]:
+    """The TFRecord files; `corpus.tfrecord*` matches the side-car too."""
+    paths = [path for path in files.match(patterns) if not path.endswith(".json")]
+    if not paths:
+        raise InputError(f"{patterns}: expected TFRecord files, but only side-cars (.json) match")
+    return paths
+
+
+def _agreed(name: str, given: int | None, car: dict, default: int) -> int:
+    """The length that flag and side-car agree on; a flag that is not given follows the data."""
+    if given is not None and name in car and given != car[name]:
+        raise InputError(f"--{name}={given}, but the records were made with {name}={car[name]} (their side-car says)")
+    return given if given is not None else car.get(name, default)
+
+
+def _find_tokenizer(vocab_file: str | None, beside: tuple[str | None, ...], car: dict):
+    """The tokenizer whose files go into the model directory: the one named, or a folder beside what is named.
+
+    It must have the vocabulary that the records were made with. None where there is none: then the model directory
+    has no tokenizer, and standard error says so.
+    """
+    from kobert_tf2.tokenization.tokenizer import Tokenizer
+
+    if vocab_file is not None and not files.is_folder(vocab_file) and not _has_tokenizer(os.path.dirname(vocab_file)):
+        tokenizer = Tokenizer(vocab_file, **car.get("made_with", {}).get("tokenizer", {}))
+        _check_vocabulary(tokenizer, vocab_file, car)
+        return tokenizer
+    named = vocab_file if vocab_file is None or files.is_folder(vocab_file) else os.path.dirname(vocab_file)
+    folders = [named] if named is not None else [_folder_of(path) for path in beside if path]
+    for folder in filter(_has_tokenizer, folders):
+        tokenizer = Tokenizer.from_pretrained(folder or ".")
+        _check_vocabulary(tokenizer, folder, car)
+        return tokenizer
+    if vocab_file is not None:
+        raise InputError(f"{vocab_file}: expected a vocab.txt or a folder with vocab.txt and tokenizer_config.json")
+    return None
+
+
+def _folder_of(path: str) -> str:
+    path = path.split(",")[0]
+    return path if files.is_folder(path) else os.path.dirname(path)
+
+
+def _has_tokenizer(folder: str) -> bool:
+    return all(files.exists(os.path.join(folder, name)) for name in ("vocab.txt", "tokenizer_config.json"))
+
+
+def _check_vocabulary(tokenizer, path: str, car: dict) -> None:
+    lines = "".join(f"{piece}\n" for piece in sorted(tokenizer.vocab, key=tokenizer.vocab.__getitem__))
+    found = hashlib.sha256(lines.encode()).hexdigest()
+    if car.get("vocab_sha256", found) != found:
+        raise InputError(
+            f"{path}: its vocabulary ({len(tokenizer.vocab)} pieces) is not the one that the records were made with "
+            f"({car.get('vocab_size')} pieces); give that one as --vocab_file"
+        )
+
+
+def _vocab_size(tokenizer, car: dict) -> int | None:
+    return len(tokenizer.vocab) if tokenizer is not None else car.get("vocab_size")
+
+
+def read_config(path: str | None, init_checkpoint: str | None = None, *, vocab_size: int | None = None):
+    """A `BertConfig` of Google's bert_config.json, of a model directory or its config.json, or of `init_checkpoint`.
+
+    In Google's format "gelu" is the tanh form, in Hugging Face's the erf form. A file without `vocab_size` gets the
+    given one.
+    """
+    if not path:
+        if not init_checkpoint:
+            raise InputError(
+                "expected --bert_config_file, or --init_checkpoint with a configuration beside its weights"
+            )
+        return models.BertConfig.from_pretrained(init_checkpoint)
+    if files.is_folder(path):
+        return models.BertConfig.from_pretrained(path)
+    values = files.read_json(path)
+    if isinstance(values, dict) and {"model_type", "architectures"} & values.keys():
+        return models.BertConfig.from_json(path)
+    if isinstance(values, dict) and "vocab_size" not in values and vocab_size:
+        return _config_with_vocab_size(path, values, vocab_size)
+    return models.BertConfig.from_google_json(path)
+
+
+def _config_with_vocab_size(path: str, values: dict, vocab_size: int):
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        completed = os.path.join(folder, os.path.basename(path))
+        files.write_json(completed, {**values, "vocab_size": vocab_size})
+        return models.BertConfig.from_google_json(completed)
+
+
+def _check_config(config, path: str, features: dict, vocab_size: int | None) -> None:
+    if vocab_size is not None and vocab_size != config.vocab_size:
+        raise InputError(
+            f"{path}: vocab_size is {config.vocab_size}, but the vocabulary of the records has {vocab_size} entries"
+        )
+    length = features["input_ids"].length
+    if length > config.max_position_embeddings:
+        raise InputError(
+            f"{path}: max_position_embeddings is {config.max_position_embeddings}, but the records have "
+            f"max_seq_length={length}"
+        )
+
+
+def _make_model(config, init_checkpoint: str | None, output_dir: str):
+    resumes = bool(checkpoints.steps_in(f"{output_dir}/checkpoints"))
+    if not init_checkpoint or resumes:
+        return models.BertForPreTraining(config)
+    print(f"starting from the weights of {init_checkpoint}, with a new schedule from step 0", file=sys.stderr)
+    return models.BertForPreTraining.from_pretrained(init_checkpoint, config=config)
+
+
+def _load_newest(model, output_dir: str) -> int:
+    newest = checkpoints.Checkpoints(f"{output_dir}/checkpoints", model=model)
+    manifest = newest.newest_whole()
+    if manifest is None:
+        raise InputError(f"{output_dir}/checkpoints: expected a checkpoint to evaluate, but there is none")
+    newest.restore_model(manifest)
+    return manifest["step"]
+
+
+@contextlib.contextmanager
+def _naming_the_shard(data: _Records):
+    """tf.data's errors name no file: when one comes, all files are read again until the broken record is found."""
+    try:
+        yield
+    except InputError as error:
+        if isinstance(error.__cause__, tf.errors.OpError) and not isinstance(
+            error.__cause__, tf.errors.ResourceExhaustedError
+        ):
+            _find_broken(data.shards, data.features, error)
+        raise
+
+
+def _find_broken(paths: list[str], features: dict, error: InputError) -> None:
+    for path in paths:
+        if not files.exists(path):
+            raise InputError(f"{error}; {path} is no longer there") from error
+    try:
+        tfrecord.check(paths, features)
+    except InputError as broken:
+        raise InputError(f"{error}; {broken}") from error
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What is said
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _batch_sizes(job: TrainingJob, do_train, train_batch_size, do_eval, eval_batch_size, max_eval_steps) -> dict:
+    """Rows of a batch of all replicas together, and of one replica."""
+    replicas = job.strategy.num_replicas_in_sync
+    sizes = {"replicas": replicas}
+    if do_train:
+        sizes |= {
+            "train_batch_size": train_batch_size,
+            "train_batch_size_per_replica": train_batch_size // replicas,
+        }
+    if do_eval:
+        sizes |= {"eval_batch_size": eval_batch_size, "max_eval_steps": max_eval_steps}
+    return sizes
+
+
+def _resolved(job: TrainingJob, model, data: _Records, init_checkpoint: str | None, schedule: dict, batches) -> dict:
+    return {
+        "model": model.config.to_dict(),
+        "parameters": model.count_params(),
+        "input_file": data.patterns,
+        "data": {"files": len(data.shards), **{name: feature.length for name, feature in data.features.items()}},
+        "strategy": type(job.strategy).__name__,
+        **batches,
+        **schedule,
+        "init_checkpoint": init_checkpoint,
+        "running": job.running,
+    }
+
+
+def _say(resolved: dict, output_dir: str) -> None:
+    files.write_json(f"{output_dir}/run_config.json", resolved)
+    for name, value in resolved.items():
+        print(f"  {name}: {value}", file=sys.stderr)
+
+
+def _entropy_of_frequencies(data: _Records, vocab_size: int) -> float:
+    """What a masked LM loses that knows of the pieces only how frequent they are, in nats; from the first records."""
+    counts = np.zeros(vocab_size)
+    first = tfrecord.dataset(data.shards[:1], data.features, batch_size=_ROWS_COUNTED).take(_BATCHES_COUNTED)
+    with contextlib.suppress(tf.errors.OpError):  # A broken shard is told of by the training.
+        for batch in first:
+            ids, weights = (batch[name].numpy().ravel() for name in ("masked_lm_ids", "masked_lm_weights"))
+            counts += np.bincount(ids, weights, minlength=vocab_size)[:vocab_size]
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum()) if len(shares) else math.inf
+
+
+class _Health:
+    """Called with each record: tells the start loss beside that of a model that knows nothing, or only frequencies, and
+    warns, once of each, if it stays there."""
+
+    def __init__(self, vocab_size: int, entropy: float, num_warmup_steps: int, *, fresh: bool):
+        self._chance, self._entropy, self._warmup = math.log(vocab_size), entropy, max(num_warmup_steps, 1)
+        self._fresh, self._warned = fresh, set()
+
+    def __call__(self, step: int, record: dict) -> None:
+        loss = record["masked_lm_loss"]
+        if step == 1 and self._fresh:
+            print(
+                f"masked LM loss at the start: {loss:.2f}; ln(vocab_size) = {self._chance:.2f}; of who knows only how "
+                f"frequent each piece is: {self._entropy:.2f}",
+                file=sys.stderr,
+            )
+        if step > self._warmup and loss > self._chance - _LEARNT_SOMETHING:
+            self._warn(
+                "nothing",
+                f"step {step} is past the warm-up, but the masked LM loss is {loss:.2f}, still near ln(vocab_size) = "
+                f"{self._chance:.2f}: the model learns nothing. Look at --learning_rate, and at whether the records "
+                "were made with this vocabulary",
+            )
+        elif step > 2 * self._warmup + 200 and loss > self._entropy - _LEARNT_MORE_THAN_FREQUENCIES:
+            self._warn(
+                "frequencies",
+                f"step {step}: the masked LM loss is {loss:.2f}; {self._entropy:.2f} is that of a model that knows how "
+                "frequent each piece is and does not look at the text. A --learning_rate that is too high keeps it "
+                "there; try a quarter of it from the beginning",
+            )
+
+    def _warn(self, kind: str, sentence: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            print(f"warning: {sentence}", file=sys.stderr)
+
+
+def write_eval_results(output_dir: str, results: dict) -> None:
+    """`key = value` lines in the order of the original."""
+    with files.whole_file(f"{output_dir}/eval_results.txt") as file:
+        for name in sorted(results):
+            print(f"  {name} = {results[name]}", file=sys.stderr)
+            file.write(f"{name} = {results[name]}\n")

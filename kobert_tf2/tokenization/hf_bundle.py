@@ -1,0 +1,51 @@
+"""`tokenization_kobert.py`: the tokenizer as one file that a saved model brings along.
+
+`AutoTokenizer.from_pretrained(folder, trust_remote_code=True)` loads it and needs mecab-python3 and python-
+mecab-ko-dic alone. It is put together from the very modules that run here, so the two cannot drift apart.
+"""
+
+import ast
+import pathlib
+
+CODE_FILE = "tokenization_kobert.py"
+CODE_CLASS = "KoBertTokenizer"
+_MODULES = (
+    "errors",
+    "tokenization/normalization",
+    "tokenization/mecab",
+    "tokenization/wordpiece",
+    "tokenization/words",
+    "tokenization/hf_tokenizer",
+)
+_HEAD = '''"""Korean BERT tokenizer for Hugging Face transformers, written by kobert_tf2.
+
+Needs: pip install mecab-python3 python-mecab-ko-dic
+Put together from modules of kobert_tf2: {modules}.
+"""
+'''
+
+
+def tokenizer_code() -> str:
+    """The text of `tokenization_kobert.py`."""
+    bodies = [_without_imports(_source(module)) for module in _MODULES]
+    imports = sorted({line for _, lines in bodies for line in lines}, key=lambda line: ("transformers" in line, line))
+    parts = [f"# --- {module}.py ---\n\n{body}" for module, (body, _) in zip(_MODULES, bodies, strict=True)]
+    names = ", ".join(f"{module}.py" for module in _MODULES)
+    return "\n\n".join([_HEAD.format(modules=names) + "\n" + "\n".join(imports), *parts])
+
+
+def _source(module: str) -> str:
+    return (pathlib.Path(__file__).parents[1] / f"{module}.py").read_text(encoding="utf-8")
+
+
+def _without_imports(source: str) -> tuple[str, list[str]]:
+    """(the module without its docstring and imports, the imports of others as lines)."""
+    lines: list[str | None] = source.splitlines()
+    others = []
+    for position, node in enumerate(ast.parse(source).body):
+        is_import = isinstance(node, ast.Import | ast.ImportFrom)
+        if is_import and not getattr(node, "module", "").startswith("kobert_tf2"):
+            others.append(ast.unparse(node))
+        if is_import or (position == 0 and isinstance(node, ast.Expr)):
+            lines[node.lineno - 1 : node.end_lineno] = [None] * (node.end_lineno - node.lineno + 1)
+    return "\n".join(line for line in lines if line is not None).strip() + "\n", others

@@ -1,0 +1,69 @@
+"""The tokenizer for Hugging Face `transformers`: the same words, the same pieces, the same ids, without kobert_tf2.
+
+`hf_bundle.py` puts this class and all that it needs into one file, which a saved tokenizer brings along.
+"""
+
+import os
+
+from transformers import PreTrainedTokenizer
+
+from kobert_tf2.tokenization.wordpiece import WordPiece
+from kobert_tf2.tokenization.words import Segmenter
+
+
+class KoBertTokenizer(PreTrainedTokenizer):
+    """Korean morphemes and WordPiece, as they were set up in kobert_tf2 (`kobert_tf2` in tokenizer_config.json)."""
+
+    vocab_files_names = {"vocab_file": "vocab.txt", "user_dictionary_file": "user.dic"}  # noqa: RUF012
+    model_input_names = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012
+
+    def __init__(self, vocab_file, user_dictionary_file=None, kobert_tf2=None, unk_token="[UNK]", **kwargs):
+        with open(vocab_file, encoding="utf-8-sig", newline="") as file:
+            pieces = file.read().replace("\r\n", "\n").rstrip("\n").split("\n")
+        self._vocab = {piece: i for i, piece in enumerate(pieces)}
+        self._piece_of = pieces
+        settings = dict((kobert_tf2 or {}).get("settings", {}))
+        settings["user_dictionary"] = user_dictionary_file if settings.get("user_dictionary") else None
+        self._segmenter = Segmenter(**settings)
+        names = ("pad_token", "cls_token", "sep_token", "mask_token")
+        special = [str(kwargs[name]) for name in names if kwargs.get(name)]
+        self._wordpiece = WordPiece(self._vocab, unk_token=str(unk_token), special_tokens=special)
+        super().__init__(unk_token=unk_token, kobert_tf2=kobert_tf2, **kwargs)
+
+    @property
+    def vocab_size(self):
+        return len(self._vocab)
+
+    def get_vocab(self):
+        return {**self._vocab, **self.added_tokens_encoder}
+
+    def _tokenize(self, text, **kwargs):
+        return [piece.piece for piece in self._wordpiece.cut_text(self._segmenter, text)]
+
+    def _convert_token_to_id(self, token):
+        return self._vocab.get(token, self._vocab[str(self.unk_token)])
+
+    def _convert_id_to_token(self, index):
+        return self._piece_of[index]
+
+    def convert_tokens_to_string(self, tokens):
+        return " ".join(tokens).replace(" ##", "").strip()
+
+    def build_inputs_with_special_tokens(self, token_ids_0, token_ids_1=None):
+        first = [self.cls_token_id, *token_ids_0, self.sep_token_id]
+        return first if token_ids_1 is None else [*first, *token_ids_1, self.sep_token_id]
+
+    def create_token_type_ids_from_sequences(self, token_ids_0, token_ids_1=None):
+        return [0] * (len(token_ids_0) + 2) + ([] if token_ids_1 is None else [1] * (len(token_ids_1) + 1))
+
+    def get_special_tokens_mask(self, token_ids_0, token_ids_1=None, already_has_special_tokens=False):
+        if already_has_special_tokens:
+            return [int(i in self.all_special_ids) for i in token_ids_0]
+        first = [1, *[0] * len(token_ids_0), 1]
+        return first if token_ids_1 is None else [*first, *[0] * len(token_ids_1), 1]
+
+    def save_vocabulary(self, save_directory, filename_prefix=None):
+        path = os.path.join(save_directory, (f"{filename_prefix}-" if filename_prefix else "") + "vocab.txt")
+        with open(path, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{piece}\n" for piece in self._piece_of)
+        return (path,)

@@ -1,0 +1,377 @@
+"""Text to WordPieces, each with its place in the original string.
+
+A string is normalised (`normalization.py`), cut into words (`words.py`), and each word into pieces
+(`wordpiece.py`). What a word becomes depends on its key alone, so it is kept in a table (`word_cache.py`), from which
+the tokens of a whole block of texts are looked up and laid out at once (`encoding.py`).
+"""
+
+import contextlib
+import functools
+import gc
+import hashlib
+import itertools
+import json
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from kobert_tf2 import files
+from kobert_tf2.errors import InputError
+from kobert_tf2.parallel import ordered_map
+from kobert_tf2.tokenization.encoding import EOJEOL, WORD, Encoding, Encodings, laid_out
+from kobert_tf2.tokenization.hf_bundle import CODE_CLASS, CODE_FILE, tokenizer_code
+from kobert_tf2.tokenization.word_cache import PieceTable
+from kobert_tf2.tokenization.wordpiece import WordPiece
+from kobert_tf2.tokenization.words import Segmenter, Word
+
+VOCAB_FILE = "vocab.txt"
+CONFIG_FILE = "tokenizer_config.json"
+USER_DICTIONARY_FILE = "user.dic"
+# Where tokenizer_config.json keeps what transformers has no key for.
+OUR_KEY = "kobert_tf2"
+_FILES_OF_TOKENIZERS = (
+    *(CODE_FILE, USER_DICTIONARY_FILE),
+    *("tokenizer.json", "added_tokens.json", "special_tokens_map.json"),
+)
+SPECIAL_NAMES = ("PAD", "UNK", "CLS", "SEP", "MASK")
+_CHARACTERS_PER_BLOCK = 200_000
+
+
+class Tokenizer:
+    """Korean text to WordPieces.
+
+    `vocab` is a path of a `vocab.txt`, a list of pieces, or a dict {piece: id}. The settings:
+
+    - `pre_tokenizer`: "mecab", or "none" for plain BERT
+    - `continuation`: "eojeol", every piece that does not begin one carries ##, or "morpheme", only those inside
+    - `tags`: a piece carries its tag, 사과나무/NNG
+    - `decompose_compounds`: 사과나무 -> 사과 ##나무
+    - `do_lower_case`, `strip_accents`: separate switches that leave Hangul whole
+    - `dictionary`, `user_dictionary`: Mecab's; see `MorphemeAnalyser`
+    """
+
+    def __init__(
+        self,
+        vocab: str | os.PathLike | Sequence[str] | dict[str, int],
+        *,
+        pre_tokenizer: str = "mecab",
+        continuation: str = "eojeol",
+        tags: bool = False,
+        decompose_compounds: bool = False,
+        do_lower_case: bool = False,
+        strip_accents: bool = False,
+        dictionary: str | None = None,
+        user_dictionary: str | None = None,
+    ):
+        source = os.fspath(vocab) if isinstance(vocab, str | os.PathLike) else "vocabulary"
+        self.vocab = _read_vocab(vocab)
+        self._pieces = _in_order(self.vocab, source)
+        self.is_continuation = np.array([piece.startswith("##") and len(piece) > 2 for piece in self._pieces])
+        self._find_special_tokens(source)
+        self._wordpiece = WordPiece(self.vocab, unk_token=self.unk_token, special_tokens=self._special_tokens())
+        self._segmenter = Segmenter(
+            pre_tokenizer=pre_tokenizer,
+            continuation=continuation,
+            tags=tags,
+            decompose_compounds=decompose_compounds,
+            do_lower_case=do_lower_case,
+            strip_accents=strip_accents,
+            dictionary=dictionary,
+            user_dictionary=user_dictionary,
+        )
+        self._table = PieceTable(self._cut_key)
+
+    def __reduce__(self):
+        return functools.partial(type(self), **self.settings()), (self.vocab,)
+
+    @property
+    def analyser(self):
+        """The `MorphemeAnalyser`; None in plain mode."""
+        return self._segmenter.analyser
+
+    # --- The vocabulary ---
+
+    def _find_special_tokens(self, source: str) -> None:
+        found = {name: _find_special(self.vocab, name) for name in SPECIAL_NAMES}
+        missing = [f"[{name}]" for name, token in found.items() if token is None]
+        if missing:
+            raise InputError(
+                f"{source}: expected the special tokens {' '.join(f'[{name}]' for name in SPECIAL_NAMES)} "
+                f"(or <CLS> style), but {' '.join(missing)} is missing"
+            )
+        self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token = found.values()
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(self.vocab.get, found.values())
+        self.special_ids = {self.vocab[token] for token in found.values()}
+
+    def _special_tokens(self) -> tuple[str, ...]:
+        return self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token
+
+    def convert_tokens_to_ids(self, pieces: Iterable[str]) -> list[int]:
+        """Ids of pieces; a piece outside the vocabulary is the unknown token's id."""
+        return [self.vocab.get(piece, self.unk_id) for piece in pieces]
+
+    def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
+        """Pieces of ids; an id outside the vocabulary is an `InputError`."""
+        ids = list(ids)
+        wrong = next((i for i in ids if not 0 <= i < len(self._pieces)), None)
+        if wrong is not None:
+            raise InputError(f"expected ids from 0 to {len(self._pieces) - 1}. Received: {wrong}")
+        return [self._pieces[i] for i in ids]
+
+    # --- Text to tokens ---
+
+    def tokenize(self, text: str) -> list[str]:
+        """The pieces of a text."""
+        return [self._pieces[i] for i in self.encode_ids(text)]
+
+    def encode_ids(self, text: str) -> list[int]:
+        """The ids of a text's pieces, without special tokens."""
+        return self._encode_block([text]).ids.tolist()
+
+    def encode(self, text: str) -> Encoding:
+        """The tokens of a text, in order, without special tokens; offsets are characters of `text` itself."""
+        return next(self._encode_block([text]).each_with(self._pieces))
+
+    def encode_ids_batch(self, texts: Iterable[str], *, num_workers: int = 1) -> list[list[int]]:
+        """`encode_ids` of every text, in order.
+
+        With `num_workers` > 1 so many processes are started for this call, which pays from a few MB of text on.
+        """
+        with _collector_paused():
+            blocks = ordered_map(self._ids_of_block, _blocks(texts), num_workers=num_workers)
+            return [ids for block in blocks for ids in block.each_ids()]
+
+    def encode_batch(self, texts: Iterable[str], *, num_workers: int = 1) -> list[Encoding]:
+        """`encode` of every text, in order; `num_workers` as in `encode_ids_batch`."""
+        with _collector_paused():
+            blocks = ordered_map(self._encode_block, _blocks(texts), num_workers=num_workers)
+            return [encoding for block in blocks for encoding in block.each_with(self._pieces)]
+
+    def normalize(self, text: str) -> str:
+        """The text as it is looked up: NFC, plain spaces, without control and zero-width characters."""
+        return self._segmenter.normalize(text).text
+
+    def pre_tokenize(self, text: str) -> list[Word]:
+        """The words that WordPiece cuts, with offsets into `text` and whether each begins an eojeol."""
+        return self._segmenter.words(text)
+
+    def encode_texts(self, texts: Sequence[str]) -> Encodings:
+        """The tokens of all texts as flat arrays."""
+        return Encodings.join([self._encode_block(block) for block in _blocks(texts)])
+
+    def _encode_block(self, texts: Sequence[str]) -> Encodings:
+        normalized = list(map(self._segmenter.normalize, texts))
+        moved = [index for index, one in enumerate(normalized) if one.starts is not None]
+        torn = {index: self._encode_torn(texts[index]) for index in moved if normalized[index].seams()}
+        lines, shifts = self._segmenter.lines_of_texts([one.text for one in normalized])
+        bounds = list(itertools.accumulate((one.count("\n") for one in lines), initial=0))
+        encodings = laid_out(*self._table.look_up("".join(lines)), bounds, shifts)
+        for index in moved:
+            _, starts, ends, _, _ = encodings.alone(index)
+            starts[:] = np.array(normalized[index].starts, np.int32)[starts]
+            ends[:] = np.array(normalized[index].ends, np.int32)[ends - 1]
+        return encodings.with_rows(torn)
+
+    def _encode_torn(self, text: str) -> Encodings:
+        """A text in which one character became several, which may not be torn apart: piece by piece."""
+        begins = {word.start: EOJEOL if word.begins else WORD for word in self.pre_tokenize(text)}
+        pieces = self._wordpiece.cut_text(self._segmenter, text)
+        columns = np.array([(p.id, p.start, p.end, begins.get(p.start, 0)) for p in pieces], np.int32).reshape(-1, 4)
+        ids, starts, ends, flags = np.ascontiguousarray(columns.T)
+        return Encodings(ids, starts, ends, flags.astype(np.int8), np.array([0, len(ids)]))
+
+    def _cut_key(self, key: str) -> list[int]:
+        values, position = [], 0
+        for word in self._segmenter.words_of_key(key):
+            gap, begins = word.start - position, EOJEOL if word.begins else WORD
+            for i, length in self._wordpiece.lengths(word.surface, tag=word.tag, continues=word.continues):
+                values += (i, gap, length, begins)
+                gap = begins = 0
+            position = word.end
+        return values
+
+    def _ids_of_block(self, texts: list[str]) -> Encodings:
+        """Without what the caller does not want, so that it need not travel between processes."""
+        nothing = np.empty(0, np.int32)
+        return self._encode_block(texts)._replace(starts=nothing, ends=nothing, begins=nothing)
+
+    # --- Settings, and a tokenizer as files ---
+
+    def settings(self) -> dict:
+        """The keyword arguments that make this tokenizer again from its vocabulary; JSON can hold them."""
+        return dict(self._segmenter.settings)
+
+    def fingerprint(self) -> str:
+        """A hash of what decides the ids: vocabulary, settings, and the analyses of fixed sentences."""
+        analyser = self.analyser.fingerprint() if self.analyser else {}
+        decisive = [analyser.get(name) for name in ("dictionary_entries", "user_dictionary", "sentences")]
+        content = json.dumps([self._pieces, self._settings_to_save(), decisive], ensure_ascii=False)
+        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def save_pretrained(self, path: str) -> None:
+        """Writes `vocab.txt` and `tokenizer_config.json` into a folder, new or there already.
+
+        What transformers' own BertTokenizer cannot do goes along as code and, where there is one, as user dictionary.
+        What is left there of another tokenizer goes: transformers would believe it before these.
+        """
+        with files.whole_folder(path, overwrite=True) as folder:
+            with files.whole_file(f"{folder}/{VOCAB_FILE}") as file:
+                file.writelines(f"{piece}\n" for piece in self._pieces)
+            files.write_json(f"{folder}/{CONFIG_FILE}", self._config())
+            if self._needs_own_code():
+                with files.whole_file(f"{folder}/{CODE_FILE}") as file:
+                    file.write(tokenizer_code())
+            if self._segmenter.settings["user_dictionary"]:
+                shutil.copyfile(self._segmenter.settings["user_dictionary"], f"{folder}/{USER_DICTIONARY_FILE}")
+            written = os.listdir(folder)
+        for name in _FILES_OF_TOKENIZERS:
+            if name not in written:
+                files.remove(f"{os.fspath(path)}/{name}")
+
+    def _needs_own_code(self) -> bool:
+        """transformers has no Mecab for Korean, and takes Hangul apart with the accents."""
+        return self.analyser is not None or self._segmenter.settings["strip_accents"]
+
+    def _settings_to_save(self) -> dict:
+        """Without paths of this machine."""
+        user_dictionary = USER_DICTIONARY_FILE if self._segmenter.settings["user_dictionary"] else None
+        return {**self._segmenter.settings, "dictionary": None, "user_dictionary": user_dictionary}
+
+    def _config(self) -> dict:
+        own_code = {"auto_map": {"AutoTokenizer": [f"{CODE_FILE.removesuffix('.py')}.{CODE_CLASS}", None]}}
+        return {
+            "tokenizer_class": CODE_CLASS if self._needs_own_code() else "BertTokenizer",
+            **(own_code if self._needs_own_code() else {}),
+            "do_lower_case": self._segmenter.settings["do_lower_case"],
+            "strip_accents": self._segmenter.settings["strip_accents"],
+            "tokenize_chinese_chars": True,
+            "pad_token": self.pad_token,
+            "unk_token": self.unk_token,
+            "cls_token": self.cls_token,
+            "sep_token": self.sep_token,
+            "mask_token": self.mask_token,
+            OUR_KEY: {
+                "settings": self._settings_to_save(),
+                "fingerprint": self.fingerprint(),
+                "analyser": self.analyser.fingerprint() if self.analyser else None,
+            },
+        }
+
+    @classmethod
+    def from_pretrained(cls, path: str, **settings) -> "Tokenizer":
+        """Reads a folder with `vocab.txt` and `tokenizer_config.json`, or a hub id; `settings` go before those saved.
+
+        A folder that is not ours is plain BERT: as its `tokenizer_config.json` says, or cased where there is none. An
+        analyser that differs from the one of the folder is a warning that says in what.
+        """
+        folder = _local_folder(os.fspath(path))
+        config = files.read_json(f"{folder}/{CONFIG_FILE}") if files.exists(f"{folder}/{CONFIG_FILE}") else None
+        ours = (config or {}).get(OUR_KEY)
+        saved = dict(ours["settings"]) if ours else _settings_of_others(config)
+        if saved.get("user_dictionary"):
+            saved["user_dictionary"] = f"{folder}/{saved['user_dictionary']}"
+        tokenizer = cls(f"{folder}/{VOCAB_FILE}", **{**saved, **settings})
+        if ours and tokenizer.analyser:
+            _warn_of_another_analyser(folder, ours.get("analyser") or {}, tokenizer.analyser.fingerprint())
+        return tokenizer
+
+
+def _local_folder(path: str) -> str:
+    """The folder of a tokenizer: itself, that of its vocab.txt, or a download from the hub."""
+    if files.is_folder(path):
+        return path.rstrip("/")
+    if os.path.basename(path) == VOCAB_FILE and files.exists(path):
+        return os.path.dirname(path) or "."
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) or files.exists(path):
+        raise InputError(f"{path}: expected a folder with {VOCAB_FILE} in it, or the id of a model on the hub")
+    import huggingface_hub
+
+    wanted = [VOCAB_FILE, CONFIG_FILE, USER_DICTIONARY_FILE]
+    try:
+        return huggingface_hub.snapshot_download(path, allow_patterns=wanted)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(f"{path}: no such folder here, and not to be had from the hub ({reason})") from None
+
+
+def _settings_of_others(config: dict | None) -> dict:
+    """Settings of a BertTokenizer's folder. Its own defaults are lower-casing, and stripping accents with it."""
+    if config is None:
+        return {"pre_tokenizer": "none"}
+    lower = bool(config.get("do_lower_case", True))
+    accents = config.get("strip_accents")
+    return {
+        "pre_tokenizer": "none",
+        "do_lower_case": lower,
+        "strip_accents": lower if accents is None else bool(accents),
+    }
+
+
+def _warn_of_another_analyser(folder: str, saved: dict, present: dict) -> None:
+    """Says which versions differ and what became of the first sentence that is cut differently."""
+    found = [
+        f"{name} was {saved.get(name)!r} and is {present[name]!r}"
+        for name in present
+        if name != "sentences" and saved.get(name) != present[name]
+    ]
+    pairs = list(zip(saved.get("sentences", []), present["sentences"], strict=False))
+    changed = [pair for pair in pairs if pair[0] != pair[1]]
+    if changed:
+        was, now = changed[0]
+        found.append(
+            f"{len(changed)} of {len(pairs)} fixed sentences are cut differently, the first was {was!r}, is {now!r}"
+        )
+    if found:
+        warnings.warn(f"{folder}: made with another Mecab than this one: {'; '.join(found)}", stacklevel=3)
+
+
+@contextlib.contextmanager
+def _collector_paused():
+    """Python's cycle collector goes through all tokens made so far, again and again, and never finds anything."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of texts, about `_CHARACTERS_PER_BLOCK` in each."""
+    block, size = [], 0
+    for text in texts:
+        block.append(text)
+        size += len(text) + 1
+        if size >= _CHARACTERS_PER_BLOCK:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _read_vocab(vocab) -> dict[str, int]:
+    from kobert_tf2.vocabulary import learning
+
+    if isinstance(vocab, str | os.PathLike):
+        return learning.load(os.fspath(vocab))
+    return dict(vocab) if isinstance(vocab, dict) else learning.check(vocab)
+
+
+def _in_order(vocab: dict[str, int], source: str) -> list[str]:
+    pieces = sorted(vocab, key=vocab.__getitem__)
+    for expected, piece in enumerate(pieces):
+        if vocab[piece] != expected:
+            raise InputError(
+                f"{source}: expected ids 0 to {len(vocab) - 1}, each once, but {piece!r} has {vocab[piece]}"
+            )
+    return pieces
+
+
+def _find_special(vocab: dict[str, int], name: str) -> str | None:
+    styles = (f"[{name}]", f"<{name}>", f"[{name.lower()}]", f"<{name.lower()}>")
+    return next((token for token in styles if token in vocab), None)

@@ -1,0 +1,480 @@
+"""One loop for every task and every machine: `train`, `evaluate`, `predict`.
+
+The loop knows no task: a `Task` of two functions from `losses.py` says what is trained. It is ours rather than
+`model.fit`, because several machines do not work through `fit` in Keras 3, gradients must be clipped after their sum
+over the replicas, and a run that is killed must go on bit for bit. Compiled functions are in `step.py`, the state on
+disk in `checkpoints.py`.
+"""
+
+import contextlib
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import tensorflow as tf
+
+from kobert_tf2.errors import InputError
+from kobert_tf2.training import checkpoints, steps
+from kobert_tf2.training import log as training_log
+from kobert_tf2.training.steps import Task
+from kobert_tf2.training.strategies import is_chief, make_strategy, num_workers, require_remote_paths, set_precision
+
+__all__ = ["Stopped", "Task", "evaluate", "make_strategy", "predict", "require_remote_paths", "set_precision", "train"]
+
+# Where the number of steps in a call is free, a call lasts about this long at most: SIGTERM waits for its end.
+_SECONDS_A_CALL = 3.0
+_MOST_BYTES_A_CALL = 64 << 20
+
+
+class Stopped(SystemExit):
+    """SIGTERM came and the run is saved at `step`. Ends the process with status 143 (128 + SIGTERM) unless caught."""
+
+    def __init__(self, step: int):
+        super().__init__(128 + signal.SIGTERM)
+        self.step = step
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Training
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def train(
+    model,
+    optimizer,
+    dataset: tf.data.Dataset,
+    task: Task,
+    *,
+    num_steps: int,
+    output_dir: str | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    seed: int = 0,
+    micro_batch_size: int | None = None,
+    iterations_per_loop: int = 100,
+    save_checkpoints_steps: int = 1000,
+    keep_checkpoints: int = 3,
+    log_steps: int = 100,
+    jit_compile: bool | None = None,
+    settings: dict | None = None,
+    on_record: Callable[[int, dict], None] | None = None,
+) -> dict:
+    """Trains until step `num_steps`, going on from the newest whole checkpoint in `output_dir` if there is one.
+
+    Usage, here for reading::
+
+        from kobert_tf2.bert import models
+        from kobert_tf2.training import loop, losses, optimizers
+
+        loop.set_precision("float32")
+        strategy = loop.make_strategy("auto")
+        with strategy.scope():  # The model and the optimizer must both be made in here.
+            model = models.BertForQuestionAnswering.from_pretrained(path)
+            optimizer = optimizers.create_optimizer(
+                "bert_adam", learning_rate=5e-5, num_train_steps=1000, num_warmup_steps=100
+            )
+        task = loop.Task(weights=losses.span_weights, sums=losses.span_sums)
+        dataset = tf.data.Dataset.from_tensor_slices(features).shuffle(10_000, seed=0).repeat()
+        dataset = dataset.batch(32, drop_remainder=True)
+        summary = loop.train(
+            model, optimizer, dataset, task, num_steps=1000, output_dir=output_dir, strategy=strategy
+        )
+        metrics = loop.evaluate(model, dev_dataset, task, strategy=strategy)  # {"loss": ..., "span_accuracy": ...}
+        logits = loop.predict(model, dev_dataset, strategy=strategy, keep=("unique_ids",))
+
+    Args:
+      model, optimizer: made within `strategy.scope()`.
+      dataset: dicts of [global batch, ...] that repeat for as long as needed. Shapes may differ from batch to batch
+        within a handful (length buckets); where the dataset's `element_spec` is not static, one step is made a call.
+        To be resumed it must be one whose iterator TensorFlow can save: no `from_generator`, seeds given. A row with
+        `example_weight` 0 does not count.
+      num_steps: where the run ends, counted from its very first step.
+      output_dir: gets `checkpoints/`, `train_log.jsonl` and TensorBoard `events/`; none of them without it.
+      micro_batch_size: rows of a replica whose gradients are taken at once; the rest is accumulated.
+      iterations_per_loop: steps in one call of the compiled function at most.
+      jit_compile: XLA; None leaves it to the device.
+      settings: what must not change when a run is resumed, as a flat JSON-able dict.
+      on_record: called with (step, record) for each record of the log.
+
+    Returns: `global_step`, `resumed_from` (a step or None), `steps_per_second`, and the last record's values.
+
+    Raises: `InputError` for what a user can mend; `Stopped` after SIGTERM, when the checkpoint is written.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    _check_made_in_scope(strategy, optimizer)
+    with strategy.scope():
+        optimizer.build(model.trainable_variables)
+    run = _Run(model, optimizer, dataset, output_dir, strategy, keep=keep_checkpoints, settings=settings)
+
+    # ---- Restore ----
+    # 1. A whole checkpoint in output_dir: everything goes on as if the run had never stopped.
+    # 2. None, but the caller has loaded weights (--init_checkpoint): weights only, a new schedule from step 0.
+    # 3. Neither: what the initializers made.
+    first = step = run.restore()
+    if step >= num_steps:
+        print(_already_done(output_dir, step, num_steps), file=sys.stderr)
+        return {"global_step": step, "resumed_from": step or None}
+
+    # ---- Compile ----
+    train_steps = steps.TrainSteps(
+        strategy, model, optimizer, task, seed=seed, micro_batch_size=micro_batch_size, jit_compile=jit_compile
+    )
+    calls = _Calls(dataset, train_steps, iterations_per_loop, free=num_workers(strategy) == 1)
+    window, record, speed = run.window, {}, training_log.Speed()
+    log_dir = output_dir if run.is_chief else None
+
+    log = training_log.TrainingLog(log_dir, start=step, num_steps=num_steps, quiet=not run.is_chief)
+
+    with log, _Sigterm() as sigterm:
+        while step < num_steps:
+            # ---- N steps ----
+            count = calls.count(step, num_steps, save_checkpoints_steps)
+            batches = run.next_batches(count, step)
+            count = len(next(iter(batches.values())))
+            check_batch(batches, strategy, micro_batch_size)
+            results = calls.run(batches, step)
+            run.check_finite(results, step)
+            step += count
+
+            # ---- Say ----
+            tokens_per_second = speed.after(count) * _tokens(batches)
+            for number, metrics in enumerate(_metrics(train_steps.metric_names, results, batches), step - count + 1):
+                window.add(metrics)
+                if number in (1, num_steps) or number % log_steps == 0:
+                    record = window.means() | {"tokens_per_second": tokens_per_second}
+                    log.record(number, record)
+                    if on_record:
+                        on_record(number, record)
+                    window = training_log.Window()
+            log.progress(step, record | {"tokens_per_second": tokens_per_second}, speed.steps_per_second)
+
+            # ---- Save ----
+            stopping = run.agree(sigterm.came)
+            if step % save_checkpoints_steps == 0 or step == num_steps or stopping:
+                run.save(step, window)
+            if stopping and step < num_steps:
+                print(f"SIGTERM: saved at step {step}; the same command goes on from there", file=sys.stderr)
+                raise Stopped(step)
+
+    summary = {"global_step": step, "resumed_from": first or None, "steps_per_second": speed.steps_per_second, **record}
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in summary.items()}
+
+
+def _check_made_in_scope(strategy, optimizer) -> None:
+    """An optimizer made outside `strategy.scope()` trains wrongly without any error."""
+    made_in = optimizer._distribution_strategy
+    if made_in is not strategy and (strategy.num_replicas_in_sync > 1 or made_in.num_replicas_in_sync > 1):
+        raise ValueError(
+            f"{optimizer.name}: expected an optimizer made within strategy.scope() of {type(strategy).__name__}"
+        )
+
+
+def _already_done(output_dir, step: int, num_steps: int) -> str:
+    return (
+        f"{output_dir}: training is already at step {step} and --num_train_steps={num_steps} asks for no more. To go "
+        "on, raise --num_train_steps (this stretches the learning rate's decay); for a new phase, such as longer "
+        f"sequences, start in a new --output_dir with --init_checkpoint={output_dir}/model"
+    )
+
+
+class _Run:
+    """What is saved together: model, optimizer, the position in the data, the sums since the last record."""
+
+    def __init__(self, model, optimizer, dataset, output_dir, strategy, *, keep: int, settings: dict | None):
+        self.is_chief = is_chief(strategy)
+        self.window = training_log.Window()
+        self._strategy, self._settings, self._output_dir = strategy, settings or {}, output_dir
+        self._iterator = iter(dataset)
+        self._checkpoints = None
+        if output_dir:
+            self._checkpoints = checkpoints.Checkpoints(
+                f"{output_dir}/checkpoints", model=model, optimizer=optimizer, iterator=self._iterator, keep=keep
+            )
+
+    def restore(self) -> int:
+        """The step to go on from, 0 for a new run."""
+        manifest = self._checkpoints.newest_whole() if self._checkpoints else None
+        step = manifest["step"] if manifest else 0
+        if num_workers(self._strategy) > 1 and self._sum(step) != step * num_workers(self._strategy):
+            raise InputError(
+                f"{self._output_dir}: the workers see different checkpoints; is it a folder that all of them share?"
+            )
+        if not manifest:
+            return 0
+        self._check_settings(manifest)
+        self._checkpoints.restore(manifest)
+        self.window = training_log.Window(manifest["extra"]["window"])
+        print(f"resuming from {self._checkpoints.path(step)}", file=sys.stderr)
+        return step
+
+    def _check_settings(self, manifest: dict) -> None:
+        saved = manifest["extra"]["settings"]
+        for name in saved.keys() & self._settings.keys():
+            if saved[name] != self._settings[name]:
+                raise InputError(
+                    f"{self._output_dir}: the run there has {name}={saved[name]!r}, but now came "
+                    f"{self._settings[name]!r}; go on with the same value, or start a new run in another --output_dir "
+                    "(with --init_checkpoint for its weights)"
+                )
+
+    def save(self, step: int, window: training_log.Window) -> None:
+        if not self._checkpoints or not self.is_chief:
+            return
+        try:
+            self._checkpoints.save(step, {"settings": self._settings, "window": window.sums})
+        except (OSError, tf.errors.OpError) as error:
+            raise _disk_error(self._output_dir, step, error) from error
+
+    def next_batches(self, count: int, step: int) -> dict[str, tf.Tensor]:
+        """`count` batches stacked: a dict of [count, batch, ...]; fewer where the data ends."""
+        batches = []
+        try:
+            while len(batches) < count:
+                batches.append(next(self._iterator))
+        except StopIteration:
+            if not batches:
+                raise InputError(
+                    f"the training data ended at step {step}: it must repeat until --num_train_steps"
+                ) from None
+        except tf.errors.OpError as error:
+            raise _data_error(step, error) from error
+        with tf.device("CPU:0"):
+            return {name: tf.stack([batch[name] for batch in batches]) for name in batches[0]}
+
+    def check_finite(self, results: np.ndarray, step: int) -> None:
+        """`results`: [steps, metrics, 2] with the loss first and the gradients' norm second."""
+        finite = np.isfinite(results[:, :2, 0]).all(axis=1)
+        if finite.all():
+            return
+        wrong = step + int(np.argmin(finite)) + 1
+        name = "loss" if not math.isfinite(results[wrong - step - 1, 0, 0]) else "gradients' norm"
+        last = self._checkpoints.steps()[:1] if self._checkpoints else []
+        raise InputError(
+            f"the {name} is not finite in step {wrong} (steps {step + 1} to {step + len(results)} were one call); "
+            f"nothing of it was saved, the last good checkpoint is of {f'step {last[0]}' if last else 'no step'}. "
+            "Lower --learning_rate, lengthen --num_warmup_steps, or look at the data of these steps"
+        )
+
+    def agree(self, stop: bool) -> bool:
+        """Whether any worker got SIGTERM; all of them must stop after the same step."""
+        return stop if num_workers(self._strategy) == 1 else self._sum(float(stop)) > 0
+
+    def _sum(self, value) -> float:
+        """The sum of one number over the workers."""
+        per_replica = self._strategy.experimental_distribute_values_from_function(lambda _: tf.constant(float(value)))
+        try:
+            total = self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
+        except _WORKER_IS_GONE as error:
+            raise _lost_worker("between two steps", error) from error
+        return float(total) * num_workers(self._strategy) / self._strategy.num_replicas_in_sync
+
+
+def _data_error(step: int, error: tf.errors.OpError) -> InputError:
+    return InputError(f"reading the training data failed after step {step}: {_reason(error)}")
+
+
+def _disk_error(output_dir, step: int, error: Exception) -> InputError:
+    return InputError(
+        f"{output_dir}: the checkpoint of step {step} could not be written ({_reason(error)}); is the disk full? "
+        "Earlier checkpoints are as they were, and the same command goes on from the newest of them"
+    )
+
+
+_WORKER_IS_GONE = (tf.errors.UnavailableError, tf.errors.AbortedError)
+
+
+def _lost_worker(when: str, error: Exception) -> InputError:
+    told = [line.rpartition("aborted by: ")[2] for line in str(error).splitlines() if "aborted by: " in line]
+    return InputError(
+        f"another worker is gone {when} ({(told or [_reason(error)])[0][:200]}); give the same command on all workers "
+        "again, and the run goes on from its newest checkpoint"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    return (str(getattr(error, "message", "") or error).strip().splitlines() or [type(error).__name__])[0]
+
+
+class _Calls:
+    """How many steps the next call makes, and the call."""
+
+    def __init__(self, dataset, train_steps: steps.TrainSteps, iterations_per_loop: int, *, free: bool):
+        self._steps, self._most = train_steps, max(1, iterations_per_loop)
+        specs = tf.nest.flatten(dataset.element_spec)
+        if not all(spec.shape.is_fully_defined() for spec in specs):
+            self._most = 1
+        else:
+            bytes_a_step = sum(spec.shape.num_elements() * spec.dtype.size for spec in specs)
+            self._most = max(1, min(self._most, _MOST_BYTES_A_CALL // max(bytes_a_step, 1)))
+        # The number of steps in a call changes no result where the loop is around the compiled step. Where it is part
+        # of what XLA compiles, or other machines must make the same calls, it depends on the step alone.
+        self._free = free and not train_steps.loops_on_device
+        self._seconds_a_step = math.inf
+
+    def count(self, step: int, num_steps: int, save_checkpoints_steps: int) -> int:
+        """Up to the end or the next checkpoint, and not for too long."""
+        count = min(self._most, num_steps - step, save_checkpoints_steps - step % save_checkpoints_steps)
+        if self._free and count > 1:
+            count = max(1, min(count, int(_SECONDS_A_CALL / self._seconds_a_step)))
+        return count
+
+    def run(self, batches: dict, step: int) -> np.ndarray:
+        compiled = self._steps.compiled(batches)
+        began = time.monotonic()
+        try:
+            results = compiled(batches, tf.constant(step, tf.int32)).numpy()
+        except tf.errors.ResourceExhaustedError as error:
+            raise InputError(
+                f"out of memory in step {step + 1}: set --micro_batch_size to a part of the batch, or lower "
+                f"--train_batch_size or --max_seq_length, or use --precision=bfloat16 ({_reason(error)[:200]})"
+            ) from error
+        except _WORKER_IS_GONE as error:
+            raise _lost_worker(f"in step {step + 1}", error) from error
+        self._seconds_a_step = (time.monotonic() - began) / len(results)
+        return results
+
+
+def check_batch(batches: dict, strategy, micro_batch_size: int | None) -> None:
+    """A global batch must be divisible by the replicas, and a replica's rows by the micro-batch."""
+    rows, replicas = next(iter(batches.values())).shape[1], strategy.num_replicas_in_sync
+    if rows % replicas:
+        raise InputError(
+            f"a batch of {rows} rows cannot be divided among {replicas} replicas; choose a multiple of {replicas}"
+        )
+    steps.micro_batches(rows // replicas, micro_batch_size)
+
+
+def _metrics(names: list[str], results: np.ndarray, batches: dict):
+    """For each step of a call: {metric: (sum, weight)}, and the share of padding."""
+    masks = batches["input_mask"].numpy() if "input_mask" in batches else None
+    for index, pairs in enumerate(results):
+        metrics = {name: (float(total), float(weight)) for name, (total, weight) in zip(names, pairs, strict=False)}
+        if masks is not None:
+            metrics["padding"] = (float(masks[index].size - masks[index].sum()), float(masks[index].size))
+        yield metrics
+
+
+def _tokens(batches: dict) -> int:
+    """Positions in one global batch, padding included."""
+    shape = batches["input_ids"].shape
+    return int(shape[1] * shape[2])
+
+
+class _Sigterm:
+    """Within it SIGTERM is noted rather than obeyed. Signals belong to the main thread: others change nothing."""
+
+    came = False
+
+    def __enter__(self):
+        self._in_main = threading.current_thread() is threading.main_thread()
+        if self._in_main:
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def _note(self, *_):
+        self.came = True
+
+    def __exit__(self, *exception):
+        if self._in_main:
+            signal.signal(signal.SIGTERM, self._before)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Evaluation and prediction
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def evaluate(
+    model,
+    dataset: Iterable[dict],
+    task: Task,
+    *,
+    strategy: tf.distribute.Strategy | None = None,
+    max_steps: int | None = None,
+    jit_compile: bool | None = None,
+) -> dict[str, float]:
+    """Means over the whole dataset (`max_steps` batches at most): the task's metrics, and `loss`, the sum of its
+    terms' means.
+
+    Sums and weights are added up and divided once. A last partial batch counts: it is padded with rows of
+    `example_weight` 0.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    forward = steps.ForwardPass(strategy, model, task, jit_compile=jit_compile)
+    window = training_log.Window()
+    for batch, _ in _padded_batches(dataset, strategy, max_steps):
+        sums = forward.metrics(batch).numpy().tolist()  # Its first call traces, and names the metrics.
+        window.add(dict(zip(forward.metric_names, sums, strict=True)))
+    if not window.sums:
+        raise InputError("expected at least one example to evaluate, but the data is empty")
+    means = window.means()
+    loss = sum(value for name, value in means.items() if name.startswith("term/"))
+    return {"loss": loss} | {name: value for name, value in means.items() if not name.startswith("term/")}
+
+
+def predict(
+    model,
+    dataset: Iterable[dict],
+    *,
+    strategy: tf.distribute.Strategy | None = None,
+    keep: tuple[str, ...] = (),
+    padding_value: float = 0.0,
+    jit_compile: bool | None = None,
+) -> dict[str, np.ndarray]:
+    """The model's outputs for every row of the dataset, in its order: a dict of arrays [rows, ...].
+
+    Features named in `keep` (a window's number, say) come back beside the outputs. Where lengths differ from batch to
+    batch, shorter ones are filled up with `padding_value`. Rows that only pad the last batch are left out.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    forward = steps.ForwardPass(strategy, model, None, jit_compile=jit_compile)
+    parts: dict[str, list[np.ndarray]] = {}
+    for batch, rows in _padded_batches(dataset, strategy, None):
+        outputs = {name: value.numpy() for name, value in forward.outputs(steps.inputs_of(batch)).items()}
+        for name, value in (outputs | {name: np.asarray(batch[name]) for name in keep}).items():
+            parts.setdefault(name, []).append(value[:rows])
+    return {name: _joined(arrays, padding_value) for name, arrays in parts.items()}
+
+
+def _joined(arrays: list[np.ndarray], padding_value: float) -> np.ndarray:
+    """Arrays [rows, ...] one after another, each as wide as the widest."""
+    if arrays[0].ndim == 1:
+        return np.concatenate(arrays)
+    widest = np.max([array.shape[1:] for array in arrays], axis=0)
+    result = np.full([sum(map(len, arrays)), *widest], padding_value, arrays[0].dtype)
+    first = 0
+    for array in arrays:
+        result[(slice(first, first + len(array)), *map(slice, array.shape[1:]))] = array
+        first += len(array)
+    return result
+
+
+def _padded_batches(dataset, strategy, max_steps: int | None):
+    """(batch, real rows): batches filled up with rows of weight 0 to the largest size, a multiple of the replicas."""
+    replicas, size = strategy.num_replicas_in_sync, 0
+    for number, batch in enumerate(_read(dataset)):
+        if number == max_steps:
+            return
+        rows = next(iter(batch.values())).shape[0]
+        if rows > size:
+            size = -(-rows // replicas) * replicas
+        weights = batch.get("example_weight", np.ones(rows, np.float32))
+        batch = {**batch, "example_weight": weights}
+        yield {name: _filled_up(np.asarray(value), size) for name, value in batch.items()}, rows
+
+
+def _read(dataset):
+    iterator = iter(dataset)
+    with contextlib.suppress(StopIteration):
+        while True:
+            try:
+                yield next(iterator)
+            except tf.errors.OpError as error:
+                raise InputError(f"reading the data failed: {_reason(error)}") from error
+
+
+def _filled_up(value: np.ndarray, size: int) -> tf.Tensor:
+    return tf.constant(np.pad(value, [(0, size - len(value))] + [(0, 0)] * (value.ndim - 1)))

@@ -1,0 +1,231 @@
+"""The optimizers of BERT pre-training and fine-tuning.
+
+`BertAdam` is the one of the original scripts (google-research/bert, `optimizers.py`): Adam without bias correction,
+with decoupled weight decay that passes over LayerNorm and biases. `adamw` and `lamb` are Keras' own. All three clip
+by the global norm of the gradients *after* their sum over the replicas: Keras' `global_clipnorm` clips each replica
+before the sum, which is another algorithm and depends on how many replicas there are.
+"""
+
+import functools
+import math
+import re
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from kobert_tf2.bert.kernels import training_cpu
+from kobert_tf2.errors import InputError
+
+NAMES = ("bert_adam", "adamw", "lamb")
+# What carries no weight decay, by the names of the original graph, of Keras and of ours.
+_WITHOUT_DECAY = re.compile(r"layer_?norm|bias|gamma|beta", re.IGNORECASE)
+
+
+def decays(path: str) -> bool:
+    """Whether weight decay applies to the variable of this path."""
+    return not _WITHOUT_DECAY.search(path)
+
+
+def adam_update(parameter, gradient, m, v, *, learning_rate, beta_1, beta_2, epsilon, weight_decay):
+    """One step of BERT's Adam on one parameter: no bias correction, decay added to the update, not to the gradient.
+
+    Returns the next `(parameter, m, v)`. All tensors have one shape; `learning_rate` may be a tensor.
+    """
+    m = beta_1 * m + (1.0 - beta_1) * gradient
+    v = beta_2 * v + (1.0 - beta_2) * ops.square(gradient)
+    update = m / (ops.sqrt(v) + epsilon)
+    if weight_decay:
+        update = update + weight_decay * parameter
+    return parameter - learning_rate * update, m, v
+
+
+# As separate operations the update reads and writes a parameter's memory some twenty times. XLA makes one pass of it,
+# which pays for its compilation where there is much to read.
+FUSE_FROM = 1 << 16
+
+
+def _update_by(parameter, m, v, gradient, scale, learning_rate, **settings):
+    """`adam_update` with a gradient that is still to be clipped: multiplied by `scale`."""
+    gradient = tf.cast(gradient, parameter.dtype) * scale
+    return adam_update(parameter, gradient, m, v, learning_rate=learning_rate, **settings)
+
+
+def _is_large(x) -> bool:
+    return None not in tuple(x.shape) and math.prod(x.shape) >= FUSE_FROM
+
+
+@keras.saving.register_keras_serializable("kobert_tf2")
+class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """From 0 up to `peak` in `num_warmup_steps`, then on the straight line that ends with 0 at `num_train_steps`.
+
+    As in the original the two do not meet: the first step after the warm-up is already on the falling line.
+    """
+
+    def __init__(self, peak: float, *, num_train_steps: int, num_warmup_steps: int = 0):
+        self.peak, self.num_train_steps, self.num_warmup_steps = (
+            float(peak),
+            int(num_train_steps),
+            int(num_warmup_steps),
+        )
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        falling = self.peak * (1.0 - ops.minimum(step, self.num_train_steps) / self.num_train_steps)
+        if not self.num_warmup_steps:
+            return falling
+        return ops.where(step < self.num_warmup_steps, self.peak * step / self.num_warmup_steps, falling)
+
+    def get_config(self) -> dict:
+        return {
+            "peak": self.peak,
+            "num_train_steps": self.num_train_steps,
+            "num_warmup_steps": self.num_warmup_steps,
+        }
+
+
+class ClipAfterTheSum:
+    """Mixed into a Keras optimizer: gradients are summed over the replicas, clipped by their global norm, and applied.
+
+    `apply`, and so `model.fit`, does the three at once. `loop.py` calls the parts, to log the norm in between. To
+    clip is to multiply by one number, `scale`, which is left to the update: it reads the gradients anyway.
+    """
+
+    clip_norm: float | None = None
+
+    def sum(self, gradients: list) -> tuple[list, tf.Tensor]:
+        """Replica context. The whole batch's gradients, alike on all replicas, and their norm."""
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        return gradients, tf.linalg.global_norm(gradients)
+
+    def scale(self, norm):
+        """What gradients of this norm are multiplied by. A norm that is not finite makes every gradient so."""
+        if not self.clip_norm:
+            return tf.ones_like(norm)
+        return self.clip_norm / tf.maximum(norm, self.clip_norm) + (norm - norm)
+
+    def apply_summed(self, gradients: list, variables: list, scale) -> None:
+        """Replica context. Updates the variables by gradients that `sum` gave times `scale`, and counts the step."""
+        self._apply_weight_decay(variables)
+        self._update(gradients, variables, self.learning_rate, scale)
+        self._iterations.assign_add(1)
+
+    def _update(self, gradients: list, variables: list, learning_rate, scale) -> None:
+        pairs = list(zip(gradients, [variable.value for variable in variables], strict=True))
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            self._update_everywhere, self._distribution_strategy, pairs, learning_rate, scale
+        )
+
+    def _update_everywhere(self, strategy, pairs: list, learning_rate, scale) -> None:
+        """Cross-replica context. As Keras' `_distributed_tf_update_step`, with one argument more."""
+        for gradient, variable in pairs:
+            strategy.extended.update(variable, self.scaled_update, args=(gradient, learning_rate, scale), group=False)
+
+    def scaled_update(self, variable, gradient, learning_rate, scale) -> None:
+        """Updates one variable."""
+        self.update_step(gradient * tf.cast(scale, gradient.dtype), variable, learning_rate)
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        """Keras' hook inside `apply`, where its TensorFlow backend would sum and update."""
+        gradients, norm = self.sum(grads)
+        self._update(gradients, trainable_variables, learning_rate, self.scale(norm))
+
+
+@keras.saving.register_keras_serializable("kobert_tf2")
+class BertAdam(ClipAfterTheSum, keras.optimizers.Optimizer):
+    """The AdamWeightDecayOptimizer of the original BERT, gradients clipped to `clip_norm` as the original does.
+
+    Works in `model.fit` and in `loop.train`; under a strategy it must be made within `strategy.scope()`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=5e-5,
+        *,
+        weight_decay_rate: float = 0.01,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        clip_norm: float | None = 1.0,
+        name: str = "bert_adam",
+        **kwargs,
+    ):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.weight_decay_rate = weight_decay_rate
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self.clip_norm = clip_norm
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._adam_m, self._adam_v = self.add_optimizer_variables(variables, ["adam_m", "adam_v"])
+        self._decay = [self.weight_decay_rate if decays(variable.path) else 0.0 for variable in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.scaled_update(variable, gradient, learning_rate, tf.ones([], variable.dtype))
+
+    def scaled_update(self, variable, gradient, learning_rate, scale) -> None:
+        index = self._get_variable_index(variable)
+        variables = [variable, self._adam_m[index].value, self._adam_v[index].value]
+        tensors = gradient, tf.cast(scale, variable.dtype), tf.cast(learning_rate, variable.dtype)
+        settings = {
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "weight_decay": self._decay[index],
+        }
+        if _is_large(variable) and not any(isinstance(x, tf.distribute.DistributedValues) for x in variables):
+            training_cpu.updated(_update_by, variables, *tensors, **settings)
+            return
+        update = functools.partial(training_cpu.compiled, _update_by) if _is_large(variable) else _update_by
+        values = update(*map(tf.convert_to_tensor, variables), *tensors, **settings)
+        for target, value in zip((variable, self._adam_m[index], self._adam_v[index]), values, strict=True):
+            self.assign(target, value)
+
+    def get_config(self) -> dict:
+        return super().get_config() | {
+            "weight_decay_rate": self.weight_decay_rate,
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "clip_norm": self.clip_norm,
+        }
+
+
+class _WithoutDecayOnSome(ClipAfterTheSum):
+    """Keras' decay, which `exclude_from_weight_decay` steers, on the variables that BERT decays."""
+
+    def build(self, variables):
+        if not self.built:
+            self.exclude_from_weight_decay(var_list=[v for v in variables if not decays(v.path)])
+        super().build(variables)
+
+
+class AdamW(_WithoutDecayOnSome, keras.optimizers.AdamW):
+    """Keras' AdamW (with bias correction), clipped after the sum, no decay on LayerNorm and biases."""
+
+
+class Lamb(_WithoutDecayOnSome, keras.optimizers.Lamb):
+    """Keras' LAMB for very large batches, clipped after the sum, no decay on LayerNorm and biases."""
+
+
+def create_optimizer(
+    name: str = "bert_adam",
+    *,
+    learning_rate: float,
+    num_train_steps: int,
+    num_warmup_steps: int = 0,
+    weight_decay_rate: float = 0.01,
+    clip_norm: float | None = 1.0,
+):
+    """The optimizer `name` with linear warm-up and decay, as the original's. Call it in `strategy.scope()`."""
+    if name not in NAMES:
+        raise InputError(f"expected an optimizer among {', '.join(NAMES)}, but got {name!r}")
+    schedule = WarmupLinearDecay(learning_rate, num_train_steps=num_train_steps, num_warmup_steps=num_warmup_steps)
+    if name == "bert_adam":
+        return BertAdam(schedule, weight_decay_rate=weight_decay_rate, clip_norm=clip_norm)
+    optimizer = {"adamw": AdamW, "lamb": Lamb}[name](schedule, weight_decay=weight_decay_rate, epsilon=1e-6, name=name)
+    optimizer.clip_norm = clip_norm
+    return optimizer

@@ -1,0 +1,297 @@
+"""The compiled part of a run: N training steps, or one forward pass, on every replica.
+
+All replicas get the whole global batch and take their own rows by their number. The batch is a few integers a token,
+and in return the local `tf.data` iterator can be put into a checkpoint (a distributed one cannot), the weights that
+the loss is divided by are known without a collective, and one replica, two, or two machines work on the same rows.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from kobert_tf2.bert.kernels import inference_cpu, training_cpu
+from kobert_tf2.errors import InputError
+
+# XLA wants to know the size of a loop's results before it has seen the loop's body; unused rows stay 0.
+_MOST_METRICS = 16
+_INPUTS = ("input_ids", "input_mask", "segment_ids", "masked_lm_positions")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a model is trained for: two functions of `losses.py`, and the features of a batch that are the model's
+    inputs.
+
+    `weights(batch) -> {term: scalar}` gives the denominators for a whole batch, `sums(outputs, batch) -> ({term: loss
+    sum}, {metric: (sum, weight)})` the sums for a part of it.
+    """
+
+    weights: Callable
+    sums: Callable
+    inputs: tuple[str, ...] = _INPUTS
+
+
+def inputs_of(batch: dict, names=_INPUTS) -> dict:
+    return {name: batch[name] for name in names if name in batch}
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# One replica's part of a step
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def rows_of_replica(batch: dict) -> dict:
+    """Replica context. This replica's rows of the global batch, whose size is static and divisible."""
+    context = tf.distribute.get_replica_context()
+    count = context.num_replicas_in_sync
+    if count == 1:
+        return batch
+    return _rows(batch, context.replica_id_in_sync_group, count)
+
+
+def _rows(batch: dict, index, count: int) -> dict:
+    """The `index`-th of `count` equal parts; `index` may be a tensor, the parts' shapes stay static."""
+    size = next(iter(batch.values())).shape[0] // count
+
+    def part(x):
+        shape = [size, *x.shape[1:]]
+        return tf.ensure_shape(tf.slice(x, [index * size] + [0] * (x.shape.rank - 1), shape), shape)
+
+    return {name: part(x) for name, x in batch.items()}
+
+
+def dropout_seed_of(seed: int, step, replica, micro_batch, count: int):
+    """int32 [2], different for every step, replica and micro-batch (`count` a step). It wraps around as int32 does."""
+    odd = tf.constant(-1640531527, tf.int32)  # 2**32 / the golden ratio: consecutive numbers land far apart.
+    number = tf.cast(replica, tf.int32) * count + tf.cast(micro_batch, tf.int32)
+    return tf.stack([tf.constant(_as_int32(seed)) + (number + 1) * odd, tf.cast(step, tf.int32)])
+
+
+def _as_int32(seed: int) -> int:
+    return (seed + 2**31) % 2**32 - 2**31
+
+
+def _seeded_dropout(model_seed):
+    from kobert_tf2.bert import (
+        models,  # The one thing that this module knows of a model: where its dropout gets its seed.
+    )
+
+    return models.dropout_seed(model_seed) if model_seed is not None else contextlib.nullcontext()
+
+
+class ReplicaStep:
+    """One training step as one replica sees it: `step(global_batch, number) -> float32 [_MOST_METRICS, 2]`.
+
+    The metrics are (sum, weight) pairs summed over the replicas; "loss", "gradient_norm" and
+    "learning_rate" come first and have weight 1 a step.
+    """
+
+    def __init__(
+        self, model, optimizer, task: Task, *, seed: int, micro_batch_size: int | None, jit_gradients: bool, fuse: bool
+    ):
+        self._model, self._optimizer, self._task = model, optimizer, task
+        self._seed, self._micro_batch_size, self._fuse = seed, micro_batch_size, fuse
+        self._gradients = self._gradients_of_part
+        if jit_gradients:
+            self._gradients = tf.function(self._gradients_of_part, jit_compile=True)
+        self.metric_names: list[str] = []
+
+    def __call__(self, batch: dict, number):
+        context = tf.distribute.get_replica_context()
+        weights = self._task.weights(batch)
+        rows = rows_of_replica(batch)
+        gradients, sums = self._accumulated(rows, weights, number, context.replica_id_in_sync_group)
+        gradients, norm = self._optimizer.sum(gradients)
+        learning_rate = tf.cast(self._optimizer.learning_rate, tf.float32)
+        self._optimizer.apply_summed(gradients, self._model.trainable_variables, self._optimizer.scale(norm))
+        sums = context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
+        metrics = tf.concat([[[sums[0, 0], 1.0], [norm, 1.0], [learning_rate, 1.0]], sums[1:]], axis=0)
+        return tf.pad(metrics, [[0, _MOST_METRICS - metrics.shape[0]], [0, 0]])
+
+    def _accumulated(self, rows: dict, weights: dict, number, replica):
+        """Gradients and sums of this replica's rows, micro-batch by micro-batch."""
+        size = next(iter(rows.values())).shape[0]
+        count = micro_batches(size, self._micro_batch_size)
+        if count == 1:
+            return self._gradients(rows, weights, dropout_seed_of(self._seed, number, replica, 0, 1))
+
+        def add(index, gradients, sums):
+            seed = dropout_seed_of(self._seed, number, replica, index, count)
+            more, more_sums = self._gradients(_rows(rows, index, count), weights, seed)
+            return index + 1, [a + b for a, b in zip(gradients, more, strict=True)], sums + more_sums
+
+        seed = dropout_seed_of(self._seed, number, replica, 0, count)
+        state = (tf.constant(1), *self._gradients(_rows(rows, 0, count), weights, seed))
+        _, gradients, sums = tf.while_loop(lambda index, *_: index < count, add, state, parallel_iterations=1)
+        return gradients, sums
+
+    def _gradients_of_part(self, rows: dict, weights: dict, seed):
+        """Dense gradients of loss sum / weight of the whole batch, and [loss, *metrics] as float32 [1 + metrics, 2]."""
+        with tf.GradientTape() as tape, training_cpu.fusing(self._fuse):
+            with _seeded_dropout(seed):
+                outputs = self._model(inputs_of(rows, self._task.inputs), training=True)
+            terms, metrics = self._task.sums(outputs, rows)
+            loss = tf.add_n([tf.math.divide_no_nan(terms[name], weights[name]) for name in terms])
+        variables = self._model.trainable_variables
+        gradients = tape.gradient(loss, [variable.value for variable in variables], unconnected_gradients="zero")
+        self.metric_names = ["loss", "gradient_norm", "learning_rate", *metrics]
+        return [tf.convert_to_tensor(g) for g in gradients], tf.stack([(loss, 0.0), *metrics.values()])
+
+
+def micro_batches(rows: int, micro_batch_size: int | None) -> int:
+    """How many micro-batches a replica's `rows` make; a size that does not divide them is an `InputError`."""
+    if not micro_batch_size:
+        return 1
+    if rows % micro_batch_size:
+        raise InputError(
+            f"--micro_batch_size={micro_batch_size} does not divide the {rows} rows that each replica has of a batch"
+        )
+    return rows // micro_batch_size
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# N steps in one call
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def over_steps(one: Callable):
+    """`one(batch, number) -> [metrics, 2]` for each stacked batch: (batches, first number) -> [steps, metrics, 2]."""
+
+    def many(batches: dict, first):
+        count = tf.shape(next(iter(batches.values())))[0]
+
+        def body(index, results):
+            batch = {name: x[index] for name, x in batches.items()}
+            return index + 1, results.write(index, one(batch, first + index))
+
+        results = tf.TensorArray(tf.float32, size=count, element_shape=[_MOST_METRICS, 2])
+        _, results = tf.while_loop(
+            lambda index, _: index < count, body, (tf.constant(0), results), parallel_iterations=1
+        )
+        return results.stack()
+
+    return many
+
+
+def compiles_by_default() -> bool:
+    """XLA pays on GPUs and is what a TPU runs; on a CPU it does without the fast bfloat16 kernels of oneDNN."""
+    return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
+
+
+def fuses(jit_compile: bool) -> bool:
+    """Whether `training_cpu.py` takes part: on processors alone, and where XLA does not have the whole step already."""
+    return not jit_compile and not compiles_by_default()
+
+
+class TrainSteps:
+    """`steps(batches, first) -> float32 [steps, metrics, 2]`, compiled once for each static shape of a batch.
+
+    `batches`: a dict of [steps, batch, ...]. On one device with XLA, and on a TPU, the loop over the steps is part of
+    the compiled program (each number of steps is a compilation of its own). Elsewhere the loop is around
+    `strategy.run`, because an optimizer cannot update mirrored variables within a loop of one replica, and XLA
+    compiles what each replica computes.
+    """
+
+    def __init__(self, strategy, model, optimizer, task: Task, *, seed=0, micro_batch_size=None, jit_compile=None):
+        jit_compile = compiles_by_default() if jit_compile is None else jit_compile
+        one_device = strategy.num_replicas_in_sync == 1 and not isinstance(
+            strategy, tf.distribute.MultiWorkerMirroredStrategy
+        )
+        tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+        self.loops_on_device = tpu or (one_device and jit_compile)
+        self._jit = one_device and jit_compile
+        self._strategy = strategy
+        self._one = ReplicaStep(
+            model,
+            optimizer,
+            task,
+            seed=seed,
+            micro_batch_size=micro_batch_size,
+            jit_gradients=jit_compile and not self.loops_on_device,
+            fuse=fuses(jit_compile),
+        )
+        self._compiled: dict = {}
+
+    @property
+    def metric_names(self) -> list[str]:
+        return self._one.metric_names
+
+    def __call__(self, batches: dict, first: int):
+        return self.compiled(batches)(batches, tf.constant(first, tf.int32))
+
+    def compiled(self, batches: dict):
+        """The concrete function for batches of these shapes; anything with shapes and dtypes will do."""
+        steps = None if not self.loops_on_device else next(iter(batches.values())).shape[0]
+        shapes = {name: tf.TensorSpec([steps, *x.shape[1:]], x.dtype, name=name) for name, x in batches.items()}
+        key = tuple(sorted((name, *spec.shape.as_list()) for name, spec in shapes.items()))
+        if key not in self._compiled:
+            function, specs = self.program(shapes)
+            self._compiled[key] = function.get_concrete_function(*specs)
+        return self._compiled[key]
+
+    def program(self, shapes: dict):
+        """The N-step program for these `TensorSpec`s, not traced yet, and what it is called with."""
+        if self.loops_on_device:
+            many = over_steps(self._one)
+            program = lambda batches, first: self._first_replica(self._strategy.run(many, (batches, first)))  # noqa: E731
+        else:
+            program = over_steps(lambda batch, n: self._first_replica(self._strategy.run(self._one, (batch, n))))
+        function = tf.function(program, jit_compile=self._jit or None, autograph=False)
+        return function, (shapes, tf.TensorSpec([], tf.int32, name="first"))
+
+    def _first_replica(self, values):
+        """The metrics are summed already: every replica has the same."""
+        return self._strategy.experimental_local_results(values)[0]
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# One forward pass
+# --------------------------------------------------------------------------------------------------------------------
+
+
+class ForwardPass:
+    """`metrics(batch) -> float32 [metrics, 2]`, `outputs(batch) -> {name: [batch, ...]}`, traced once a shape."""
+
+    def __init__(self, strategy, model, task: Task | None, *, inputs=_INPUTS, jit_compile=None):
+        jit_compile = compiles_by_default() if jit_compile is None else jit_compile
+        self._strategy, self._model, self._task = strategy, model, task
+        self._inputs = task.inputs if task else inputs
+        self._fuse = fuses(jit_compile)
+        jit = jit_compile and strategy.num_replicas_in_sync == 1
+        self.metrics = tf.function(self._metrics, jit_compile=jit or None, autograph=False)
+        self.outputs = tf.function(self._outputs, jit_compile=jit or None, autograph=False)
+        self.metric_names: list[str] = []
+
+    def _metrics(self, batch: dict):
+        return self._strategy.experimental_local_results(self._strategy.run(self._replica_metrics, (batch,)))[0]
+
+    def _replica_metrics(self, batch: dict):
+        rows = rows_of_replica(batch)
+        with self._forms():
+            terms, metrics = self._task.sums(self._model(inputs_of(rows, self._inputs), training=False), rows)
+        weights = self._task.weights(rows)
+        pairs = {f"term/{name}": (terms[name], weights[name]) for name in terms} | metrics
+        self.metric_names = list(pairs)
+        sums = tf.stack([tf.stack(pair) for pair in pairs.values()])
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
+
+    def _outputs(self, batch: dict):
+        outputs = self._strategy.run(self._replica_outputs, (batch,))
+        if self._strategy.num_replicas_in_sync == 1:
+            return outputs
+        return {name: self._strategy.gather(values, axis=0) for name, values in outputs.items()}
+
+    def _replica_outputs(self, batch: dict):
+        with self._forms():
+            return self._model(inputs_of(rows_of_replica(batch), self._inputs), training=False)
+
+    @contextlib.contextmanager
+    def _forms(self):
+        """Where XLA does not compile the whole: oneDNN's forms of the encoder, `training_cpu.py`'s of the loss."""
+        with (
+            training_cpu.fusing(self._fuse),
+            inference_cpu.for_this_process() if self._fuse else contextlib.nullcontext(),
+        ):
+            yield

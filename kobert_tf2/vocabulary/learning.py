@@ -1,0 +1,366 @@
+"""A WordPiece vocabulary: read and checked, learned from a corpus, and measured.
+
+What is learned is what the tokenizer will look up: words are cut by the tokenizer's own settings, so a piece
+never crosses a morpheme, and in "eojeol" mode 를 after a noun is learned as ##를.
+
+`learn` in four steps: the floor (every syllable and character, so that every word can be written), candidates (from
+tensorflow_text's WordPiece learner, or the most frequent whole morphemes), the least used taken out again until
+the size is right, and, where the corpus gave too few, more of its words and sub-words.
+"""
+
+import collections
+import functools
+import itertools
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kobert_tf2 import files
+from kobert_tf2.errors import InputError
+from kobert_tf2.parallel import blocks_of, ordered_map
+from kobert_tf2.progress import progress
+from kobert_tf2.tokenization.encoding import EOJEOL
+from kobert_tf2.tokenization.tokenizer import Tokenizer
+from kobert_tf2.tokenization.wordpiece import MAX_WORD_LENGTH, WordPiece
+from kobert_tf2.tokenization.words import Segmenter
+from kobert_tf2.vocabulary.wordpiece_learner import WordPieceLearner
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_LINES_PER_BLOCK = 4000
+_LONGEST_WORD_FOR_MORE = 12
+# At most so many lines are kept from learning, to be measured.
+_MOST_HELD_OUT = 10_000
+_UNKNOWN = "[UNK]"
+_BERT_BASE = {
+    "attention_probs_dropout_prob": 0.1,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "hidden_size": 768,
+    "initializer_range": 0.02,
+    "intermediate_size": 3072,
+    "max_position_embeddings": 512,
+    "num_attention_heads": 12,
+    "num_hidden_layers": 12,
+    "type_vocab_size": 2,
+}
+# The learner is asked for this many times the pieces that are wanted: the least used among them go.
+_CANDIDATES = 1.25
+
+
+class CorpusWord(NamedTuple):
+    """A word of the corpus as WordPiece will meet it: `continues` says that its first piece carries ##."""
+
+    surface: str
+    tag: str
+    continues: bool
+
+
+# --- Reading and writing ---
+
+
+def load(path: str) -> dict[str, int]:
+    """Reads `vocab.txt`, a piece a line, into {piece: id}, ids in the order of the lines.
+
+    CRLF and a BOM are read over; blank lines at the end are not entries. A hole or a duplicate is an `InputError` with
+    its lines.
+    """
+    return check(files.read_lines(path), path)
+
+
+def check(pieces: Iterable[str], source: str = "vocabulary") -> dict[str, int]:
+    """{piece: id} of pieces in order; `source` names them in the errors."""
+    vocab: dict[str, int] = {}
+    blank = None
+    for line, piece in enumerate(pieces, start=1):
+        if not piece.strip(" \t"):
+            blank = blank or line
+            continue
+        if blank:
+            raise InputError(f"{source}, line {blank}: expected a piece, but the line is empty; every line is one id")
+        if piece in vocab:
+            raise InputError(
+                f"{source}, line {line}: {piece!r} is there already, at line {vocab[piece] + 1}; every piece has one id"
+            )
+        vocab[piece] = line - 1
+    if not vocab:
+        raise InputError(f"{source}: expected a piece a line, but it is empty")
+    return vocab
+
+
+def save(path: str, vocab: Iterable[str]) -> None:
+    """Writes the pieces in the order given, whole or not at all."""
+    with files.whole_file(path) as file:
+        file.writelines(f"{piece}\n" for piece in vocab)
+
+
+# --- Counting the corpus ---
+
+
+def is_held_out(line: str, one_in: int) -> bool:
+    """Whether a line is kept from learning: by its content, so that copies of a line stay on one side."""
+    return one_in > 0 and zlib.crc32(line.encode("utf-8", "surrogatepass")) % one_in == 0
+
+
+def count_words(lines: Iterable[str], settings: dict, *, num_workers: int = 1) -> dict[CorpusWord, int]:
+    """How often each word occurs, cut by these tokenizer settings; in an order that only the counts decide."""
+    segmenter = Segmenter(**settings)
+    keys: collections.Counter[str] = collections.Counter()
+    blocks = blocks_of(lines, _LINES_PER_BLOCK)
+    for counts in ordered_map(functools.partial(_count_keys, segmenter), blocks, num_workers=num_workers):
+        keys.update(counts)
+    words: collections.Counter[CorpusWord] = collections.Counter()
+    for key, count in keys.items():
+        for word in segmenter.words_of_key(key):
+            words[CorpusWord(word.surface, word.tag, word.continues)] += count
+    return dict(sorted(words.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _count_keys(segmenter: Segmenter, lines: list[str]) -> dict[str, int]:
+    of_texts, _ = segmenter.lines_of_texts([segmenter.normalize(line).text for line in lines])
+    counts = collections.Counter("".join(of_texts).split("\n"))
+    counts.pop("", None)
+    return counts
+
+
+# --- Learning ---
+
+
+def learn(
+    counts: dict[CorpusWord, int],
+    *,
+    vocab_size: int,
+    model: str = "wordpiece",
+    min_frequency: int = 2,
+    special_tokens: Sequence[str] = SPECIAL_TOKENS,
+    num_unused: int = 0,
+) -> list[str]:
+    """A vocabulary of exactly `vocab_size` pieces, or fewer where the corpus has no more.
+
+    `model` is "wordpiece" (sub-words) or "morpheme" (the most frequent whole words). In order: special tokens,
+    `[unused0]` ..., then the pieces, the most used first. Words seen less than `min_frequency` times bring no pieces of
+    their own; their Hangul syllables can be written all the same.
+    """
+    head = [*special_tokens, *(f"[unused{i}]" for i in range(num_unused))]
+    room = vocab_size - len(head)
+    if not counts:
+        raise InputError("expected text to learn a vocabulary from, but the corpus has no words")
+    if room < 2:
+        raise InputError(f"vocab_size: expected more than the {len(head)} special tokens. Received: {vocab_size}")
+    if model not in _MODELS:
+        raise InputError(f"model: expected one of {', '.join(_MODELS)}. Received: {model!r}")
+    words = {word: count for word, count in counts.items() if len(word.surface) <= MAX_WORD_LENGTH}
+    frequent = {word: count for word, count in words.items() if count >= min_frequency}
+    floor = _floor(words, min_frequency)[:room]
+    pieces = {*floor, *_MODELS[model](frequent, room - len(floor))}
+    used = _usage(words, pieces, special_tokens)
+    while len(pieces) > room:
+        used = _usage(words, pieces, special_tokens)
+        pieces -= _least_used(used, pieces - set(floor), len(pieces) - room)
+    for piece in _more(frequent, pieces, room - len(pieces)):
+        pieces.add(piece)
+    used = _usage(words, pieces, special_tokens)
+    return head + sorted(pieces, key=lambda piece: (-used[piece], piece))
+
+
+def spell(surface: str, tag: str, continues: bool) -> str:
+    """A piece as the vocabulary writes it."""
+    return ("##" if continues else "") + surface + (f"/{tag}" if tag else "")
+
+
+def _can_be_found(surface: str, continues: bool) -> bool:
+    """Whether the tokenizer could find the piece: a beginning must not look like a continuation or a special token."""
+    return continues or not (surface.startswith("##") or _looks_special(surface))
+
+
+def _floor(words: dict[CorpusWord, int], min_frequency: int) -> list[str]:
+    """Single characters, the most frequent first: Hangul syllables always and in both forms, others where frequent.
+
+    They carry no tag: with tags they are what a rare morpheme is written with.
+    """
+    counts: collections.Counter[tuple[str, bool]] = collections.Counter()
+    for word, count in words.items():
+        for position, char in enumerate(word.surface):
+            counts[char, word.continues or position > 0] += count
+    for char in sorted({char for char, _ in counts if _is_syllable(char)}):
+        for continues in (False, True):
+            counts[char, continues] = max(counts[char, continues], min_frequency)
+    kept = [form for form, count in counts.items() if count >= min_frequency]
+    return [spell(char, "", continues) for char, continues in sorted(kept, key=lambda form: (-counts[form], form))]
+
+
+def _whole_words(words: dict[CorpusWord, int], room: int) -> list[str]:
+    """The most frequent words that are longer than a character (with tags, any)."""
+    whole = (
+        word for word in words if (len(word.surface) > 1 or word.tag) and _can_be_found(word.surface, word.continues)
+    )
+    return [spell(*word) for word in itertools.islice(whole, room)]
+
+
+def _subwords(words: dict[CorpusWord, int], room: int) -> list[str]:
+    """Pieces that the learner finds, some more than there is room for."""
+    found = WordPieceLearner(words).pieces(wanted=int(room * _CANDIDATES))
+    found = [piece for piece in found if len(piece[0]) > 1 or piece[1]]
+    return [spell(*piece) for piece in found if _can_be_found(piece[0], piece[2])]
+
+
+_MODELS = {"wordpiece": _subwords, "morpheme": _whole_words}
+
+
+def _usage(words: dict[CorpusWord, int], pieces: Iterable[str], special_tokens: Sequence[str]) -> collections.Counter:
+    """How often the tokenizer would use each piece on these words."""
+    vocab = {piece: i for i, piece in enumerate([_UNKNOWN, *pieces])}
+    wordpiece = WordPiece(vocab, unk_token=_UNKNOWN)
+    used: collections.Counter[str] = collections.Counter()
+    for word, count in words.items():
+        for piece in wordpiece.cut(word.surface, tag=word.tag, continues=word.continues):
+            used[piece.piece] += count
+    return used
+
+
+def _least_used(used: dict[str, int], candidates: set[str], excess: int) -> set[str]:
+    """The pieces to take out in this round: half of the excess, as what they wrote falls to others, which then
+    count more.
+    """
+    ranked = sorted(candidates, key=lambda piece: (used[piece], -len(piece), piece))
+    return set(ranked[: max(excess // 2, min(excess, 200))])
+
+
+def _more(words: dict[CorpusWord, int], pieces: set[str], missing: int) -> list[str]:
+    """What else the corpus has where the candidates were too few: its most frequent sub-words."""
+    if missing <= 0:
+        return []
+    counts: collections.Counter[str] = collections.Counter()
+    for word, count in words.items():
+        surface = word.surface[:_LONGEST_WORD_FOR_MORE]
+        for start, end in itertools.combinations(range(len(surface) + 1), 2):
+            continues = word.continues or start > 0
+            if (end - start > 1 or word.tag) and _can_be_found(surface[start:end], continues):
+                counts[spell(surface[start:end], word.tag, continues)] += count
+    new = (item for item in counts.items() if item[0] not in pieces)
+    return [piece for piece, _ in sorted(new, key=lambda item: (-item[1], -len(item[0]), item[0]))[:missing]]
+
+
+# --- Measuring ---
+
+
+def coverage(tokenizer: Tokenizer, lines: Iterable[str]) -> dict:
+    """How well a tokenizer writes these lines: rates, and the words that it cannot write, the most frequent first."""
+    total: collections.Counter[str] = collections.Counter()
+    unknown: collections.Counter[str] = collections.Counter()
+    for block in blocks_of(lines, _LINES_PER_BLOCK):
+        tokens = tokenizer.encode_texts(block)
+        begins, lost = tokens.begins > 0, tokens.ids == tokenizer.unk_id
+        # A piece is a whole word where it begins one and the next piece begins another, of this line or the next.
+        whole = begins & np.append(begins[1:], True) & ~lost
+        for token, line in zip(np.flatnonzero(lost), tokens.texts_of(np.flatnonzero(lost)), strict=True):
+            unknown[block[line][tokens.starts[token] : tokens.ends[token]]] += 1
+        total.update(lines=len(block), words=int(begins.sum()), pieces=len(begins), unknown=int(lost.sum()))
+        total.update(eojeols=int((tokens.begins == EOJEOL).sum()), whole=int(whole.sum()))
+    return {
+        "lines": total["lines"],
+        "eojeols": total["eojeols"],
+        "words": total["words"],
+        "pieces": total["pieces"],
+        "unk_pieces": total["unknown"],
+        "unk_rate": _ratio(total["unknown"], total["pieces"]),
+        "pieces_per_eojeol": _ratio(total["pieces"], total["eojeols"]),
+        "whole_word_rate": _ratio(total["whole"], total["pieces"]),
+        "frequent_unk": [[text, count] for text, count in unknown.most_common(20)],
+    }
+
+
+def _ratio(part: int, whole: int) -> float:
+    return round(part / whole, 6) if whole else 0.0
+
+
+# --- The whole work: text files in, a tokenizer's folder out ---
+
+
+def build(
+    paths: Sequence[str],
+    output_dir: str,
+    *,
+    settings: dict,
+    vocab_size: int = 32000,
+    model: str = "wordpiece",
+    min_frequency: int = 2,
+    num_unused: int = 0,
+    special_style: str = "[CLS]",
+    held_out: int = 100,
+    num_workers: int = 1,
+) -> dict:
+    """Learns a vocabulary from text files, measures it, and writes a tokenizer's folder; returns the coverage.
+
+    One line in `held_out`, chosen by its content, is kept from learning and measured. Syllables that only such lines
+    have are added at the end, in place of the least used pieces, after the measuring.
+    """
+    special = [token if special_style == "[CLS]" else f"<{token[1:-1]}>" for token in SPECIAL_TOKENS]
+    kept: list[str] = []
+    counts = count_words(_taught(_corpus(paths), kept, held_out), settings, num_workers=num_workers)
+    options = {"model": model, "min_frequency": min_frequency, "num_unused": num_unused}
+    pieces = learn(counts, vocab_size=vocab_size, special_tokens=special, **options)
+    measured = coverage(Tokenizer(pieces, **settings), progress(kept, "measuring", total=len(kept), unit="lines"))
+    syllables = _unseen_syllables(kept, counts, settings)
+    tokenizer = Tokenizer(_with_syllables(pieces, syllables, vocab_size), **settings)
+    report = {
+        "vocab_size": len(tokenizer.vocab),
+        "vocab_size_asked": vocab_size,
+        **options,
+        "corpus_words": sum(counts.values()),
+        "distinct_words": len(counts),
+        "held_out": measured,
+        "unk_rate": measured["unk_rate"],
+        "syllables_of_held_out_lines_alone": "".join(syllables),
+        "fingerprint": tokenizer.fingerprint(),
+    }
+    with files.whole_folder(output_dir, overwrite=True) as folder:
+        tokenizer.save_pretrained(folder)
+        files.write_json(f"{folder}/coverage.json", report)
+        files.write_json(f"{folder}/bert_config.json", {**_BERT_BASE, "vocab_size": len(tokenizer.vocab)})
+    return report
+
+
+def _corpus(paths: Sequence[str]) -> Iterator[str]:
+    for path in paths:
+        empty = True
+        for line in files.read_lines(path):
+            empty = empty and not line.strip()
+            yield line
+        if empty:
+            raise InputError(f"{path}: expected text, but the file is empty")
+
+
+def _taught(lines: Iterable[str], kept: list[str], held_out: int) -> Iterator[str]:
+    """The lines to learn from; the others go into `kept`."""
+    for line in progress(lines, "cutting", unit="lines"):
+        if is_held_out(line, held_out) and line.strip() and len(kept) < _MOST_HELD_OUT:
+            kept.append(line)
+        else:
+            yield line
+
+
+def _unseen_syllables(lines: Iterable[str], counts: dict[CorpusWord, int], settings: dict) -> list[str]:
+    seen = {char for word in counts for char in word.surface}
+    normalize = Segmenter(**settings).normalize
+    chars = {char for line in lines for char in normalize(line).text}
+    return sorted(char for char in chars - seen if _is_syllable(char))
+
+
+def _with_syllables(pieces: list[str], syllables: list[str], vocab_size: int) -> list[str]:
+    """Adds both forms of each syllable, and takes out as many of the least used sub-words as no longer fit."""
+    new = [spell(char, "", continues) for char in syllables for continues in (False, True)]
+    excess = max(len(pieces) + len(new) - vocab_size, 0)
+    longer = [piece for piece in pieces if len(piece.removeprefix("##")) > 1 and not _looks_special(piece)]
+    out = set(longer[len(longer) - excess :])
+    return ([piece for piece in pieces if piece not in out] + new)[:vocab_size]
+
+
+def _is_syllable(char: str) -> bool:
+    return "가" <= char <= "힣"
+
+
+def _looks_special(surface: str) -> bool:
+    return re.fullmatch(r"[\[<]\w+[\]>]", surface) is not None

@@ -1,0 +1,452 @@
+"""The fused functions against the plain mathematics: the same values, the same gradients, the same masks."""
+
+import functools
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kobert_tf2.bert import layers, models
+from kobert_tf2.bert.dropout import Drop, drop_out, dropout_key
+from kobert_tf2.bert.kernels import training_cpu
+from kobert_tf2.training import losses, steps
+
+BATCH, LENGTH, HEADS, WIDTH = 3, 6, 2, 8
+ROWS = BATCH * LENGTH
+# Of bfloat16 eight bits are left after each product, and a gradient goes through several.
+TOLERANCE = {"float32": 2e-5, "bfloat16": 0.05}
+
+
+def numbers(*shape, seed=0, dtype="float32"):
+    return tf.cast(np.random.default_rng((seed, *shape)).normal(size=shape), dtype)
+
+
+def values_and_gradients(function, tensors: list, *, jit: bool = False):
+    """What `function` makes of them, and the gradients of a sum in which every output weighs something else."""
+
+    @functools.partial(tf.function, jit_compile=jit, autograph=False)
+    def both():
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            outputs = tf.nest.flatten(function(*tensors))
+            total = sum(
+                tf.reduce_sum(tf.cast(x, "float32") * numbers(*x.shape, seed=i + 1)) for i, x in enumerate(outputs)
+            )
+        return outputs, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(total, tensors)]
+
+    outputs, gradients = both()
+    return [tf.cast(x, "float32").numpy() for x in [*outputs, *gradients]]
+
+
+def assert_alike(one, other, tensors: list, *, jit: bool = False):
+    tolerance = TOLERANCE[tensors[0].dtype.name]
+    ours, theirs = values_and_gradients(one, tensors, jit=jit), values_and_gradients(other, tensors)
+    assert len(ours) == len(theirs)
+    for number, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max()), err_msg=str(number))
+
+
+def drop(rate: float) -> Drop | None:
+    return Drop(dropout_key(tf.constant([1, 2]), 3), rate) if rate else None
+
+
+both_types = pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+both_compilers = pytest.mark.parametrize("jit", [False, True])
+with_and_without_dropout = pytest.mark.parametrize("rate", [0.0, 0.3])
+
+
+@both_types
+@both_compilers
+def test_products(dtype, jit):
+    tensors = [numbers(ROWS, WIDTH, dtype=dtype), numbers(WIDTH, 5, dtype=dtype), numbers(5, dtype=dtype)]
+    assert_alike(training_cpu.dense, lambda x, kernel, bias: tf.matmul(x, kernel) + bias, tensors, jit=jit)
+    tensors = [numbers(ROWS, WIDTH, dtype=dtype), numbers(11, WIDTH, dtype=dtype), numbers(11, dtype=dtype)]
+    assert_alike(
+        training_cpu.times_rows, lambda x, table, bias: tf.matmul(x, tf.transpose(table)) + bias, tensors, jit=jit
+    )
+
+
+@both_types
+@both_compilers
+def test_rows_at_positions(dtype, jit):
+    """A row may be asked for more than once."""
+    positions = tf.constant([[0, 3, 3, 5], [5, 4, 0, 0], [1, 1, 1, 1]])
+    of_few = [numbers(2, WIDTH, dtype=dtype)]
+    assert_alike(
+        lambda x: training_cpu.rows_of(x, positions % 2), lambda x: tf.gather(x, positions % 2), of_few, jit=jit
+    )
+    tensors = [numbers(BATCH, LENGTH, WIDTH, dtype=dtype)]
+    assert_alike(
+        lambda x: training_cpu.rows_of(x, positions), lambda x: layers.gather_positions(x, positions), tensors, jit=jit
+    )
+
+
+@both_compilers
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_table_looked_up_and_multiplied(dtype, jit):
+    """The gradient of both uses together, words that come twice among them."""
+    ids, table = tf.constant([[0, 3, 3], [2, 0, 1]]), numbers(5, WIDTH)
+    x = numbers(WIDTH, dtype=dtype)
+
+    def ours(table):
+        with training_cpu.fusing():
+            rows = training_cpu.look_up(table, ids, dtype)
+            return rows, tf.linalg.matvec(training_cpu.table_of(table, dtype), x)
+
+    def plain(table):
+        return tf.gather(table, ids), tf.linalg.matvec(tf.cast(table, dtype), x)
+
+    assert_alike(ours, plain, [table], jit=jit)
+
+
+@both_types
+@pytest.mark.parametrize("name", sorted(layers.ACTIVATIONS))
+def test_activation(name, dtype):
+    activation = layers.ACTIVATIONS[name]
+    assert_alike(
+        functools.partial(training_cpu.activated, activation=activation),
+        activation,
+        [numbers(ROWS, WIDTH, dtype=dtype)],
+    )
+
+
+@both_types
+@both_compilers
+def test_gelu_by_a_power(dtype, jit):
+    """Far outside as well, where the power is as good as nothing or more than all."""
+    for scale in (1.0, 30.0, 1e4):
+        assert_alike(training_cpu.gelu_tanh, layers.gelu_tanh, [numbers(ROWS, WIDTH, dtype=dtype) * scale], jit=jit)
+    assert np.isnan(training_cpu.gelu_tanh(tf.constant([[np.nan]])).numpy()).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(-87, 87, width=32), min_size=1, max_size=8))
+def test_the_power_is_as_good_as_float32_allows(numbers):
+    """The exponent itself, times log2(e) in float32, has an error that grows with it."""
+    powers = training_cpu._power(tf.constant(numbers, tf.float32)).numpy()
+    np.testing.assert_array_less(abs(powers / np.exp(numbers) - 1), 2e-7 * (1 + np.abs(numbers)))
+    assert (training_cpu._power(tf.constant([0.0, -1e30, 1e30])).numpy() == [1, 2.0**-126, 2.0**126]).all()
+
+
+@both_types
+@both_compilers
+@with_and_without_dropout
+def test_add_and_norm(dtype, jit, rate):
+    tensors = [numbers(ROWS, WIDTH, dtype=dtype)]
+    tensors += [numbers(ROWS, WIDTH, seed=1, dtype=dtype), *(numbers(WIDTH, seed=i, dtype=dtype) for i in (2, 3))]
+
+    def plain(x, residual, gamma, beta):
+        return layers.add_and_norm(x, residual, gamma, beta, epsilon=1e-5, drop=drop(rate))
+
+    one = lambda *tensors: training_cpu.add_and_norm(*tensors, epsilon=1e-5, drop=drop(rate))  # noqa: E731
+    assert_alike(one, plain, tensors, jit=jit)
+
+
+@both_compilers
+@with_and_without_dropout
+@both_types
+def test_norm_and_drop(dtype, jit, rate):
+    tensors = [numbers(ROWS, WIDTH, dtype=dtype), *(numbers(WIDTH, seed=i, dtype=dtype) for i in (2, 3))]
+    one = lambda *tensors: training_cpu.norm_and_drop(*tensors, epsilon=1e-5, drop=drop(rate), dtype=dtype)  # noqa: E731
+    assert_alike(one, lambda *tensors: drop_out(layers.layer_norm(*tensors, 1e-5), drop(rate)), tensors, jit=jit)
+
+
+@both_types
+@both_compilers
+@pytest.mark.parametrize("width", [4, 3])
+def test_heads(width, dtype, jit):
+    """Of a width that is moved in pieces of 64 bits, and of one that is not."""
+    tensors = [numbers(ROWS, 2 * HEADS * width, dtype=dtype)]
+
+    def plain(x):
+        parts = tf.split(tf.reshape(x, (BATCH, LENGTH, -1)), 2, axis=-1)
+        return [layers.split_heads(part, HEADS) for part in parts]
+
+    assert_alike(lambda x: training_cpu.heads(x, batch=BATCH, num_heads=HEADS, parts=2), plain, tensors, jit=jit)
+
+
+@both_types
+@both_compilers
+@with_and_without_dropout
+@pytest.mark.parametrize("asking", [LENGTH, 2])
+def test_attention(asking, dtype, jit, rate):
+    """With rows of another length each, one of them masked altogether."""
+    mask = np.arange(LENGTH) < np.array([LENGTH, 2, 0])[:, None]
+    mask_scores = tf.constant((1.0 - mask) * layers.MASKED_SCORE, tf.float32)[:, None, None]
+
+    def plain(query, key, value):
+        attended = layers.attend(query, key, value, mask_scores, drop=drop(rate))
+        return tf.reshape(layers.join_heads(attended), (BATCH * asking, -1))
+
+    def one(query, key, value):
+        return training_cpu.attend(query, key, value, mask_scores, drop=drop(rate))
+
+    shapes = [(BATCH, HEADS, length, WIDTH) for length in (asking, LENGTH, LENGTH)]
+    assert_alike(one, plain, [numbers(*shape, seed=i, dtype=dtype) for i, shape in enumerate(shapes)], jit=jit)
+
+
+@both_types
+@both_compilers
+@pytest.mark.parametrize("entries", [11, 192])
+def test_cross_entropy(entries, dtype, jit):
+    labels = tf.constant(np.random.default_rng(1).integers(0, entries, ROWS, np.int32))
+
+    def plain(scores):
+        logits = tf.cast(scores, tf.float32)
+        correct = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == labels, tf.float32)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), correct
+
+    tensors = [numbers(ROWS, entries, dtype=dtype) * 3]
+    assert_alike(lambda scores: training_cpu.cross_entropy(scores, labels), plain, tensors, jit=jit)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.lists(st.integers(-1, 1), min_size=4, max_size=4), min_size=1, max_size=1), st.integers(0, 3))
+def test_of_equal_logits_the_first_counts(logits, label):
+    """As argmax has it: a model that finds all words equal is right about one of them."""
+    _, correct = training_cpu.cross_entropy(tf.constant(logits, tf.float32), tf.constant([label]))
+    assert bool(correct[0]) == (int(np.argmax(logits[0])) == label)
+
+
+def test_the_loss_of_huge_logits_is_finite():
+    loss, _ = training_cpu.cross_entropy(tf.constant([[3e4, -3e4, 0.0]]), tf.constant([1]))
+    assert float(loss[0]) == pytest.approx(6e4)
+
+
+@both_types
+def test_a_score_that_is_not_a_number_is_seen_in_loss_and_gradient(dtype):
+    scores = tf.constant([[1.0, np.nan, 2.0, 0.0], [1.0, 0.0, 2.0, 0.0]], dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(scores)
+        losses, _ = training_cpu.cross_entropy(scores, tf.constant([0, 2]))
+    gradient = tape.gradient(losses, scores)
+    for found in (losses, gradient[:, 0], gradient[:, 3]):
+        assert np.isnan(tf.cast(found, "float32").numpy()).tolist() == [True, False]
+
+
+# --- The whole step -----------------------------------------------------------------------------------------------
+
+
+def config(rate: float = 0.0, **changes) -> models.BertConfig:
+    return models.BertConfig(
+        **{
+            "vocab_size": 97,
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 4,
+            "intermediate_size": 64,
+            "max_position_embeddings": 16,
+            "initializer_range": 0.1,
+            "hidden_dropout_prob": rate,
+            "attention_probs_dropout_prob": rate,
+            **changes,
+        }
+    )
+
+
+def batch(rows: int = 4, length: int = 16) -> dict:
+    rng = np.random.default_rng(rows)
+    of_vocabulary = functools.partial(rng.integers, 0, 97, dtype=np.int32)
+    mask = np.arange(length) < rng.integers(5, length + 1, rows)[:, None]
+    return {
+        "input_ids": tf.constant(of_vocabulary((rows, length))),
+        "input_mask": tf.constant(mask.astype(np.int32)),
+        "segment_ids": tf.constant(rng.integers(0, 2, (rows, length), np.int32)),
+        "masked_lm_positions": tf.constant(rng.integers(0, 5, (rows, 3), np.int32)),
+        "masked_lm_ids": tf.constant(of_vocabulary((rows, 3))),
+        "masked_lm_weights": tf.constant(rng.integers(0, 2, (rows, 3)).astype(np.float32)),
+        "next_sentence_labels": tf.constant(rng.integers(0, 2, (rows, 1), np.int32)),
+    }
+
+
+def step_of(model, on: bool, *, jit: bool = False):
+    """Loss sums, metrics and gradients of a pre-training step, and how many compiled functions its graph calls."""
+
+    @functools.partial(tf.function, jit_compile=jit, autograph=False)
+    def step(rows):
+        with tf.GradientTape() as tape, training_cpu.fusing(on), models.dropout_seed(tf.constant([1, 2])):
+            outputs = model(steps.inputs_of(rows), training=True)
+            terms, metrics = losses.pretraining_sums(outputs, rows)
+            loss = tf.add_n(list(terms.values()))
+        gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+        return [loss, *tf.nest.flatten(metrics)], [tf.convert_to_tensor(x) for x in gradients]
+
+    function = step.get_concrete_function(batch())
+    calls = sum("PartitionedCall" in operation.type for operation in function.graph.get_operations())
+    return (*function(*tf.nest.flatten(batch(), expand_composites=True)), calls)
+
+
+@pytest.mark.parametrize(("dtype", "rate"), [("float32", 0.0), ("float32", 0.2), ("bfloat16", 0.2)])
+def test_a_step_with_and_without(dtype, rate):
+    keras.utils.set_random_seed(0)
+    model = models.BertForPreTraining(config(rate), dtype="mixed_bfloat16" if dtype == "bfloat16" else "float32")
+    plain, plain_gradients, none = step_of(model, False)
+    ours, gradients, calls = step_of(model, True)
+    assert none == 0
+    assert calls > 10
+    np.testing.assert_allclose(ours, plain, rtol=1e-5 if dtype == "float32" else 0.02)
+    for variable, a, b in zip(model.trainable_variables, gradients, plain_gradients, strict=True):
+        bound = TOLERANCE[dtype] * max(1.0, np.abs(b).max())
+        np.testing.assert_allclose(a, b, rtol=0, atol=bound, err_msg=variable.path)
+
+
+@pytest.mark.slow
+def test_a_step_that_xla_compiles_whole_may_contain_it():
+    keras.utils.set_random_seed(0)
+    model = models.BertForPreTraining(config(0.2))
+    plain, plain_gradients, _ = step_of(model, True)
+    ours, gradients, _ = step_of(model, True, jit=True)
+    np.testing.assert_allclose(ours, plain, rtol=1e-5)
+    for variable, a, b in zip(model.trainable_variables, gradients, plain_gradients, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=2e-5 * max(1.0, np.abs(b).max()), err_msg=variable.path)
+
+
+def test_frozen_layers_and_quantized_ones():
+    """A frozen layer has no gradient; a quantized one keeps its own way of multiplying."""
+    model = models.BertForPreTraining(config())
+    layer = model.backbone.encoder_layers[0]
+    layer.trainable = False
+    _, gradients, _ = step_of(model, True)
+    assert len(gradients) == len(model.trainable_variables) < len(model.variables)
+    assert layer._can_be_fused()
+    layer.query.quantize("int8")
+    assert not layer._can_be_fused()
+
+
+# --- Where it applies ---------------------------------------------------------------------------------------------
+
+
+def calls_in(function, *arguments) -> int:
+    graph = tf.function(function, autograph=False).get_concrete_function(*arguments).graph
+    return sum("PartitionedCall" in operation.type for operation in graph.get_operations())
+
+
+def test_only_within_the_context_and_only_for_static_shapes():
+    model = models.BertForQuestionAnswering(config())
+    inputs = {name: batch()[name] for name in ("input_ids", "input_mask", "segment_ids")}
+    dynamic = {name: tf.TensorSpec([None, 16], tf.int32) for name in inputs}
+
+    def within(inputs):
+        with training_cpu.fusing():
+            return model(inputs, training=False)
+
+    assert calls_in(functools.partial(model, training=False), inputs) == 0
+    assert calls_in(within, inputs) > 0
+    assert calls_in(within, dynamic) == 0
+    with training_cpu.fusing():
+        assert not training_cpu.applies(inputs["input_ids"])  # Eager
+
+
+def test_the_context_ends_with_its_block_even_after_an_error():
+    with pytest.raises(ZeroDivisionError), training_cpu.fusing():
+        raise ZeroDivisionError
+    with tf.Graph().as_default():
+        x = tf.zeros([2])
+        assert not training_cpu.applies(x)
+        with training_cpu.fusing():
+            assert training_cpu.applies(x)
+            with training_cpu.fusing(False):
+                assert not training_cpu.applies(x)
+            assert training_cpu.applies(x)
+
+
+def test_the_logits_are_remembered_within_one_context_alone():
+    with tf.Graph().as_default():
+        logits, scores = (tf.zeros([2, 3]) for _ in range(2))
+        with training_cpu.fusing():
+            assert training_cpu.scores_of(logits) is None
+            training_cpu.remember_scores(logits, scores)
+            assert training_cpu.scores_of(logits) is scores
+            with training_cpu.fusing():
+                assert training_cpu.scores_of(logits) is None
+        assert training_cpu.scores_of(logits) is None
+
+
+def test_one_program_for_all_layers_of_a_shape():
+    """The last has a shape of its own."""
+    training_cpu._compiled.cache_clear()
+    model = models.BertForPreTraining(config(num_hidden_layers=2))
+    step_of(model, True)
+    of_two_layers = training_cpu._compiled.cache_info().misses
+    step_of(models.BertForPreTraining(config(num_hidden_layers=4)), True)
+    assert training_cpu._compiled.cache_info().misses == of_two_layers
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Variables
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _moved(parameter, sum_of_all, gradient, rate):
+    return parameter - rate * gradient, sum_of_all + gradient
+
+
+def two_variables(seed: int) -> list:
+    return [tf.Variable(numbers(4, 5, seed=seed + i)) for i in range(2)]
+
+
+def test_an_update_goes_to_the_variables_it_is_given():
+    """One program serves all variables of its shapes, in a graph's loop as well as alone."""
+    first, second, gradient = two_variables(0), two_variables(2), numbers(4, 5, seed=9)
+    before = [[variable.numpy().copy() for variable in pair] for pair in (first, second)]
+
+    @tf.function(autograph=False)
+    def three_times():
+        def body(number):
+            training_cpu.updated(_moved, first, gradient, rate=0.5)
+            training_cpu.updated(_moved, second, gradient, rate=0.5)
+            return (number + 1,)
+
+        tf.while_loop(lambda number: number < 3, body, (tf.constant(0),), parallel_iterations=1)
+
+    three_times()
+    training_cpu.updated(_moved, second, gradient, rate=0.5)
+    for pair, old, times in zip((first, second), before, (3, 4), strict=True):
+        np.testing.assert_allclose(pair[0].numpy(), old[0] - 0.5 * times * gradient, rtol=1e-5)
+        np.testing.assert_allclose(pair[1].numpy(), old[1] + times * gradient, rtol=1e-5)
+
+
+def test_what_was_read_before_an_update_stays_as_it_was():
+    """An array may share a variable's memory, and the update is written where the old value lies."""
+    variables, gradient = two_variables(0), numbers(4, 5, seed=9)
+    read, array = tf.convert_to_tensor(variables[0]), variables[1].numpy()
+    copies = read.numpy().copy(), array.copy()
+    training_cpu.updated(_moved, variables, gradient, rate=0.5)
+    assert np.array_equal(read.numpy(), copies[0])
+    assert np.array_equal(array, copies[1])
+    assert not np.array_equal(variables[0].numpy(), copies[0])
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What XLA makes of it
+# ----------------------------------------------------------------------------------------------------------------------
+
+COMPILE_SUMS = """
+import os
+import tensorflow as tf
+from kobert_tf2.bert.kernels import training_cpu as fused
+
+before = os.environ.get("XLA_FLAGS")
+tf.function(lambda x: fused._column_sums(x), autograph=False)(tf.ones([4096, 512]))
+assert os.environ.get("XLA_FLAGS") == before
+"""
+
+
+@pytest.mark.parametrize("asked", ["", "--xla_cpu_experimental_ynn_fusion_type=+reduce"])
+def test_sums_stay_in_xla_unless_the_user_says_otherwise(tmp_path, asked):
+    """And the environment, which other libraries read, is as it was."""
+    flags = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text {asked}"
+    process = subprocess.run(
+        [sys.executable, "-c", COMPILE_SUMS], env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    programs = [path.read_text() for path in tmp_path.glob("*after_optimizations.txt")]
+    assert programs
+    if tf.__version__.startswith("2.21."):
+        assert any("ynn_fusion" in program for program in programs) == bool(asked)

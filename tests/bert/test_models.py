@@ -1,0 +1,78 @@
+"""The models against the original graph's answers, and what Keras users may expect of them."""
+
+import keras
+import numpy as np
+import pytest
+
+from kobert_tf2.bert.models import BertBackbone, BertForPreTraining, BertForQuestionAnswering
+
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def golden_folder(shared):
+    folder = shared / "golden" / "tf1_tiny_bert"
+    if not folder.is_dir():
+        pytest.skip(f"no golden checkpoint at {folder}")
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def golden(golden_folder):
+    return dict(np.load(f"{golden_folder}/golden.npz"))
+
+
+def difference(ours, theirs) -> float:
+    ours = keras.ops.convert_to_numpy(ours)
+    assert ours.shape == theirs.shape
+    return np.abs(ours - theirs).max()
+
+
+def log_softmax(logits):
+    return keras.ops.convert_to_numpy(keras.ops.log_softmax(keras.ops.cast(logits, "float32")))
+
+
+@pytest.mark.shared
+def test_every_layer_answers_as_the_original_graph(golden_folder, golden):
+    backbone = BertBackbone.from_pretrained(golden_folder, output_hidden_states=True)
+    outputs = backbone(golden)
+    for state, name in zip(outputs["hidden_states"], ("embedding_output", "layer_0", "layer_1"), strict=True):
+        assert difference(state, golden[name]) <= TOLERANCE, name
+    for name in ("sequence_output", "pooled_output"):
+        assert difference(outputs[name], golden[name]) <= TOLERANCE, name
+
+
+@pytest.mark.shared
+def test_pre_training_heads_answer_as_the_original_graph(golden_folder, golden):
+    outputs = BertForPreTraining.from_pretrained(golden_folder)(golden)
+    masked_lm = log_softmax(outputs["masked_lm_logits"]).reshape(golden["mlm_log_probs"].shape)
+    assert difference(masked_lm, golden["mlm_log_probs"]) <= TOLERANCE
+    assert difference(log_softmax(outputs["next_sentence_logits"]), golden["nsp_log_probs"]) <= TOLERANCE
+
+
+@pytest.mark.shared
+def test_the_span_head_answers_as_the_original_graph(golden_folder, golden):
+    outputs = BertForQuestionAnswering.from_pretrained(golden_folder)(golden)
+    for name in ("start_logits", "end_logits"):
+        assert difference(outputs[name], golden[name]) <= TOLERANCE, name
+
+
+def losses(outputs, golden) -> dict[str, float]:
+    """The original's two losses: the masked LM's is weighted, with 1e-5 under the fraction."""
+    masked_lm = log_softmax(outputs["masked_lm_logits"]).reshape(-1, 120)
+    picked = -masked_lm[np.arange(len(masked_lm)), golden["masked_lm_ids"].ravel()]
+    given = golden["masked_lm_weights"].ravel()
+    next_sentence = log_softmax(outputs["next_sentence_logits"])
+    return {
+        "mlm_loss": (picked * given).sum() / (given.sum() + 1e-5),
+        "nsp_loss": -next_sentence[np.arange(len(next_sentence)), golden["next_sentence_labels"].ravel()].mean(),
+    }
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.02)])
+def test_losses_are_the_original_graphs(policy, tolerance, golden_folder, golden):
+    """In float32 to 1e-5, under bfloat16 to 2 % of the loss."""
+    found = losses(BertForPreTraining.from_pretrained(golden_folder, dtype=policy)(golden), golden)
+    for name, loss in found.items():
+        assert abs(loss - golden[name]) <= tolerance * max(1.0, abs(golden[name])), (name, loss, golden[name])

@@ -1,0 +1,229 @@
+"""`tools/convert_checkpoint.py` from end to end: every way across, what it prints, what it refuses."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from safetensors.numpy import load_file
+from small_models import (
+    assert_same_weights,
+    batch,
+    config,
+    numpy,
+    save_tf1,
+    with_a_value_for_every_weight,
+    with_large_weights,
+)
+
+from kobert_tf2 import files
+from kobert_tf2.bert import checkpoint_files, models
+from kobert_tf2.conversion import compare, rewriting
+from kobert_tf2.conversion import convert as conversion
+from kobert_tf2.errors import InputError
+
+TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "convert_checkpoint.py"
+
+
+def convert(*flags: str) -> subprocess.CompletedProcess:
+    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
+    return subprocess.run([sys.executable, TOOL, *flags], capture_output=True, text=True, timeout=300, env=environment)
+
+
+@pytest.fixture
+def tf1(tmp_path) -> str:
+    return save_tf1(with_large_weights(models.BertForPreTraining(config())), tmp_path / "tf1")
+
+
+def test_the_tool_converts_and_ends_with_both_sides_compared(tf1, tmp_path):
+    result = convert(f"--input={tf1}", f"--output={tmp_path / 'hf'}", "--to=hf")
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert summary["architecture"] == "BertForPreTraining"
+    assert summary["weights"] == 46
+    if summary["compared_with"] is None:
+        pytest.skip("transformers and torch are not installed")
+    assert summary["largest_difference"] <= 1e-4
+    assert "largest difference" in result.stderr
+
+
+def test_the_tool_tells_a_users_mistake_in_a_sentence_and_leaves_nothing(tf1, tmp_path):
+    files.write_json(f"{tf1}/bert_config.json", {**files.read_json(f"{tf1}/bert_config.json"), "vocab_size": 41})
+    result = convert(f"--input={tf1}", f"--output={tmp_path / 'hf'}")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "error: " in result.stderr
+    assert "the model needs [41, 16], the checkpoint has [40, 16]" in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tf1"]
+
+
+@pytest.mark.parametrize("cls", [models.BertForPreTraining, models.BertForQuestionAnswering])
+def test_round_trips_keep_every_bit(cls, tmp_path):
+    model = with_a_value_for_every_weight(cls(config()))
+    model.save_pretrained(tmp_path / "hf")
+    rewriting.rewrite(tmp_path / "hf", f"{tmp_path}/tf1", to="tf1")
+    rewriting.rewrite(f"{tmp_path}/tf1", f"{tmp_path}/hf2", to="hf")
+    assert_same_weights(cls.from_pretrained(tmp_path / "tf1"), model)
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("hf", "hf2"))
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert files.read_json(f"{tmp_path}/hf/config.json") == files.read_json(f"{tmp_path}/hf2/config.json")
+
+
+def test_tf1_and_back_compares_what_was_read_back(tf1, tmp_path):
+    summary = conversion.convert(tf1, f"{tmp_path}/again", to="tf1")
+    assert summary["largest_difference"] == 0
+
+
+def test_keras_hub_there_and_back(tf1, tmp_path, capfd):
+    pytest.importorskip("keras_hub", reason="keras-hub is not installed")
+    summary = conversion.convert(tf1, f"{tmp_path}/preset", to="keras_hub")
+    assert summary["largest_difference"] <= 1e-4
+    assert "left behind" in capfd.readouterr().err
+    rewriting.rewrite(f"{tmp_path}/preset", f"{tmp_path}/hf", to="hf")
+    ours = models.BertBackbone.from_pretrained(f"{tmp_path}/hf")
+    assert_same_weights(ours, models.BertBackbone.from_pretrained(tf1))
+    with pytest.raises(InputError, match="keras-hub preset"):
+        models.BertBackbone.from_pretrained(f"{tmp_path}/preset")
+
+
+# What google-research/bert's modeling.py, run_pretraining.py, run_squad.py and run_classifier.py create, in this size.
+ORIGINAL = {
+    "bert/embeddings/word_embeddings": [40, 16],
+    "bert/embeddings/token_type_embeddings": [2, 16],
+    "bert/embeddings/position_embeddings": [24, 16],
+    "bert/embeddings/LayerNorm/gamma": [16],
+    "bert/embeddings/LayerNorm/beta": [16],
+    **{
+        f"bert/encoder/layer_{i}/{name}": shape
+        for i in range(2)
+        for name, shape in {
+            **{f"attention/self/{part}/kernel": [16, 16] for part in ("query", "key", "value")},
+            **{f"attention/self/{part}/bias": [16] for part in ("query", "key", "value")},
+            "attention/output/dense/kernel": [16, 16],
+            "attention/output/dense/bias": [16],
+            "attention/output/LayerNorm/gamma": [16],
+            "attention/output/LayerNorm/beta": [16],
+            "intermediate/dense/kernel": [16, 32],
+            "intermediate/dense/bias": [32],
+            "output/dense/kernel": [32, 16],
+            "output/dense/bias": [16],
+            "output/LayerNorm/gamma": [16],
+            "output/LayerNorm/beta": [16],
+        }.items()
+    },
+    "bert/pooler/dense/kernel": [16, 16],
+    "bert/pooler/dense/bias": [16],
+}
+PRE_TRAINING = {
+    "cls/predictions/transform/dense/kernel": [16, 16],
+    "cls/predictions/transform/dense/bias": [16],
+    "cls/predictions/transform/LayerNorm/gamma": [16],
+    "cls/predictions/transform/LayerNorm/beta": [16],
+    "cls/predictions/output_bias": [40],
+    "cls/seq_relationship/output_weights": [2, 16],
+    "cls/seq_relationship/output_bias": [2],
+}
+
+
+@pytest.mark.parametrize(
+    ("cls", "head", "pooled"),
+    [
+        (models.BertForPreTraining, PRE_TRAINING, True),
+        (models.BertForQuestionAnswering, {"cls/squad/output_weights": [2, 16], "cls/squad/output_bias": [2]}, False),
+        (models.BertForSequenceClassification, {"output_weights": [2, 16], "output_bias": [2]}, True),
+    ],
+)
+def test_the_original_scripts_find_every_variable_by_name_and_shape(cls, head, pooled, tmp_path):
+    cls(config()).save_pretrained(tmp_path / "hf")
+    rewriting.rewrite(tmp_path / "hf", f"{tmp_path}/tf1", to="tf1")
+    reader = tf.train.load_checkpoint(f"{tmp_path}/tf1/bert_model.ckpt")
+    wanted = {name: shape for name, shape in {**ORIGINAL, **head}.items() if pooled or "pooler" not in name}
+    assert reader.get_variable_to_shape_map() == wanted
+    assert set(reader.get_variable_to_dtype_map().values()) == {tf.float32}
+
+
+def test_the_vocabulary_goes_along_and_its_hangul_is_left_alone(tf1, tmp_path):
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "사과", "##를"]
+    pathlib.Path(tf1, "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    rewriting.rewrite(tf1, f"{tmp_path}/hf", to="hf")
+    assert pathlib.Path(tmp_path, "hf", "vocab.txt").read_text(encoding="utf-8").split() == pieces
+    settings = files.read_json(f"{tmp_path}/hf/tokenizer_config.json")
+    assert settings["do_lower_case"] is False
+    assert settings["strip_accents"] is False
+    rewriting.rewrite(f"{tmp_path}/hf", f"{tmp_path}/again", to="hf")
+    assert files.read_json(f"{tmp_path}/again/tokenizer_config.json") == settings
+
+
+def test_a_vocabulary_larger_than_the_model_is_told(tf1, tmp_path):
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(50))]
+    pathlib.Path(tf1, "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match="55 pieces, but the model has vocab_size 40"):
+        rewriting.rewrite(tf1, f"{tmp_path}/hf", to="hf")
+    assert not (tmp_path / "hf").exists()
+
+
+def test_what_tf1_cannot_say_is_refused_before_anything_is_written(tmp_path):
+    models.BertBackbone(config(hidden_act="gelu")).save_pretrained(tmp_path / "hf")
+    with pytest.raises(InputError, match="tanh form"):
+        conversion.convert(tmp_path / "hf", f"{tmp_path}/tf1", to="tf1")
+    assert not (tmp_path / "tf1").exists()
+
+
+def test_a_folder_that_is_there_is_written_into_only_on_request(tf1, tmp_path):
+    (tmp_path / "hf").mkdir()
+    with pytest.raises(InputError, match="already there"):
+        rewriting.rewrite(tf1, f"{tmp_path}/hf", to="hf")
+    rewriting.rewrite(tf1, f"{tmp_path}/hf", to="hf", overwrite=True)
+    assert models.BertForPreTraining.from_pretrained(tmp_path / "hf").config == config()
+
+
+def test_a_file_that_breaks_off_leaves_nothing(tf1, tmp_path):
+    data = pathlib.Path(tf1, "bert_model.ckpt.data-00000-of-00001")
+    data.write_bytes(data.read_bytes()[:-3000])
+    with pytest.raises(InputError, match="cut short"):
+        rewriting.rewrite(tf1, f"{tmp_path}/hf", to="hf")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tf1"]
+
+
+def test_a_comparison_shows_a_wrong_conversion(tf1, tmp_path):
+    """The check at the end must be able to fail: one kernel is written the wrong way round."""
+    rewriting.rewrite(tf1, f"{tmp_path}/again", to="tf1")
+    prefix = f"{tmp_path}/again/bert_model.ckpt"
+    reader = tf.train.load_checkpoint(prefix)
+    arrays = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    arrays["bert/encoder/layer_1/attention/self/query/kernel"] = arrays[
+        "bert/encoder/layer_1/attention/self/query/kernel"
+    ].T
+    checkpoint_files.write_tf1(prefix, arrays, arrays.get)
+    compared = compare.compare(tf1, f"{tmp_path}/again", to="tf1", architecture="BertForPreTraining")
+    assert compared["largest_difference"] > 1e-3
+
+
+@pytest.mark.shared
+def test_the_golden_checkpoint_with_its_three_heads(shared, tmp_path, capsys):
+    golden = shared / "golden" / "tf1_tiny_bert"
+    if not golden.is_dir():
+        pytest.skip(f"no golden checkpoint at {golden}")
+    summary = rewriting.rewrite(golden, f"{tmp_path}/hf", to="hf")
+    assert summary["parts"] == ["masked_lm", "next_sentence", "pooler", "span"]
+    inputs = {**batch(), **np.load(golden / "golden.npz")}
+    for cls in (models.BertForPreTraining, models.BertForQuestionAnswering):
+        ours, theirs = (numpy(cls.from_pretrained(path)(inputs)) for path in (f"{tmp_path}/hf", golden))
+        assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_our_safetensors_file_is_one_for_the_library(tmp_path):
+    arrays = {"b": np.arange(6, dtype=np.float32).reshape(2, 3).T, "a": np.float32(3) + np.zeros((), np.float32)}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    checkpoint_files.write_safetensors(str(tmp_path / "x.safetensors"), shapes, arrays.get)
+    loaded = load_file(tmp_path / "x.safetensors")
+    assert loaded.keys() == arrays.keys()
+    assert all(np.array_equal(loaded[name], arrays[name]) for name in arrays)
+    with pytest.raises(ValueError, match="expected the shape"):
+        checkpoint_files.write_safetensors(str(tmp_path / "y.safetensors"), {"a": (2,)}, lambda name: np.zeros(3))
+    assert not (tmp_path / "y.safetensors").exists()

@@ -1,0 +1,58 @@
+"""The Beam pipeline makes the local runner's files. In an environment of its own: see the README."""
+
+import pytest
+
+pytest.importorskip("apache_beam", reason="needs the extra `beam`: pip install -e '.[beam,test]'")
+
+from kobert_tf2.errors import InputError
+from kobert_tf2.pretraining_data import beam_runner, local_runner
+from kobert_tf2.pretraining_data.instances import Settings
+from kobert_tf2.tokenization.tokenizer import Tokenizer
+
+RUNNER = ["--runner=FnApiRunner"]
+VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"가나다라마", *(f"##{letter}" for letter in "가나다라마")]
+
+
+def request(tmp_path, output: str, **changed) -> local_runner.Request:
+    for file in range(2):
+        text = "\n\n".join(
+            "\n".join("가나다라마"[(i + j + file) % 5] * (1 + (i * j) % 3) + " 나라" for j in range(1 + i % 6))
+            for i in range(40)
+        )
+        (tmp_path / f"corpus-{file}.txt").write_text(text, encoding="utf-8")
+    return local_runner.Request(
+        **{
+            "input_file": f"{tmp_path}/corpus-*.txt",
+            "output_file": f"{tmp_path}/{output}/r",
+            "tokenizer": Tokenizer(VOCAB, pre_tokenizer="none"),
+            "settings": Settings(max_seq_length=16, max_predictions_per_seq=3, dupe_factor=2),
+            "num_shards": 3,
+            "block_bytes": 300,
+        }
+        | changed
+    )
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("changed", [{}, {"compression": "GZIP", "num_shards": 2}])
+def test_beam_makes_the_bytes_of_the_local_runner(tmp_path, monkeypatch, changed):
+    monkeypatch.setattr("kobert_tf2.pretraining_data.stages._BUCKET_BYTES", 20_000)  # several buckets a shard
+    counts = local_runner.create(request(tmp_path, "local", **changed))
+    assert beam_runner.create(request(tmp_path, "beam", **changed), RUNNER) == counts
+    assert contents(tmp_path / "beam") == contents(tmp_path / "local")
+
+
+def test_outputs_that_are_there_are_not_replaced(tmp_path):
+    local_runner.create(request(tmp_path, "local"))
+    with pytest.raises(InputError, match="already there"):
+        beam_runner.create(request(tmp_path, "local"), RUNNER)
+
+
+def test_a_mistake_found_on_a_worker_is_the_same_sentence(tmp_path):
+    made = request(tmp_path, "beam")
+    (tmp_path / "corpus-1.txt").write_bytes(b"\xb0\xa1\n")
+    with pytest.raises(InputError, match=r"^.*/corpus-1\.txt, line 1: expected UTF-8 text.*cp949 -t utf-8\)$"):
+        beam_runner.create(made, RUNNER)

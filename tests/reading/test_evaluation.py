@@ -1,0 +1,140 @@
+"""Ceilings, what josa rules do on a file, files of predictions, and the page."""
+
+import json
+import re
+
+import pytest
+
+from kobert_tf2.errors import InputError
+from kobert_tf2.reading import evaluation
+from kobert_tf2.reading import report as mrc_report
+from kobert_tf2.reading.josa import JosaStripper
+from kobert_tf2.reading.squad_files import Answer, Question, read_squad
+from kobert_tf2.tokenization.tokenizer import Tokenizer
+
+CONTEXT = "해미는 나루터에서 배를 탔다. 강바람이 불었다."
+
+
+def question(name, answer, context=CONTEXT, text="어디에서 탔나?"):
+    start = context.index(answer)
+    return Question(name, text, context, (Answer(answer, start, start + len(answer)),), False, "해미</script>")
+
+
+QUESTIONS = [question("q1", "나루터"), question("q2", "해미"), question("q3", "불었다."), question("q4", "루터")]
+
+
+def test_a_ceiling_says_what_no_unit_spells():
+    ceiling = evaluation.eojeol_ceiling(QUESTIONS)
+    assert ceiling.scores["exact_match"] == 25
+    assert [(miss.id, miss.kind, miss.nearest) for miss in ceiling.misses] == [
+        ("q1", "ends_after", "나루터에서"),
+        ("q2", "ends_after", "해미는"),
+        ("q4", "begins_before_and_ends_after", "나루터에서"),
+    ]
+    assert ceiling.summary()["misses"] == {"ends_after": 2, "begins_before_and_ends_after": 1}
+
+
+def test_the_ceiling_of_a_tokenizer_and_of_stripped_eojeols():
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(set(CONTEXT) - {" "})]
+    vocab += ["##" + piece for piece in vocab[5:]]
+    whole = Tokenizer(vocab, pre_tokenizer="none")
+    assert evaluation.tokenizer_ceiling(QUESTIONS, whole).scores["exact_match"] == 100
+    stripped = evaluation.eojeol_ceiling(QUESTIONS, stripper=JosaStripper())
+    assert [miss.id for miss in stripped.misses] == ["q4"]
+
+
+def test_an_answer_outside_its_context_is_a_miss_of_its_own():
+    lost = Question("q9", "?", CONTEXT, (Answer("서울", -1, -1),))
+    assert [miss.kind for miss in evaluation.eojeol_ceiling([*QUESTIONS, lost]).misses][-1] == "not_in_context"
+
+
+def test_each_rule_is_counted_for_what_it_fixed_and_broke():
+    carries = question("q5", "배를")
+    spans = evaluation.eojeol_ceiling([*QUESTIONS, carries]).spans
+    report = evaluation.josa_report([*QUESTIONS, carries], spans)
+    particle = report["rules"]["particle"]
+    assert (particle["fixed"], particle["broken"], particle["wrong_still"]) == (2, 1, 1)
+    assert particle["examples"]["broken"] == [["q5", "배를", "배", "배를"]]
+    assert particle["sentence"]
+    assert report["all"]["fixed"] == 2
+    assert report["rules"]["gloss"]["fixed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "expected an object of ids and answers, but got list"),
+        ('{"q1": 3}', "expected the answer to q1 to be a string, but got int"),
+        ('{"zz": "가"}', "none of its 1 ids is in the data; the first is zz"),
+    ],
+)
+def test_what_is_no_file_of_predictions_is_told(tmp_path, content, message):
+    path = tmp_path / "predictions.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        evaluation.read_predictions(str(path), QUESTIONS)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "kind"),
+    [
+        ("나루터", "right"),
+        ("나루터에서", "particle"),
+        ("나루터에서 배", "boundary"),
+        ("해미", "same sentence"),
+        ("강바람", "wrong sentence"),
+        ("", "other"),
+        ("서울", "other"),
+    ],
+)
+def test_kinds_of_miss(prediction, kind):
+    spans = mrc_report.predicted_spans(QUESTIONS[:1], {"q1": prediction}, {})
+    found = mrc_report.kind_of_miss(QUESTIONS[0], prediction, spans.get("q1"), "korquad1", JosaStripper())
+    assert found == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("배를 탄 사람은 누구인가?", "누구"),
+        ("배를 탄 사람은?", "누구"),
+        ("몇 년에 탔나?", "몇"),
+        ("태어난 연도는?", "언제"),
+        ("배는 어디에서 탔나?", "어디"),
+        ("어떤 배를 탔나?", "어느·어떤"),
+        ("탄 것은 무엇인가?", "무엇"),
+        ("배의 길이는?", "기타"),
+    ],
+)
+def test_question_words(text, word):
+    assert mrc_report.question_word(text) == word
+
+
+def test_a_place_is_taken_from_the_n_best_list_or_found_nearest_to_the_answer():
+    nbest = {"q1": [{"text": "나루터에서", "stripped": "나루터", "start": 4, "end": 9}]}
+    assert mrc_report.predicted_spans(QUESTIONS[:1], {"q1": "나루터"}, nbest) == {"q1": (4, 9)}
+    twice = question("q6", "탔다", "탔다. 해미는 배를 탔다.")._replace(answers=(Answer("탔다", 11, 13),))
+    assert mrc_report.predicted_spans([twice], {"q6": "탔다"}, {}) == {"q6": (11, 13)}
+
+
+def test_the_page_holds_everything_and_nothing_ends_its_script(tmp_path):
+    path = tmp_path / "report.html"
+    mrc_report.write(str(path), QUESTIONS, {"q1": "나루터에서", "q2": "해미"}, {"q1": (4, 9), "q2": (0, 2)})
+    page = path.read_text()
+    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.S)[1]
+    held = json.loads(data)
+    assert held["contexts"] == [CONTEXT]
+    assert [row["kind"] for row in held["questions"]] == ["particle", "right", "other", "other"]
+    assert held["questions"][0]["stripped"] == "나루터"
+    assert held["questions"][0]["title"] == "해미</script>"
+    assert not re.findall(r"(?:src|href)=", page)
+    assert "@" not in page.replace(data, "")
+
+
+@pytest.mark.shared
+def test_the_ceilings_of_korquad(shared):
+    questions = read_squad(f"{shared}/data/korquad/KorQuAD_v1.0_dev_part_a.json")
+    eojeols = evaluation.eojeol_ceiling(questions).scores
+    assert (round(eojeols["exact_match"], 2), round(eojeols["f1"], 2)) == (23.88, 87.41)
+    mecab = Tokenizer(f"{shared}/data/vocab/koelectra_wordpiece_vocab.txt")
+    assert evaluation.tokenizer_ceiling(questions, mecab).scores["exact_match"] >= 99.19

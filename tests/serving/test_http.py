@@ -1,0 +1,355 @@
+"""The HTTP service: what it answers, what it refuses and how, and that requests are answered together.
+
+The framework is an extra: without it these tests are skipped.
+"""
+
+import asyncio
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+from paths import ROOT
+
+pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+testclient = pytest.importorskip("fastapi.testclient", reason="the framework's test client needs httpx")
+
+from kobert_tf2.errors import InputError  # noqa: E402
+from kobert_tf2.serving import http, http_page  # noqa: E402
+
+
+class FirstWord:
+    """Answers with the first word of the context and takes its last syllable for a particle. Remembers its batches."""
+
+    def __init__(self, seconds: float = 0.0):
+        self.batches, self._seconds = [], seconds
+
+    def answer_batch(self, pairs, *, n_best=1, strip_josa=True):
+        self.batches.append([question for question, _ in pairs])
+        time.sleep(self._seconds)
+        if any("broken" in question for question, _ in pairs):
+            raise RuntimeError("a mistake of ours")
+        if any(not question.strip() for question, _ in pairs):
+            raise InputError("question 0: the question is empty")
+        return [self._answer(context, n_best, strip_josa) for _, context in pairs]
+
+    def _answer(self, context, n_best, strip_josa):
+        words = [(m.group(), m.start(), m.end()) for m in re.finditer(r"\S+", context)]
+        spans = [self._span(context, *word, strip_josa) for word in words[:n_best]]
+        if not spans:
+            return {"text": "", "start": 0, "end": 0, "score": 0.0, "probability": 0.0}
+        return dict(spans[0], n_best=spans) if n_best > 1 else spans[0]
+
+    def _span(self, context, text, start, end, strip_josa):
+        span = {"text": text, "start": start, "end": end, "score": 1.5, "probability": 0.75}
+        if strip_josa:
+            span["stripped"] = {"text": text[:-1], "start": start, "end": end - 1, "removed": ["", text[-1]]}
+        return span
+
+
+@pytest.fixture
+def reader():
+    return FirstWord()
+
+
+@pytest.fixture
+def client(reader):
+    limits = http.Limits(question_characters=50, context_characters=200)
+    with testclient.TestClient(http.make_app(reader, limits), raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_an_answer_with_its_offsets_and_what_was_taken_off(client):
+    response = client.post("/answer", json={"question": "누가?", "context": "😀 세종이 만들었다"})
+    assert response.status_code == 200
+    found = response.json()
+    assert found.pop("milliseconds") >= 0
+    assert found == {
+        "text": "😀", "start": 0, "end": 1, "score": 1.5, "probability": 0.75,
+        "stripped": {"text": "", "start": 0, "end": 0, "removed": ["", "😀"]},
+    }  # fmt: skip
+    several = client.post(
+        "/answer", json={"question": "?", "context": "세종이 한글을", "n_best": 2, "strip_josa": False}
+    )
+    assert [entry["text"] for entry in several.json()["n_best"]] == ["세종이", "한글을"]
+    assert "stripped" not in several.text
+    assert client.post("/answer", json={"question": "?", "context": ""}).json()["text"] == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        ("{", 422, "expected JSON, but the body is not"),
+        ("[]", 422, "body: "),
+        ('{"question": "?"}', 422, "context: expected, but it is missing"),
+        ('{"question": "", "context": "a"}', 422, "question: string should have at least 1 character, but got ''"),
+        ('{"question": 3, "context": "a"}', 422, "question: input should be a valid string, but got 3"),
+        ('{"question": "?", "context": "a", "n_best": 21}', 422, "n_best: input should be less than or equal to 20"),
+        ('{"question": "?", "context": "a", "temperature": 1}', 422, "temperature: "),
+        (json.dumps({"question": "?", "context": "가" * 201}), 422, "context: string should have at most 200 char"),
+        (json.dumps({"question": " ", "context": "가"}), 422, "the question is empty"),
+        ("x" * 100_000, 413, "expected a body of at most 4,000 bytes"),
+        (b'{"question": "\xff", "context": "a"}', 400, ""),
+    ],
+)
+def test_malformed_input_is_a_4xx_with_one_sentence(client, body, status, sentence):
+    response = client.post("/answer", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code in (status, 422)
+    assert sentence in response.json()["error"]
+    assert len(response.text) < 300
+
+
+def test_other_paths_methods_and_bodies_without_a_length_are_refused_with_a_sentence(client):
+    assert client.get("/nowhere").json() == {"error": "Not Found"}
+    assert client.get("/answer").status_code == 405
+    assert client.post("/answer", content=iter([b"{}"])).status_code == 411
+
+
+def test_a_mistake_of_ours_is_a_500_and_the_service_lives_on(client):
+    assert client.post("/answer", json={"question": "broken", "context": "a"}).status_code == 500
+    assert client.post("/answer", json={"question": "?", "context": "ab"}).status_code == 200
+
+
+def test_health_openapi_and_page(client):
+    client.post("/answer", json={"question": "?", "context": "ab"})
+    assert client.get("/healthz").json() == {"status": "ok", "waiting": 0, "answered": 1, "batches": 1}
+    assert set(client.get("/openapi.json").json()["paths"]) == {"/answer", "/healthz"}
+    assert client.get("/docs").status_code == 200
+    page = client.get("/")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert not re.findall(r"https?://", "".join(content for content, _ in http_page.FILES.values()))
+    for path in re.findall(r'(?:src|href)="([^":]+)"', page.text):
+        assert client.get(path).status_code == 200
+
+
+def test_the_page_speaks_both_languages_in_full():
+    texts = http_page.FILES["/page.js"][0]
+    used = set(re.findall(r'data-text="(\w+)"', http_page.FILES["/"][0])) | set(
+        re.findall(r"\[language\]\.(\w+)", texts)
+    )
+    korean, english = texts.partition("\nconst element")[0].split("\n  en: {")
+    for block in (korean, english):
+        assert {name for name in used if f"{name}:" not in block} == set()
+
+
+def ask_together(app_reader, limits, questions):
+    """Puts all questions in before the first is computed; returns answers or exceptions."""
+
+    async def run():
+        batcher = http.Batcher(app_reader, limits)
+        batcher.start()
+        asks = [http.Ask(question, context, 1, True) for question, context in questions]
+        answers = await asyncio.gather(*(batcher.answer(ask) for ask in asks), return_exceptions=True)
+        await batcher.close()
+        return answers
+
+    return asyncio.run(run())
+
+
+def test_questions_that_come_together_are_computed_together(reader):
+    answers = ask_together(reader, http.Limits(batch_questions=8), [(f"{n}?", f"답{n} 둘") for n in range(20)])
+    assert [answer["text"] for answer in answers] == [f"답{n}" for n in range(20)]
+    assert [len(batch) for batch in reader.batches] == [8, 8, 4]
+
+
+def test_a_batch_is_bounded_in_characters_and_no_question_is_lost(reader):
+    limits = http.Limits(batch_characters=100)
+    answers = ask_together(reader, limits, [("?", "가" * 60), ("?", "나" * 60), ("?", "다"), ("?", "라" * 300)])
+    assert [answer["text"][0] for answer in answers] == ["가", "나", "다", "라"]
+    assert [len(batch) for batch in reader.batches] == [1, 2, 1]
+
+
+def test_when_too_many_wait_the_next_is_refused(reader):
+    answers = ask_together(reader, http.Limits(waiting=3), [("?", "가")] * 10)
+    refused = [answer for answer in answers if isinstance(answer, http.TooManyWaitingError)]
+    assert len(answers) - len(refused) >= 3
+    assert len(refused) >= 5
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The tool itself, in a process of its own
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    import kobert_tf2 as kb
+
+    syllables = "가나다라마바사아자차카타파하"
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *syllables, *(f"##{syllable}" for syllable in syllables)]
+    config = kb.BertConfig(
+        vocab_size=len(vocab), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=64, initializer_range=0.4,
+    )  # fmt: skip
+    folder = str(tmp_path_factory.mktemp("served") / "model")
+    kb.BertForQuestionAnswering(config).save_pretrained(folder, kb.Tokenizer(vocab, pre_tokenizer="none"))
+    return folder
+
+
+SERVE = str(ROOT / "tools" / "serve.py")
+
+
+class Server:
+    """`tools/serve.py` on a free port of the loopback interface; `before` are arguments of Python before its path."""
+
+    def __init__(self, model_dir: str, *flags: str, before: tuple[str, ...] = ()):
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        command = [sys.executable, *before, SERVE, f"--model_dir={model_dir}", f"--port={port}", *flags]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self._wait()
+
+    def _wait(self) -> None:
+        for _ in range(600):
+            if self.process.poll() is not None:
+                raise AssertionError(self.process.stderr.read())
+            try:
+                urllib.request.urlopen(f"{self.url}/healthz", timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError("the server did not start")
+
+    def ask(self, question: str, context: str, **more) -> dict:
+        body = json.dumps({"question": question, "context": context, **more}).encode()
+        request = urllib.request.Request(f"{self.url}/answer", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return json.load(response)
+
+    def get(self, path: str) -> dict:
+        with urllib.request.urlopen(self.url + path, timeout=10) as response:
+            return json.load(response)
+
+    def resident_kib(self) -> int:
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status).group(1))
+
+
+@pytest.fixture(scope="module")
+def server(model_dir):
+    server = Server(model_dir)
+    yield server
+    server.process.kill()
+    server.process.wait()
+
+
+def test_under_load_none_is_lost_and_memory_stays_flat(server):
+    """What a request left behind would grow with every round; what the allocator does, does not."""
+    rng = np.random.default_rng(5)
+    contexts = ["".join(rng.choice(list("가나다라마바사 "), rng.integers(5, 400))) for _ in range(120)]
+
+    def check(context: str) -> bool:
+        found = server.ask("가나?", context)
+        return found["text"] == context[found["start"] : found["end"]]
+
+    answered, resident = server.get("/healthz")["answered"], []
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        for _ in range(5):
+            assert all(pool.map(check, contexts))
+            resident.append(server.resident_kib())
+    health = server.get("/healthz")
+    assert health["answered"] - answered == 5 * 120
+    assert health["batches"] < health["answered"]
+    # 2,000 KiB over 120 requests are 17 KiB each, less than a question's logits.
+    assert min(np.diff(resident[1:])) < 2_000, resident
+
+
+# The tool with a reader that tells how many questions it is computing, and does not answer before it may.
+BLOCKED = """
+import pathlib, runpy, sys, time, types
+class Predictor:
+    @classmethod
+    def load(cls, path, **settings):
+        reader = cls()
+        reader.folder = pathlib.Path(path)
+        return reader
+    def answer(self, question, context):
+        pass
+    def answer_batch(self, pairs, *, n_best=1, strip_josa=True):
+        (self.folder / "computing").write_text(f"{len(pairs)}.")
+        while not (self.folder / "go").exists():
+            time.sleep(0.01)
+        return [{"text": c, "start": 0, "end": len(c), "score": 0.0, "probability": 1.0} for _, c in pairs]
+sys.modules["kobert_tf2.serving.predictor"] = types.SimpleNamespace(Predictor=Predictor)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def wait_until(condition, what: str) -> None:
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"never: {what}")
+
+
+def test_sigterm_answers_what_has_come_and_ends(tmp_path):
+    server = Server(str(tmp_path), before=("-c", BLOCKED))
+    computing = tmp_path / "computing"
+
+    def have_all_come() -> bool:
+        taken = computing.read_text() if computing.exists() else ""
+        return taken.endswith(".") and int(taken[:-1]) + server.get("/healthz")["waiting"] == 4
+
+    def is_closed() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=5).close()
+        except OSError:
+            return True
+        return False
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(server.ask, "?", f"글{n}") for n in range(4)]
+        wait_until(have_all_come, "four requests in the service")
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(is_closed, "no more connections taken")
+        # The door is shut, four are inside and none has its answer.
+        assert server.process.poll() is None
+        assert not any(answer.done() for answer in answers)
+        (tmp_path / "go").touch()
+        assert [answer.result(60)["text"] for answer in answers] == ["글0", "글1", "글2", "글3"]
+    assert server.process.wait(60) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+def test_the_threshold_for_no_answer_reaches_the_reader(model_dir):
+    server = Server(model_dir, "--null_score_diff_threshold=-1e6")
+    try:
+        found = server.ask("가나?", "다라 마바", n_best=3)
+    finally:
+        server.process.kill()
+        server.process.wait()
+    assert found["text"] == ""
+    assert found["null_score_diff"] > -1e6
+    assert found["n_best"][1]["text"] in "다라 마바"
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("{folder}/nowhere", "error: {folder}/nowhere: expected a model directory .*, but nothing has that name"),
+        ("{folder}", "error: {folder}: expected a model, but there is neither config.json .* nor a .index file .*"),
+        ("nowhere", "error: nowhere: there is no such folder here, and https?://.*nowhere could not be read .*"),
+    ],
+)
+def test_a_model_that_is_not_there_is_a_sentence(tmp_path, path, sentence):
+    """The hub is asked only for what could be one of its ids; here it is switched off."""
+    command = [sys.executable, SERVE, f"--model_dir={path.format(folder=tmp_path)}"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=environment)
+    assert result.returncode == 1
+    assert re.fullmatch(sentence.format(folder=tmp_path), result.stderr.splitlines()[-1])

@@ -1,0 +1,230 @@
+"""The reader from end to end on a model of toy size, and what is said about wrong input."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from kobert_tf2 import sample_data
+from kobert_tf2.errors import InputError
+from kobert_tf2.reading import windows
+from kobert_tf2.tasks import read as mrc_training
+from kobert_tf2.tokenization.tokenizer import Tokenizer
+
+TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "finetune_mrc.py"
+RUNNING = {
+    "strategy": {"name": "one_device"},
+    "train": {
+        "micro_batch_size": None,
+        "save_checkpoints_steps": 1000,
+        "keep_checkpoints": 1,
+        "log_steps": 1000,
+        "iterations_per_loop": 10,
+        "seed": 3,
+        "jit_compile": None,
+    },
+    "precision": "float32",
+    "optimizer": "bert_adam",
+    "seed": 3,
+    "jit_compile": None,
+}
+LENGTHS = {"max_seq_length": 64, "doc_stride": 16, "max_query_length": 24}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Questions, a vocabulary of their syllables and a tiny configuration."""
+    folder = tmp_path_factory.mktemp("reading")
+    data = sample_data.korquad(5, seed=1, questions_each=2)
+    text = json.dumps(data, ensure_ascii=False)
+    (folder / "train.json").write_text(text)
+    syllables = sorted({character for character in text if not character.isspace()})
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *syllables, *("##" + syllable for syllable in syllables)]
+    (folder / "vocab.txt").write_text("\n".join(vocab) + "\n")
+    config = {
+        "vocab_size": len(vocab),
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "max_position_embeddings": 64,
+        "type_vocab_size": 2,
+        "initializer_range": 0.1,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def finetune(folder, output="out", **more):
+    arguments = {
+        "output_dir": str(folder / output),
+        "bert_config_file": str(folder / "config.json"),
+        "vocab_file": str(folder / "vocab.txt"),
+        "train_file": str(folder / "train.json"),
+        "predict_file": str(folder / "train.json"),
+        "do_predict": True,
+        "train_batch_size": 8,
+        "learning_rate": 1e-2,
+        "running": RUNNING,
+        **LENGTHS,
+    }
+    return mrc_training.finetune(**(arguments | more))
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    return finetune(folder, do_train=True, num_train_epochs=60.0)
+
+
+def read(folder, name, output="out"):
+    return json.loads((folder / output / name).read_text())
+
+
+def test_it_learns_its_questions_by_heart(trained):
+    assert trained["exact_match"] >= 80
+    assert trained["predictions"] == 10
+    assert trained["train_padding"] < 0.3
+
+
+def test_every_answer_is_a_slice_of_its_context_and_raw_stands_beside_stripped(folder, trained):
+    questions = {q.id: q for q in windows.read_squad(str(folder / "train.json"))}
+    nbest = read(folder, "nbest_predictions.json")
+    assert nbest.keys() == questions.keys()
+    for name, entries in nbest.items():
+        context = questions[name].context
+        for entry in entries:
+            assert entry["text"] == context[entry["start"] : entry["end"]]
+            assert entry["stripped"] == context[entry["stripped_start"] : entry["stripped_end"]] in entry["text"]
+        assert sum(entry["probability"] for entry in entries) == pytest.approx(1)
+    raw, stripped = read(folder, "predictions_raw.json"), read(folder, "predictions_stripped.json")
+    assert raw == {name: entries[0]["text"] for name, entries in nbest.items()}
+    assert stripped == {name: entries[0]["stripped"] for name, entries in nbest.items()}
+    assert read(folder, "predictions.json") == raw
+
+
+def test_the_report_counts_every_question(folder, trained):
+    counts = read(folder, "alignment_report.json")["counts"]
+    assert (counts["questions"], counts["left_out"]) == (10, 0)
+    assert counts["windows_with_answer"] >= 10
+    assert "exact_match = " in (folder / "out" / "eval_results.txt").read_text()
+
+
+def test_the_trained_model_is_found_again_and_predicts_the_same(folder, trained):
+    before = read(folder, "nbest_predictions.json")
+    summary = finetune(folder, strip_josa=True)
+    assert read(folder, "predictions.json") == read(folder, "predictions_stripped.json")
+    assert summary["raw"] == trained["raw"]
+    after = read(folder, "nbest_predictions.json")
+    for name, entries in before.items():
+        assert after[name][0]["start_logit"] == pytest.approx(entries[0]["start_logit"], abs=1e-4)
+
+
+def test_a_run_that_is_done_is_not_begun_again(folder, trained):
+    again = finetune(folder, do_train=True, do_predict=False, num_train_epochs=60.0)
+    assert again["global_step"] == trained["global_step"]
+
+
+def test_a_run_that_was_broken_off_goes_on_as_if_it_had_not_been(folder):
+    class BrokenOffError(Exception):
+        pass
+
+    def breaks(step, record):
+        if step == 7:
+            raise BrokenOffError
+
+    often = {**RUNNING["train"], "save_checkpoints_steps": 5, "log_steps": 1}
+    settings = {"do_train": True, "num_train_epochs": 6.0}
+    whole = finetune(folder, "whole", **settings, running={**RUNNING, "train": often})
+    with pytest.raises(BrokenOffError):
+        finetune(folder, "halves", **settings, running={**RUNNING, "train": {**often, "on_record": breaks}})
+    assert not (folder / "halves" / "model").exists()
+    halves = finetune(folder, "halves", **settings, running={**RUNNING, "train": often})
+    assert halves["resumed_from"] == 5
+    assert halves["global_step"] == whole["global_step"] > 7
+    assert read(folder, "nbest_predictions.json", "halves") == read(folder, "nbest_predictions.json", "whole")
+
+
+def test_it_starts_from_a_model_directory_and_gives_no_answer_where_none_is(folder, trained):
+    data = json.loads((folder / "train.json").read_text())
+    for question in data["data"][0]["paragraphs"][0]["qas"]:
+        question.update(is_impossible=True, answers=[])
+    (folder / "negative.json").write_text(json.dumps(data))
+    summary = finetune(
+        folder,
+        "negative",
+        init_checkpoint=str(folder / "out" / "model"),
+        bert_config_file=None,
+        vocab_file=None,
+        train_file=str(folder / "negative.json"),
+        predict_file=str(folder / "negative.json"),
+        do_train=True,
+        num_train_epochs=4.0,
+        version_2_with_negative=True,
+        null_score_diff_threshold=-1e9,
+    )
+    assert set(read(folder, "predictions.json", "negative").values()) == {""}
+    odds = read(folder, "null_odds.json", "negative")
+    assert len(odds) == 10
+    assert summary["metric"] == "squad2"
+    assert summary["NoAns_exact"] == 100
+    nbest = read(folder, "nbest_predictions.json", "negative")
+    assert any(entry["text"] == "" for entry in next(iter(nbest.values())))
+    best = next(entry for entry in nbest["sample-1-0-0"] if entry["text"])
+    null = next(entry for entry in nbest["sample-1-0-0"] if not entry["text"])
+    expected = null["start_logit"] + null["end_logit"] - best["start_logit"] - best["end_logit"]
+    assert odds["sample-1-0-0"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_batches_are_static_and_rows_that_fill_up_weigh_nothing(folder):
+    make = mrc_training._WindowMaker(Tokenizer(str(folder / "vocab.txt")), None, **LENGTHS)
+    data = mrc_training._TrainingData(
+        str(folder / "train.json"),
+        make,
+        with_negative=False,
+        unanswerable_windows="keep",
+        batch_size=4,
+        epochs=1.5,
+        seed=0,
+    )
+    batches = list(data.dataset().take(data.num_steps).as_numpy_iterator())
+    assert len(batches) == data.num_steps < len(data.batches)
+    for batch, planned in zip(batches, data.batches, strict=False):
+        assert batch["input_ids"].shape == batch["segment_ids"].shape == (4, planned.width)
+        np.testing.assert_array_equal(batch["example_weight"], planned.rows >= 0)
+        real = planned.rows >= 0
+        expected = data.windows.input_ids[planned.rows[real], : planned.width]
+        np.testing.assert_array_equal(batch["input_ids"][real], expected)
+        np.testing.assert_array_equal(batch["start_positions"][real], data.windows.start_positions[planned.rows[real]])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"do_predict": False}, "expected --do_train, --do_predict or both"),
+        ({"predict_file": None}, "expected --predict_file with --do_predict"),
+        ({"do_train": True, "train_file": None}, "expected --train_file with --do_train"),
+        ({"doc_stride": 60}, "expected doc_stride between 1 and 37"),
+        ({"vocab_file": None}, "expected --vocab_file, or --init_checkpoint"),
+        ({"max_seq_length": 65}, "max_position_embeddings is 64, but --max_seq_length is 65"),
+        ({"bert_config_file": None}, "expected --bert_config_file, or --init_checkpoint"),
+    ],
+)
+def test_what_a_user_can_mend_is_a_sentence(folder, wrong, message):
+    with pytest.raises(InputError, match=message):
+        finetune(folder, "wrong", **wrong)
+    assert not (folder / "wrong" / "predictions.json").exists()
+
+
+def test_the_program_ends_with_one_and_no_traceback(folder):
+    command = [sys.executable, str(TOOL), f"--output_dir={folder}/none", "--do_train", "--doc_stride=0"]
+    result = subprocess.run([*command, "--train_file=none.json"], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "error: expected doc_stride between 1 and 317" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (folder / "none").exists()

@@ -1,0 +1,176 @@
+"""Vocabularies: read with a sentence for what is wrong, learned to the exact size, measured."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from paths import ROOT
+
+from kobert_tf2.errors import InputError
+from kobert_tf2.tokenization.tokenizer import Tokenizer
+from kobert_tf2.vocabulary import learning
+from kobert_tf2.vocabulary.learning import CorpusWord, count_words, coverage, learn
+
+SPECIAL = list(learning.SPECIAL_TOKENS)
+NOUNS = "사과나무 학교 도서관 박물관 시장 바다 마을 역사 과학 음악 영화 친구 선생님 할머니 강아지 고양이".split()
+PLACES = "서울 부산 대구 광주 대전 울산 제주 강릉 전주 수원".split()
+CORPUS = [
+    f"{place}에서 {noun}{'을' if (ord(noun[-1]) - 0xAC00) % 28 else '를'} 보았다. 좋았고 {1900 + i * 7 % 120}년이었다."
+    for i, noun in enumerate(NOUNS)
+    for place in PLACES
+]
+
+
+@pytest.fixture(scope="module")
+def counts():
+    return count_words(CORPUS, {})
+
+
+def write(path, content: bytes) -> str:
+    path.write_bytes(content)
+    return str(path)
+
+
+@pytest.mark.parametrize("content", [b"a\nb\n", b"a\r\nb\r\n", b"\xef\xbb\xbfa\nb", b"a\nb\n\n\n"])
+def test_line_ends_a_bom_and_blank_lines_at_the_end_are_read_over(tmp_path, content):
+    assert learning.load(write(tmp_path / "vocab.txt", content)) == {"a": 0, "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"a\n\nb\n", r"vocab.txt, line 2: .* empty"),
+        (b"a\nb\nc\na\n", r"vocab.txt, line 4: 'a' is there already, at line 1"),
+        (b"a\n\xff\n", r"vocab.txt, line 2: expected UTF-8"),
+        (b"", r"vocab.txt: .* empty"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(tmp_path, content, told):
+    with pytest.raises(InputError, match=told):
+        learning.load(write(tmp_path / "vocab.txt", content))
+
+
+def test_a_vocabulary_survives_writing(tmp_path):
+    pieces = [*SPECIAL, "사과", "##\u2028", "\u3000", "a b"]
+    learning.save(str(tmp_path / "vocab.txt"), pieces)
+    assert list(learning.load(str(tmp_path / "vocab.txt"))) == pieces
+
+
+def test_words_are_counted_as_the_tokenizer_cuts_them(counts):
+    assert counts[CorpusWord("서울", "", False)] == len(NOUNS)
+    assert counts[CorpusWord("에서", "", True)] == len(CORPUS)
+    assert CorpusWord("에서", "", False) not in counts
+    with_tags = count_words(CORPUS, {"tags": True, "decompose_compounds": True})
+    assert with_tags[CorpusWord("나무", "NNG", True)] == len(PLACES)
+
+
+def test_the_number_of_workers_changes_nothing(counts, monkeypatch):
+    monkeypatch.setattr(learning, "_LINES_PER_BLOCK", 37)
+    assert list(count_words(CORPUS, {}, num_workers=2).items()) == list(counts.items())
+
+
+SETTINGS = [{}, {"continuation": "morpheme"}, {"tags": True}, {"pre_tokenizer": "none"}, {"decompose_compounds": True}]
+
+
+@pytest.mark.parametrize("model", ["wordpiece", "morpheme"])
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_the_exact_size_and_every_syllable(model, settings):
+    counts = count_words(CORPUS, settings)
+    pieces = learn(counts, vocab_size=230, model=model, num_unused=3)
+    assert pieces[:8] == [*SPECIAL, "[unused0]", "[unused1]", "[unused2]"]
+    assert len(pieces) == len(set(pieces)) == 230
+    syllables = {char for line in CORPUS for char in line if "가" <= char <= "힣"}
+    assert syllables | {f"##{char}" for char in syllables} <= set(pieces)
+    tokenizer = Tokenizer(pieces, **settings)
+    assert coverage(tokenizer, CORPUS)["unk_pieces"] == 0
+
+
+def test_learning_is_deterministic_whatever_the_order_of_the_counts(counts):
+    backwards = dict(reversed(counts.items()))
+    assert learn(counts, vocab_size=220) == learn(backwards, vocab_size=220)
+
+
+def test_pieces_never_cross_a_morpheme_and_continue_where_the_tokenizer_looks(counts):
+    pieces = set(learn(counts, vocab_size=300))
+    assert {"사과나무", "##에서", "##를", "도서관"} <= pieces
+    assert not {"서울에서", "에서", "사과나무를", "##사과나무"} & pieces
+
+
+def test_tagged_pieces_carry_the_tag_of_their_morpheme():
+    pieces = learn(count_words(CORPUS, {"tags": True}), vocab_size=300)
+    assert {"사과나무/NNG", "##에서/JKB", "##를/JKO"} <= set(pieces)
+    assert "사과나무" not in pieces
+
+
+def test_the_least_used_pieces_go_first(counts):
+    small, large = (coverage(Tokenizer(learn(counts, vocab_size=size)), CORPUS) for size in (190, 240))
+    assert small["pieces"] > large["pieces"]
+    assert large["whole_word_rate"] > small["whole_word_rate"] > 0
+
+
+def test_a_corpus_that_has_no_more_gives_fewer():
+    pieces = learn(count_words(["사과 사과", "나무 나무"], {}), vocab_size=1000)
+    assert {"사과", "나무"} <= set(pieces)
+    assert len(pieces) < 30
+
+
+def test_coverage_counts():
+    report = coverage(Tokenizer([*SPECIAL, "사과", "##나무", "##를"]), ["사과나무를 심었다", ""])
+    assert report["lines"] == 2
+    assert report["eojeols"] == 2
+    assert report["words"] == 5
+    assert report["pieces"] == 6
+    assert report["unk_pieces"] == 3
+    assert report["unk_rate"] == 0.5
+    assert report["whole_word_rate"] == pytest.approx(1 / 6, abs=1e-6)
+    assert [text for text, _ in report["frequent_unk"]] == ["심", "었", "다"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"), [({"vocab_size": 6}, "Received: 6"), ({"vocab_size": 99, "model": "bpe"}, "Received: 'bpe'")]
+)
+def test_wrong_wishes_are_told(counts, chosen, told):
+    with pytest.raises(InputError, match=told):
+        learn(counts, **chosen)
+
+
+def run_tool(*flags):
+    command = [sys.executable, str(ROOT / "tools/build_vocab.py"), *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_the_tool_writes_a_tokenizer_and_says_how_good_it_is(tmp_path):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n".join([*CORPUS, *(f"뷁{line}" for line in CORPUS[:3])]), encoding="utf-8")
+    flags = [
+        "--vocab_size=280",
+        "--model=morpheme",
+        "--held_out=10",
+        "--special_tokens=<CLS>",
+        "--tags",
+        "--num_workers=2",
+    ]
+    result = run_tool(f"--input_file={corpus}", f"--output_dir={tmp_path}/out", *flags)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert summary["vocab_size"] == 280
+    assert summary["held_out"]["lines"] > 5
+    assert summary == json.loads((tmp_path / "out/coverage.json").read_text("utf-8"))
+    assert json.loads((tmp_path / "out/bert_config.json").read_text("utf-8"))["vocab_size"] == 280
+    tokenizer = Tokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.cls_token == "<CLS>"
+    assert tokenizer.settings()["tags"]
+    assert coverage(tokenizer, corpus.read_text("utf-8").split("\n"))["unk_pieces"] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"", "is empty"), (b"\n \n", "is empty"), ("가\n나".encode("cp949"), "line 1: expected UTF-8")],
+)
+def test_the_tool_tells_what_is_wrong_and_writes_nothing(tmp_path, content, told):
+    result = run_tool(f"--input_file={write(tmp_path / 'c.txt', content)}", f"--output_dir={tmp_path}/out")
+    assert result.returncode == 1
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.txt"]
