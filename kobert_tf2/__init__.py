@@ -6,6 +6,8 @@ never loads TensorFlow.
 
 import importlib
 
+from kobert_tf2.keras_objects import register_with_keras
+
 __version__ = "0.1.0"
 
 _MODULE_OF = {
@@ -16,7 +18,7 @@ _MODULE_OF = {
     "Token": "tokenization.encoding",
     "Tokenizer": "tokenization.tokenizer",
     "strip_josa": "reading.josa",
-    "BertConfig": "bert.models",
+    "BertConfig": "bert.config",
     "BertBackbone": "bert.models",
     "BertForPreTraining": "bert.models",
     "BertForQuestionAnswering": "bert.models",
@@ -28,8 +30,16 @@ _MODULE_OF = {
 
 __all__ = list(_MODULE_OF)
 
+register_with_keras()
+
+
+# A module under the name that version 0.1 had for it and that users' programs import.
+_MODULES = {"classification": "labelling.sentences"}
+
 
 def __getattr__(name: str):
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{_MODULES[name]}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -10,7 +10,6 @@ import glob
 import json
 import math
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kobert_tf2 import files
+from kobert_tf2 import files, hub
 from kobert_tf2.errors import InputError
 
 HF_CONFIG = "config.json"
@@ -63,33 +62,12 @@ def find_source(path: str, *, allow_pickle: bool = False) -> Source:
         return Source("tf1", os.path.dirname(prefix), prefix, os.path.join(os.path.dirname(prefix), GOOGLE_CONFIG))
     if files.exists(path):
         raise InputError(f"{path}: expected a model directory or a TF1 checkpoint, but this is another file")
-    if not _HUB_ID.fullmatch(path) or ".." in path:
+    if not hub.is_id(path):
         raise InputError(f"{path}: expected a model directory or a TF1 checkpoint, but nothing has that name")
-    return _source_in_folder(_fetch(path, allow_pickle))
+    return _source_in_folder(hub.fetch(path, [*_WANTED, *([PYTORCH_BIN] if allow_pickle else [])]))
 
 
-# `name` or `owner/name`: nothing that could lead out of a folder.
-_HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
 _WANTED = (HF_CONFIG, "model*.safetensors", SAFETENSORS_INDEX, "vocab.txt", "tokenizer_config.json")
-
-
-def _fetch(name: str, allow_pickle: bool) -> str:
-    """The folder of the hub client's cache that holds the model `name`, downloaded where it is not there yet."""
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    hub = constants.ENDPOINT
-    patterns = [*_WANTED, *([PYTORCH_BIN] if allow_pickle else [])]
-    try:
-        return snapshot_download(name, allow_patterns=patterns)
-    except RepositoryNotFoundError:
-        raise InputError(f"{name}: there is no such folder here, and no such model at {hub}") from None
-    except Exception as error:
-        address = f"{hub}/{name}"
-        raise InputError(
-            f"{name}: there is no such folder here, and {address} could not be read ({_first_line(error)}); download "
-            f"{HF_CONFIG}, {SAFETENSORS} and vocab.txt from {address} into a folder and give that folder instead"
-        ) from None
 
 
 def is_keras_hub_preset(path: str) -> bool:

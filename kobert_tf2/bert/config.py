@@ -3,6 +3,8 @@
 import dataclasses
 
 from kobert_tf2 import files
+from kobert_tf2.bert import checkpoint_files
+from kobert_tf2.bert.checkpoint_files import Source
 from kobert_tf2.errors import InputError
 
 
@@ -70,9 +72,12 @@ class BertConfig:
     def from_pretrained(cls, path: str) -> "BertConfig":
         """The configuration of a model directory, a TF1 checkpoint or a hub id; see
         `BertBackbone.from_pretrained`."""
-        from kobert_tf2.bert import pretrained
+        return cls.from_source(checkpoint_files.find_source(path))
 
-        return pretrained.read_config(path)
+    @classmethod
+    def from_source(cls, source: Source) -> "BertConfig":
+        """The configuration beside weights that were found."""
+        return cls.from_google_json(source.config) if source.format == "tf1" else cls.from_json(source.config)
 
     @classmethod
     def _from_values(cls, values: dict, path: str) -> "BertConfig":

@@ -6,6 +6,7 @@ Nothing here reads or writes a file of weights (`pretrained.py` does), knows a l
 import keras
 from keras import ops
 
+from kobert_tf2.bert import pretrained, resizing
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.dropout import Dropout, dropout_seed
 from kobert_tf2.bert.layers import AttentionMask, Embeddings, EncoderLayer, MaskedLMHead, Pooler, logits_layer
@@ -62,26 +63,18 @@ class _BertModel(keras.Model):
         head that the files do not have starts new, and standard error says so. `kwargs` go to the
         constructor.
         """
-        from kobert_tf2.bert import pretrained
-
         return pretrained.from_pretrained(cls, path, **kwargs)
 
     def save_pretrained(self, folder: str, tokenizer=None) -> None:
         """Writes a model directory, which Hugging Face's `transformers` loads too; whole or not at all."""
-        from kobert_tf2.bert import pretrained
-
         pretrained.save_pretrained(self, folder, tokenizer)
 
     def resize_token_embeddings(self, vocab_size: int):
         """A new model with the first `vocab_size` words of this one, and new ones where it had fewer."""
-        from kobert_tf2.bert import resizing
-
         return resizing.resize_token_embeddings(self, vocab_size)
 
     def add_tokens(self, tokenizer, pieces):
         """A new model and a new tokenizer that know `pieces` too; see `resizing.add_tokens`."""
-        from kobert_tf2.bert import resizing
-
         return resizing.add_tokens(self, tokenizer, pieces)
 
 

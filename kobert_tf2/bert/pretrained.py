@@ -182,16 +182,6 @@ def announce(checkpoint: Checkpoint, matched: Match) -> None:
         print(f"{checkpoint.path}: {len(matched.unused)} weights were not used: {shown}", file=sys.stderr)
 
 
-def read_config(path: str) -> BertConfig:
-    """The configuration of a model directory, a TF1 checkpoint or a hub id."""
-    return config_in(checkpoint_files.find_source(path))
-
-
-def config_in(source: checkpoint_files.Source) -> BertConfig:
-    read = BertConfig.from_google_json if source.format == "tf1" else BertConfig.from_json
-    return read(source.config)
-
-
 def from_pretrained(
     cls: Callable[..., keras.Model],
     path: str,
@@ -202,7 +192,7 @@ def from_pretrained(
 ) -> keras.Model:
     """A model of class `cls` with the weights at `path`; `config` stands in for the one beside the weights."""
     source = checkpoint_files.find_source(path, allow_pickle=allow_pickle)
-    config = config or config_in(source)
+    config = config or BertConfig.from_source(source)
     with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
         model = unloaded(cls, config, checkpoint, **kwargs)
         _initialize(model, load_checkpoint(model, checkpoint))

@@ -55,14 +55,14 @@ def sample_batch(config: BertConfig, *, batch: int = 3, length: int = 24, predic
 
 def ask_keras(path: str, architecture: str, *, allow_pickle: bool = False) -> tuple[dict, dict[str, np.ndarray]]:
     """A batch for the model at `path`, and what our own model answers to it."""
-    from kobert_tf2.bert import models, pretrained
+    from kobert_tf2.bert import models
     from kobert_tf2.conversion import keras_hub, layer_by_layer
 
     if checkpoint_files.is_keras_hub_preset(path):
         model = keras_hub.from_preset(path)
         batch = sample_batch(model.config)
         return batch, {name: np.asarray(values) for name, values in model(batch).items()}
-    batch = sample_batch(pretrained.read_config(path))
+    batch = sample_batch(BertConfig.from_pretrained(path))
     name = _KERAS_CLASSES.get(architecture, architecture)
     answers = layer_by_layer.forward(getattr(models, name), path, batch, allow_pickle=allow_pickle)
     if architecture == "BertForMaskedLM":

@@ -12,6 +12,7 @@ import numpy as np
 
 from kobert_tf2.bert import checkpoint_files, pretrained
 from kobert_tf2.bert.checkpoint_files import Checkpoint
+from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.weight_names import Row, part
 
 
@@ -24,7 +25,7 @@ def forward(
     """
     source = checkpoint_files.find_source(path, allow_pickle=allow_pickle)
     with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
-        model = pretrained.unloaded(cls, pretrained.config_in(source), checkpoint)
+        model = pretrained.unloaded(cls, BertConfig.from_source(source), checkpoint)
         _load_when_called(model, checkpoint)
         return {name: np.asarray(values) for name, values in model(batch).items()}
 

@@ -18,6 +18,7 @@ from kobert_tf2.bert.checkpoint_files import Checkpoint
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.weight_names import Row, is_required, keras_shape, part, table, turned
 from kobert_tf2.errors import InputError
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 VOCAB = "vocab.txt"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -87,7 +88,7 @@ def _open(path: str, architecture: str | None, allow_pickle: bool) -> Iterator[O
         return
     source = checkpoint_files.find_source(path, allow_pickle=allow_pickle)
     with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
-        yield _opened(checkpoint, pretrained.config_in(source), architecture, source.folder)
+        yield _opened(checkpoint, BertConfig.from_source(source), architecture, source.folder)
 
 
 def _opened(checkpoint: Checkpoint, config: BertConfig, architecture: str | None, folder: str) -> Opened:
@@ -161,8 +162,6 @@ def _copy_tokenizer(source: str, target: str, config: BertConfig, settings: dict
     if files.exists(f"{source}/{TOKENIZER_CONFIG}") and not settings:
         _copy(f"{source}/{TOKENIZER_CONFIG}", f"{target}/{TOKENIZER_CONFIG}")
         return
-    from kobert_tf2.tokenization.tokenizer import Tokenizer
-
     settings = {**ORIGINAL_TOKENIZER, **settings}
     tokenizer = Tokenizer(f"{target}/{VOCAB}", **settings)
     if len(tokenizer.vocab) > config.vocab_size:

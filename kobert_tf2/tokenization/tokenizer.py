@@ -12,16 +12,16 @@ import hashlib
 import itertools
 import json
 import os
-import re
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from kobert_tf2 import files
+from kobert_tf2 import files, hub
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import ordered_map
+from kobert_tf2.tokenization import vocab_file
 from kobert_tf2.tokenization.encoding import EOJEOL, WORD, Encoding, Encodings, laid_out
 from kobert_tf2.tokenization.hf_bundle import CODE_CLASS, CODE_FILE, tokenizer_code
 from kobert_tf2.tokenization.word_cache import PieceTable
@@ -121,6 +121,27 @@ class Tokenizer:
         if wrong is not None:
             raise InputError(f"expected ids from 0 to {len(self._pieces) - 1}. Received: {wrong}")
         return [self._pieces[i] for i in ids]
+
+    def with_pieces(self, pieces: Iterable[str]) -> tuple["Tokenizer", dict[int, list[int]]]:
+        """A tokenizer that knows `pieces` too, and for each new id the ids that its text was cut into before.
+
+        A piece is a word as `vocab` would hold it, ## included where it continues a word. Pieces that the vocabulary
+        has already are passed over; the new ones come after its last entry.
+        """
+        new = [piece for piece in dict.fromkeys(pieces) if piece not in self.vocab]
+        for piece in new:
+            if not piece.removeprefix("##") or any(character.isspace() for character in piece):
+                raise InputError(f"a new piece must be a word without white space. Received: {piece!r}")
+        vocab = {**self.vocab, **{piece: len(self.vocab) + i for i, piece in enumerate(new)}}
+        return type(self)(vocab, **self.settings()), {vocab[piece]: self._ids_within(piece) for piece in new}
+
+    def _ids_within(self, piece: str) -> list[int]:
+        """What the vocabulary cuts the text of a piece into; with tags, 사과나무/NNG is cut as a noun."""
+        word, _, tag = piece.rpartition("/") if self.settings()["tags"] else (piece, "", "")
+        cut = WordPiece(self.vocab, unk_token=self.unk_token).cut(
+            word.removeprefix("##"), tag=tag, continues=word.startswith("##")
+        )
+        return [part.id for part in cut]
 
     # --- Text to tokens ---
 
@@ -286,16 +307,9 @@ def _local_folder(path: str) -> str:
         return path.rstrip("/")
     if os.path.basename(path) == VOCAB_FILE and files.exists(path):
         return os.path.dirname(path) or "."
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path) or files.exists(path):
+    if files.exists(path) or not hub.is_id(path):
         raise InputError(f"{path}: expected a folder with {VOCAB_FILE} in it, or the id of a model on the hub")
-    import huggingface_hub
-
-    wanted = [VOCAB_FILE, CONFIG_FILE, USER_DICTIONARY_FILE]
-    try:
-        return huggingface_hub.snapshot_download(path, allow_patterns=wanted)
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(f"{path}: no such folder here, and not to be had from the hub ({reason})") from None
+    return hub.fetch(path, [VOCAB_FILE, CONFIG_FILE, USER_DICTIONARY_FILE])
 
 
 def _settings_of_others(config: dict | None) -> dict:
@@ -355,11 +369,9 @@ def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _read_vocab(vocab) -> dict[str, int]:
-    from kobert_tf2.vocabulary import learning
-
     if isinstance(vocab, str | os.PathLike):
-        return learning.load(os.fspath(vocab))
-    return dict(vocab) if isinstance(vocab, dict) else learning.check(vocab)
+        return vocab_file.load(os.fspath(vocab))
+    return dict(vocab) if isinstance(vocab, dict) else vocab_file.check(vocab)
 
 
 def _in_order(vocab: dict[str, int], source: str) -> list[str]:

@@ -32,31 +32,6 @@ def write(path, content: bytes) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("content", [b"a\nb\n", b"a\r\nb\r\n", b"\xef\xbb\xbfa\nb", b"a\nb\n\n\n"])
-def test_line_ends_a_bom_and_blank_lines_at_the_end_are_read_over(tmp_path, content):
-    assert learning.load(write(tmp_path / "vocab.txt", content)) == {"a": 0, "b": 1}
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (b"a\n\nb\n", r"vocab.txt, line 2: .* empty"),
-        (b"a\nb\nc\na\n", r"vocab.txt, line 4: 'a' is there already, at line 1"),
-        (b"a\n\xff\n", r"vocab.txt, line 2: expected UTF-8"),
-        (b"", r"vocab.txt: .* empty"),
-    ],
-)
-def test_what_is_wrong_is_told_with_its_line(tmp_path, content, told):
-    with pytest.raises(InputError, match=told):
-        learning.load(write(tmp_path / "vocab.txt", content))
-
-
-def test_a_vocabulary_survives_writing(tmp_path):
-    pieces = [*SPECIAL, "사과", "##\u2028", "\u3000", "a b"]
-    learning.save(str(tmp_path / "vocab.txt"), pieces)
-    assert list(learning.load(str(tmp_path / "vocab.txt"))) == pieces
-
-
 def test_words_are_counted_as_the_tokenizer_cuts_them(counts):
     assert counts[CorpusWord("서울", "", False)] == len(NOUNS)
     assert counts[CorpusWord("에서", "", True)] == len(CORPUS)

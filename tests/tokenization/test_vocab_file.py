@@ -1,0 +1,36 @@
+"""`vocab.txt`: what is read over, what is refused with its line, and that it survives writing."""
+
+import pytest
+
+from kobert_tf2.errors import InputError
+from kobert_tf2.tokenization import vocab_file
+
+
+def write(path, content: bytes) -> str:
+    path.write_bytes(content)
+    return str(path)
+
+
+@pytest.mark.parametrize("content", [b"a\nb\n", b"a\r\nb\r\n", b"\xef\xbb\xbfa\nb", b"a\nb\n\n\n"])
+def test_line_ends_a_bom_and_blank_lines_at_the_end_are_read_over(tmp_path, content):
+    assert vocab_file.load(write(tmp_path / "vocab.txt", content)) == {"a": 0, "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"a\n\nb\n", r"vocab.txt, line 2: .* empty"),
+        (b"a\nb\nc\na\n", r"vocab.txt, line 4: 'a' is there already, at line 1"),
+        (b"a\n\xff\n", r"vocab.txt, line 2: expected UTF-8"),
+        (b"", r"vocab.txt: .* empty"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(tmp_path, content, told):
+    with pytest.raises(InputError, match=told):
+        vocab_file.load(write(tmp_path / "vocab.txt", content))
+
+
+def test_a_vocabulary_survives_writing(tmp_path):
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "사과", "##\u2028", "\u3000", "a b"]
+    vocab_file.save(str(tmp_path / "vocab.txt"), pieces)
+    assert list(vocab_file.load(str(tmp_path / "vocab.txt"))) == pieces
