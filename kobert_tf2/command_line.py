@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
+from kobert_tf2 import command_help, flag_files
 from kobert_tf2.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -135,29 +136,26 @@ def run(main: Callable[[], dict | None]) -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.set_verbosity(logging.WARNING)  # absl's INFO is TensorFlow's chatter about each checkpoint.
-    _show_shared_flags_in_help()
-    if {"--help", "-h", "-help", "--helpfull", "-helpfull"} & set(sys.argv[1:]):
-        _print_help_and_exit()
-    app.run(lambda argv: sys.exit(_call(main, argv)))
+    _count_shared_flags_among_the_programs()
+    if {"--help", "-h", "-help", "--h"} & set(sys.argv[1:]):
+        command_help.show(FLAGS.get_key_flags_for_module(sys.argv[0]))
+        sys.exit(0)
+    app.run(lambda argv: sys.exit(_call(main, argv)), flags_parser=_parse)
 
 
-def _show_shared_flags_in_help() -> None:
-    """absl's --help lists the flags of the main program alone: count the ones defined here among them."""
+def _count_shared_flags_among_the_programs() -> None:
+    """absl takes the flags of the main program alone for its own: those defined here belong to it too."""
     for flag in FLAGS.flags_by_module_dict().get(__name__, []):
         FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
-def _print_help_and_exit() -> None:
-    """--help asked for is not a failure: absl would end with status 1."""
-    app.define_help_flags()
+def _parse(argv: list[str]) -> list[str]:
+    """absl's parser after our flag files; what is wrong is one line and status 1."""
     try:
-        FLAGS(sys.argv)
-    except SystemExit:
-        sys.stdout.flush()
-    except flags.Error as error:
-        print(f"error: {error}", file=sys.stderr)
+        return FLAGS([argv[0], *flag_files.expand(argv[1:])])
+    except (flags.Error, InputError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
-    sys.exit(0)
 
 
 def _call(main: Callable[[], dict | None], argv: list[str]) -> int:
