@@ -266,16 +266,16 @@ def padded_batches(table: dict, case: Case) -> list[dict]:
 def our_reading(case: Case, *, bucketed: bool) -> Callable[[], object]:
     import tensorflow as tf
 
-    from kobert_tf2.reading import features as mrc_features
+    from kobert_tf2.reading import windows
     from kobert_tf2.training import loop, losses
     from kobert_tf2.training.steps import ForwardPass
 
     table, batches = rows_to_read(case), []
     lengths = table["input_mask"].sum(axis=1)
     if bucketed:
-        widths = mrc_features.bucket_widths(lengths, longest=case.length)
+        widths = windows.bucket_widths(lengths, longest=case.length)
         rng = np.random.default_rng(0)
-        for batch in mrc_features.epoch_batches(lengths, widths, case.batch, rng):
+        for batch in windows.epoch_batches(lengths, widths, case.batch, rng):
             weight = {"example_weight": (batch.rows >= 0).astype(np.float32)}
             batches.append(cut(table, np.maximum(batch.rows, 0), batch.width) | weight)
     else:

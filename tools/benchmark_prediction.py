@@ -48,10 +48,10 @@ SIZES = {
 def read_pairs() -> list[tuple[str, str]]:
     """(question, context), spread over the file so that lengths are those of the whole."""
     from kobert_tf2 import sample_data
-    from kobert_tf2.reading import windows
+    from kobert_tf2.reading.squad_files import read_squad
 
     if FLAGS.data_file:
-        pairs = [(question.question, question.context) for question in windows.read_squad(FLAGS.data_file)]
+        pairs = [(question.question, question.context) for question in read_squad(FLAGS.data_file)]
     else:
         articles = sample_data.korquad(FLAGS.questions, seed=0)["data"]
         pairs = [(qa["question"], p["context"]) for a in articles for p in a["paragraphs"] for qa in p["qas"]]

@@ -6,7 +6,7 @@ a thousand rows are laid side by side as one byte matrix instead of building a P
 those of `tf.train.Example.SerializeToString(deterministic=True)`, so any TensorFlow reads them, and so does the
 original run_pretraining.py.
 
-TensorFlow is imported by `dataset` and `reading` only: a process that writes data starts without it.
+TensorFlow is imported by `dataset` and `check` only: a process that writes data starts without it.
 
 The side-car, a JSON file beside the shards, says their lengths, counts and where they came from. It carries the shards'
 name without their number: `train.tfrecord-00000-of-00016` and `train.tfrecord` both -> `train.tfrecord.json`.
@@ -280,22 +280,6 @@ def _size(path: str) -> int:
     with files.open_binary(path) as file:
         file.seek(0, os.SEEK_END)
         return file.tell()
-
-
-@contextlib.contextmanager
-def reading(patterns: str | Iterable[str], features: dict[str, Feature]):
-    """Around a loop over a `dataset`: TensorFlow's error about a broken record becomes a sentence with file and record.
-
-    The error of tf.data names no file; so when one comes, the files are read again, one by one, until the broken record
-    is found.
-    """
-    import tensorflow as tf
-
-    try:
-        yield
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
-        check(patterns, features)
-        raise
 
 
 # -------------------------------------------------------------------------------------------------------------- reading

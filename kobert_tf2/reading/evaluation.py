@@ -65,15 +65,11 @@ def eojeol_ceiling(questions: Sequence[Question], metric: str = "korquad1", *, s
 def tokenizer_ceiling(questions: Sequence[Question], tokenizer, metric: str = "korquad1", *, num_workers=1) -> Ceiling:
     """The ceiling of the tokens of a `Tokenizer`."""
     contexts = list(dict.fromkeys(question.context for question in questions))
-    bounds = {
-        context: (encoding.starts, encoding.ends)
-        for context, encoding in zip(contexts, tokenizer.encode_batch(contexts, num_workers=num_workers), strict=True)
-    }
+    encodings = dict(zip(contexts, tokenizer.encode_batch(contexts, num_workers=num_workers), strict=True))
 
     def nearest(context, start, end):
-        starts, ends = bounds[context]
-        tokens = span_tokens(start, end, starts, ends)
-        return (int(starts[tokens[0]]), int(ends[tokens[1]])) if tokens else (start, start)
+        tokens = span_tokens(start, end, encodings[context])
+        return (encodings[context][tokens[0]].start, encodings[context][tokens[1]].end) if tokens else (start, start)
 
     return _ceiling(questions, nearest, metric)
 

@@ -18,10 +18,12 @@ from kobert_tf2.bert import checkpoint_files
 from kobert_tf2.bert.kernels import inference_cpu
 from kobert_tf2.bert.models import BertForQuestionAnswering
 from kobert_tf2.errors import InputError
-from kobert_tf2.reading import josa
-from kobert_tf2.reading import windows as mrc
+from kobert_tf2.reading import answers, josa
+from kobert_tf2.reading import windows as reading_windows
+from kobert_tf2.reading.answers import Span
+from kobert_tf2.reading.squad_files import Question
+from kobert_tf2.reading.windows import INPUTS, Windows
 from kobert_tf2.serving.export import SETTINGS_FILE, ReadingSettings, check_vocabulary
-from kobert_tf2.serving.signatures import INPUTS
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 # Windows are padded to the next multiple of 16 and computed so many tokens at a time: more rows where they are short.
@@ -104,18 +106,18 @@ class Predictor:
     def answer_batch(self, pairs: Iterable[tuple[str, str]], *, n_best: int = 1, strip_josa: bool = True) -> list[dict]:
         """`answer` of every (question, context), in order, computed together."""
         questions = [_question(place, *pair) for place, pair in enumerate(pairs)]
-        answers = []
+        found_answers = []
         for first in range(0, len(questions), QUESTIONS_AT_ONCE):
             for question, found in self._found(questions[first : first + QUESTIONS_AT_ONCE]):
                 best = [self._answer(question, span, strip_josa) for span in found.spans[:n_best]]
-                answers.append(_told(best, n_best, strip_josa) | found.about_null())
-        return answers
+                found_answers.append(_told(best, n_best, strip_josa) | found.about_null())
+        return found_answers
 
-    def _found(self, questions: Sequence[mrc.Question]):
+    def _found(self, questions: Sequence[Question]):
         lengths = {name: getattr(self.settings, name) for name in ("max_seq_length", "doc_stride", "max_query_length")}
-        windows = mrc.make_windows(questions, self.tokenizer, **lengths)
+        windows = reading_windows.make_windows(questions, self.tokenizer, **lengths)
         start_logits, end_logits = self._logits(windows)
-        found = mrc.decode(
+        found = answers.decode(
             questions,
             windows,
             start_logits,
@@ -125,11 +127,11 @@ class Predictor:
         )
         if self.settings.null_score_diff_threshold is None:
             return zip(questions, map(Found, found), strict=True)
-        nulls = mrc.null_scores(windows, start_logits, end_logits, len(questions)).tolist()
+        nulls = answers.null_scores(windows, start_logits, end_logits, len(questions)).tolist()
         or_none = functools.partial(with_no_answer, threshold=self.settings.null_score_diff_threshold)
         return zip(questions, map(or_none, found, nulls), strict=True)
 
-    def _logits(self, windows: mrc.Windows) -> tuple[np.ndarray, np.ndarray]:
+    def _logits(self, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
         """float32 [W, S] each; 0 where a window is padded."""
         inputs = windows.features()
         logits = np.zeros((2, *windows.input_ids.shape), np.float32)
@@ -139,7 +141,7 @@ class Predictor:
             logits[1, rows, :length] = outputs["end_logits"]
         return logits[0], logits[1]
 
-    def _answer(self, question: mrc.Question, span, strip_josa: bool) -> dict:
+    def _answer(self, question: Question, span, strip_josa: bool) -> dict:
         answer = {
             "text": span.text,
             "start": span.start,
@@ -161,14 +163,14 @@ class Predictor:
 class Found(NamedTuple):
     """What was found for one question, best first, and how much "no answer" is preferred, if that is a candidate."""
 
-    spans: Sequence[mrc.Span]
+    spans: Sequence[Span]
     null_score_diff: float | None = None
 
     def about_null(self) -> dict:
         return {} if self.null_score_diff is None else {"null_score_diff": self.null_score_diff}
 
 
-def with_no_answer(spans: Sequence[mrc.Span], null_score: float, *, threshold: float) -> Found:
+def with_no_answer(spans: Sequence[Span], null_score: float, *, threshold: float) -> Found:
     """Puts "no answer" among the spans: first where it is preferred by more than the threshold, else behind the best.
 
     The rule of the original run_squad: its score is held against the best span's. Probabilities are among all of them.
@@ -180,7 +182,7 @@ def with_no_answer(spans: Sequence[mrc.Span], null_score: float, *, threshold: f
     weights = np.exp(scores - scores.max())
     null, *probabilities = (weights / weights.sum()).tolist()
     every = [span._replace(probability=value) for span, value in zip(spans, probabilities, strict=True)]
-    every.insert(place, mrc.Span("", 0, 0, null_score, null, null_score, 0.0))
+    every.insert(place, Span("", 0, 0, null_score, null, null_score, 0.0))
     return Found(every, difference)
 
 
@@ -227,13 +229,13 @@ def _compiled(model):
         return tf.function(lambda **inputs: model(inputs, training=False)).get_concrete_function(**spec)
 
 
-def _question(place: int, question: str, context: str) -> mrc.Question:
+def _question(place: int, question: str, context: str) -> Question:
     if not isinstance(question, str) or not isinstance(context, str):
         kinds = f"{type(question).__name__} and {type(context).__name__}"
         raise InputError(f"question {place}: expected a question and a context as strings, but got {kinds}")
     if not question.strip():
         raise InputError(f"question {place}: the question is empty")
-    return mrc.Question(id=str(place), question=question, context=context)
+    return Question(id=str(place), question=question, context=context)
 
 
 def _told(best: list[dict], n_best: int, strip_josa: bool) -> dict:

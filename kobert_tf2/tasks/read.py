@@ -25,10 +25,12 @@ from kobert_tf2 import files
 from kobert_tf2.bert import models
 from kobert_tf2.errors import InputError
 from kobert_tf2.progress import progress
-from kobert_tf2.reading import features as mrc_features
-from kobert_tf2.reading import metrics
-from kobert_tf2.reading import windows as mrc
+from kobert_tf2.reading import answers, metrics, squad_files, training_windows, window_cache
+from kobert_tf2.reading import windows as reading_windows
+from kobert_tf2.reading.answers import Span
 from kobert_tf2.reading.josa import JosaStripper
+from kobert_tf2.reading.squad_files import Question
+from kobert_tf2.reading.windows import Windows
 from kobert_tf2.tasks.pretrain import read_config, write_eval_results
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
@@ -73,7 +75,9 @@ def finetune(
     (of predictions.json), `raw` and `stripped`. Raises `InputError` for what a user can mend.
     """
     _check_asked(do_train, train_file, do_predict, predict_file)
-    mrc.check_lengths(max_seq_length=max_seq_length, doc_stride=doc_stride, max_query_length=max_query_length)
+    reading_windows.check_lengths(
+        max_seq_length=max_seq_length, doc_stride=doc_stride, max_query_length=max_query_length
+    )
     job = TrainingJob.start(output_dir, running, init_checkpoint=init_checkpoint)
     tokenizer = load_tokenizer(vocab_file, init_checkpoint, tokenizer_settings or {})
     config = _config(bert_config_file, init_checkpoint, tokenizer, max_seq_length)
@@ -139,14 +143,14 @@ def _train(
     return {"train_padding": round(data.padding, 4), "train_windows": len(data.windows), **trained}
 
 
-def _predict(job: TrainingJob, model, windows: "_WindowMaker", path: str, batch_size: int, **answers) -> dict:
-    """Answers the questions of a file; `answers` goes to `write_predictions`."""
-    questions = mrc.read_squad(path)
+def _predict(job: TrainingJob, model, windows: "_WindowMaker", path: str, batch_size: int, **choice) -> dict:
+    """Answers the questions of a file; `choice` goes to `write_predictions`."""
+    questions = squad_files.read_squad(path)
     found = windows(path, questions)
     start, end, padding = predict_logits(
         model, found, batch_size=batch_size, strategy=job.strategy, jit_compile=job.running["jit_compile"]
     )
-    written = write_predictions(job.output_dir, questions, found, start, end, **answers) if job.is_chief else {}
+    written = write_predictions(job.output_dir, questions, found, start, end, **choice) if job.is_chief else {}
     return {"predict_padding": padding, **written}
 
 
@@ -228,8 +232,8 @@ class _WindowMaker:
     def __init__(self, tokenizer, cache_dir: str, **settings):
         self._tokenizer, self._cache_dir, self._settings = tokenizer, cache_dir, settings
 
-    def __call__(self, path: str, questions: Sequence[mrc.Question], *, with_answers: bool = False) -> mrc.Windows:
-        return mrc_features.windows_of_file(
+    def __call__(self, path: str, questions: Sequence[Question], *, with_answers: bool = False) -> Windows:
+        return window_cache.windows_of_file(
             path,
             questions,
             self._tokenizer,
@@ -244,22 +248,22 @@ class _TrainingData:
     """The windows to train on, and the order of the batches for all epochs."""
 
     def __init__(self, path, make, *, with_negative, unanswerable_windows, batch_size, epochs, seed):
-        questions, repairs = mrc.read_squad_and_repairs(path)
-        kept, left_out = mrc_features.trainable(questions, with_negative=with_negative)
+        questions, repairs = squad_files.read_squad_and_repairs(path)
+        kept, left_out = training_windows.trainable(questions, with_negative=with_negative)
         if not kept:
             raise InputError(f"{path}: expected questions to train on, but none has an answer in its context")
         windows = make(path, kept, with_answers=True)
-        left_out += mrc_features.without_answer(windows, kept)
-        self.windows = mrc_features.choose_windows(windows, kept, unanswerable_windows, seed)
+        left_out += training_windows.without_answer(windows, kept)
+        self.windows = training_windows.choose_windows(windows, kept, unanswerable_windows, seed)
         self.report = _alignment_report(questions, repairs, left_out, windows, self.windows)
         lengths = self.windows.lengths
-        widths = mrc_features.bucket_widths(lengths, longest=windows.input_ids.shape[1])
+        widths = reading_windows.bucket_widths(lengths, longest=windows.input_ids.shape[1])
         self.batches = []
         for epoch in range(int(np.ceil(epochs))):
             rng = np.random.default_rng([seed, epoch])
-            self.batches += mrc_features.epoch_batches(lengths, widths, batch_size, rng)
+            self.batches += reading_windows.epoch_batches(lengths, widths, batch_size, rng)
         self.num_steps = max(1, round(len(self.batches) * epochs / max(1, np.ceil(epochs))))
-        self.padding = mrc_features.padding_share(self.batches, lengths)
+        self.padding = reading_windows.padding_share(self.batches, lengths)
         self.settings = {
             "train_file": files.sha256(path),
             "train_batch_size": batch_size,
@@ -308,15 +312,15 @@ def _alignment_report(questions, repairs, left_out, windows, chosen) -> dict:
 
 
 def predict_logits(
-    model, windows: mrc.Windows, *, batch_size: int, strategy=None, jit_compile: bool | None = None
+    model, windows: Windows, *, batch_size: int, strategy=None, jit_compile: bool | None = None
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Start and end logits of every window, float32 [W, S], and the share of padding in what was computed.
 
     Windows are predicted in batches of their length; behind a window's width its logits are as low as can be.
     """
     lengths = windows.lengths
-    widths = mrc_features.bucket_widths(lengths, longest=windows.input_ids.shape[1])
-    batches = mrc_features.prediction_batches(lengths, widths, batch_size)
+    widths = reading_windows.bucket_widths(lengths, longest=windows.input_ids.shape[1])
+    batches = reading_windows.prediction_batches(lengths, widths, batch_size)
     inputs = {name: getattr(windows, name) for name in ("input_ids", "input_mask", "segment_ids")}
     dataset = ({name: value[batch.rows, : batch.width] for name, value in inputs.items()} for batch in batches)
     outputs = loop.predict(
@@ -332,13 +336,13 @@ def predict_logits(
         array = np.full(windows.input_ids.shape, -np.inf, np.float32)
         array[order, : outputs[name].shape[1]] = outputs[name]
         logits.append(array)
-    return *logits, round(mrc_features.padding_share(batches, lengths), 4)
+    return *logits, round(reading_windows.padding_share(batches, lengths), 4)
 
 
 def write_predictions(
     output_dir: str,
-    questions: Sequence[mrc.Question],
-    windows: mrc.Windows,
+    questions: Sequence[Question],
+    windows: Windows,
     start_logits: np.ndarray,
     end_logits: np.ndarray,
     *,
@@ -352,7 +356,7 @@ def write_predictions(
 
     `null_threshold` None: every question has an answer. `strip` says whether predictions.json holds the stripped ones.
     """
-    spans = mrc.decode(
+    spans = answers.decode(
         questions,
         windows,
         start_logits,
@@ -367,7 +371,7 @@ def write_predictions(
     best = {name: next((e for e in entries if e["text"]), _NOTHING) for name, entries in nbest.items()}
     odds = {}
     if null_threshold is not None:
-        null = mrc.null_scores(windows, start_logits, end_logits, len(questions)).tolist()
+        null = answers.null_scores(windows, start_logits, end_logits, len(questions)).tolist()
         for score, (name, entry) in zip(null, best.items(), strict=True):
             odds[name] = score - entry["start_logit"] - entry["end_logit"]
         best = {name: _NOTHING if odds[name] > null_threshold else entry for name, entry in best.items()}
@@ -375,8 +379,8 @@ def write_predictions(
     kinds = {"raw": "text", "stripped": "stripped"}
     predictions = {kind: {name: entry[key] for name, entry in best.items()} for kind, key in kinds.items()}
     files.write_json(f"{output_dir}/nbest_predictions.json", nbest)
-    for kind, answers in predictions.items():
-        files.write_json(f"{output_dir}/predictions_{kind}.json", answers)
+    for kind, texts in predictions.items():
+        files.write_json(f"{output_dir}/predictions_{kind}.json", texts)
     chosen = "stripped" if strip else "raw"
     files.write_json(f"{output_dir}/predictions.json", predictions[chosen])
     summary = {"predictions": len(best), "strip_josa": strip}
@@ -386,7 +390,7 @@ def write_predictions(
 _NOTHING = {"text": "", "stripped": "", "start_logit": 0.0, "end_logit": 0.0}
 
 
-def _entries(question: mrc.Question, spans: Sequence[mrc.Span], stripper: JosaStripper) -> list[dict]:
+def _entries(question: Question, spans: Sequence[Span], stripper: JosaStripper) -> list[dict]:
     """The n-best list of a question as the original writes it, with places in the context and the stripped text."""
     entries = []
     for span in spans:
@@ -409,13 +413,13 @@ def _entries(question: mrc.Question, spans: Sequence[mrc.Span], stripper: JosaSt
 
 def _scores(output_dir, questions, predictions: dict, chosen: str, metric: str, odds) -> dict:
     """EM and F1 of both kinds of answers, where the file has gold answers."""
-    gold = mrc.gold_answers(questions)
+    gold = squad_files.gold_answers(questions)
     if not all(gold.values()) and metric != "squad2":
         print("not every question has a gold answer: nothing to score", file=sys.stderr)
         return {}
     results = {
-        kind: metrics.evaluate(metric, gold, answers, null_odds=odds, null_threshold=np.inf)
-        for kind, answers in predictions.items()
+        kind: metrics.evaluate(metric, gold, texts, null_odds=odds, null_threshold=np.inf)
+        for kind, texts in predictions.items()
     }
     flat = {f"{kind}_{name}": result[name] for kind, result in results.items() for name in ("exact_match", "f1")}
     write_eval_results(output_dir, {"metric": metric, **results[chosen], **flat})

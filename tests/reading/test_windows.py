@@ -1,49 +1,17 @@
-"""Windows and decoding: every token somewhere, every answer where its characters are, every text a slice."""
+"""Windows and their batches: every token somewhere, every answer where its characters are, little padding."""
 
 import itertools
-import re
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from reading_windows import PairTokenizer, question, windows_of
 
 from kobert_tf2.errors import InputError
-from kobert_tf2.reading import windows as mrc
-from kobert_tf2.reading.windows import Answer, Question
-from kobert_tf2.tokenization.encoding import Encoding, Token
-
-
-class PairTokenizer:
-    """Cuts words into pieces of two characters: enough to see where windows and spans fall."""
-
-    pad_id, cls_id, sep_id = 0, 1, 2
-
-    def __init__(self):
-        self.encoded = []
-
-    def encode(self, text):
-        self.encoded.append(text)
-        words = (match.span() for match in re.finditer(r"\S+", text))
-        spans = [(begin, min(begin + 2, end)) for start, end in words for begin in range(start, end, 2)]
-        return Encoding.of(Token(text[begin:end], 10 + ord(text[begin]) % 1000, begin, end) for begin, end in spans)
-
-    def encode_batch(self, texts, *, num_workers=1):
-        return [self.encode(text) for text in texts]
-
-    def encode_ids_batch(self, texts, *, num_workers=1):
-        return [encoding.ids.tolist() for encoding in self.encode_batch(texts)]
-
-
-def question(context, query="누구 인가", answer=None, name="q"):
-    answers = (Answer(context[slice(*answer)], *answer),) if answer else ()
-    return Question(name, query, context, answers)
-
-
-def windows_of(*questions, tokenizer=None, **lengths):
-    sizes = {"max_seq_length": 16, "doc_stride": 4, "max_query_length": 6} | lengths
-    return mrc.make_windows(list(questions), tokenizer or PairTokenizer(), **sizes)
-
+from kobert_tf2.reading import squad_files, training_windows
+from kobert_tf2.reading import windows as reading_windows
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 contexts = st.text("가나다라 \n", min_size=1, max_size=80)
 
@@ -81,12 +49,12 @@ def original_max_context(spans, position):
     ("tokens", "room", "stride"), [(40, 12, 4), (41, 12, 5), (13, 12, 12), (100, 30, 7), (12, 12, 3)]
 )
 def test_windows_and_max_context_are_those_of_the_original(tokens, room, stride):
-    spans = mrc.window_spans(tokens, room, stride)
+    spans = reading_windows.window_spans(tokens, room, stride)
     assert spans[0][0] == 0
     assert spans[-1][1] == tokens
     assert all(end == tokens for _, end in spans[-1:])
     assert all(end < tokens for _, end in spans[:-1])
-    speaks = mrc.max_context(spans, tokens)
+    speaks = reading_windows.max_context(spans, tokens)
     for position in range(tokens):
         best = original_max_context(spans, position)
         assert [
@@ -131,8 +99,6 @@ def test_a_long_question_is_cut_and_an_empty_context_has_one_window():
     windows = windows_of(question(" ", "가 " * 40))
     assert len(windows) == 1
     assert windows.lengths.tolist() == [9]
-    logits = np.zeros(windows.input_ids.shape, np.float32)
-    assert mrc.decode([question(" ")], windows, logits, logits) == [[]]
 
 
 @pytest.mark.parametrize(
@@ -148,81 +114,66 @@ def test_lengths_that_would_lose_tokens_are_refused(lengths, message):
         windows_of(question("가나"), **lengths)
 
 
-def all_spans(questions, windows, start, end, longest):
-    """What decoding must find, pair by pair."""
-    found = {}
-    for row, index in enumerate(windows.question_index):
-        for first, last in itertools.product(range(windows.input_ids.shape[1]), repeat=2):
-            if not (windows.max_context[row, first] and windows.token_start[row, last] >= 0):
-                continue
-            if first <= last < first + longest:
-                text = questions[index].context[windows.token_start[row, first] : windows.token_end[row, last]]
-                score = float(start[row, first] + end[row, last])
-                found.setdefault(index, {})[text] = max(score, found.get(index, {}).get(text, -np.inf))
-    return found
+# -- batches by length ------------------------------------------------------------------------------------------------
+
+lengths_of_rows = st.lists(st.integers(1, 384), min_size=1, max_size=60).map(np.array)
 
 
 @settings(deadline=None, max_examples=60)
-@given(
-    st.lists(contexts.filter(str.strip), min_size=1, max_size=3),
-    st.integers(1, 9),
-    st.integers(1, 6),
-    st.integers(0, 99),
-)
-def test_the_n_best_are_those_of_trying_every_pair(texts, longest, size, seed):
-    questions = [question(text, name=str(number)) for number, text in enumerate(texts)]
-    windows = windows_of(*questions)
-    start, end = np.random.default_rng(seed).normal(size=(2, *windows.input_ids.shape)).astype(np.float32)
-    answers = mrc.decode(questions, windows, start, end, n_best_size=size, max_answer_length=longest)
-    expected = all_spans(questions, windows, start, end, longest)
-    for index, spans in enumerate(answers):
-        scores = sorted(expected[index].values(), reverse=True)[:size]
-        # A text that stands twice may push others out of a window's n best: what is there is right, the best is first.
-        assert spans[0].score == pytest.approx(scores[0])
-        assert all(span.score == pytest.approx(expected[index][span.text]) for span in spans[:1])
-        assert [span.score for span in spans] == sorted((span.score for span in spans), reverse=True)
-        assert len({span.text for span in spans}) == len(spans) <= size
-        assert sum(span.probability for span in spans) == pytest.approx(1)
-        assert all(span.text == questions[index].context[span.start : span.end] for span in spans)
+@given(lengths_of_rows, st.integers(1, 3))
+def test_widths_pad_as_little_as_any_choice_could(lengths, buckets):
+    multiple = 64
+    widths = reading_windows.bucket_widths(lengths, buckets=buckets, multiple=multiple)
+    assert len(widths) <= buckets
+    assert widths[-1] >= lengths.max()
+
+    def tokens(widths):
+        return int(np.array(widths)[np.searchsorted(widths, lengths)].sum())
+
+    top = -(-lengths.max() // multiple) * multiple
+    choices = itertools.combinations(range(multiple, top, multiple), min(buckets - 1, top // multiple - 1))
+    assert tokens(widths) == min(tokens([*choice, top]) for choice in choices)
 
 
-def test_the_n_best_of_distinct_texts_are_exact():
-    context = " ".join("가나다라마바사아자차카타")
-    questions = [question(context)]
-    windows = windows_of(*questions, max_seq_length=32)
-    start, end = np.random.default_rng(5).normal(size=(2, *windows.input_ids.shape)).astype(np.float32)
-    (spans,) = mrc.decode(questions, windows, start, end, n_best_size=10, max_answer_length=4)
-    expected = sorted(all_spans(questions, windows, start, end, 4)[0].items(), key=lambda item: -item[1])[:10]
-    assert [span.text for span in spans] == [text for text, _ in expected]
+@settings(deadline=None, max_examples=60)
+@given(lengths_of_rows, st.integers(1, 9), st.integers(0, 99))
+def test_an_epoch_sees_every_row_once_and_none_is_cut(lengths, batch_size, seed):
+    widths = reading_windows.bucket_widths(lengths)
+    batches = reading_windows.epoch_batches(lengths, widths, batch_size, np.random.default_rng(seed))
+    rows = np.concatenate([batch.rows for batch in batches])
+    assert sorted(rows[rows >= 0]) == list(range(len(lengths)))
+    assert {len(batch.rows) for batch in batches} == {batch_size}
+    assert (rows < 0).sum() < batch_size
+    assert all((lengths[batch.rows[batch.rows >= 0]] <= batch.width).all() for batch in batches)
 
 
-def test_an_answer_begins_only_where_its_window_speaks_for_the_token():
-    questions = [question(" ".join("가나다라마바사아자차카타"))]
-    windows = windows_of(*questions)
-    row, column = np.argwhere((windows.token_start >= 0) & ~windows.max_context)[0]
-    start, end = np.random.default_rng(1).normal(size=(2, *windows.input_ids.shape)).astype(np.float32)
-    start[row, column] = 99
-    (spans,) = mrc.decode(questions, windows, start, end)
-    assert max(span.start_logit for span in spans) < 99
+@settings(deadline=None, max_examples=30)
+@given(lengths_of_rows, st.integers(1, 9))
+def test_a_prediction_sees_every_row_once(lengths, batch_size):
+    widths = reading_windows.bucket_widths(lengths)
+    batches = reading_windows.prediction_batches(lengths, widths, batch_size)
+    assert sorted(np.concatenate([batch.rows for batch in batches])) == list(range(len(lengths)))
+    assert all((lengths[batch.rows] <= batch.width).all() for batch in batches)
 
 
-def test_the_question_and_the_padding_never_answer():
-    questions = [question("가나다 라")]
-    windows = windows_of(*questions)
-    start = np.where(windows.token_start >= 0, -50, 50).astype(np.float32)
-    (spans,) = mrc.decode(questions, windows, start, start)
-    assert {span.text for span in spans} == {"가나", "가나다", "가나다 라", "다", "다 라", "라"}
+def test_the_same_seed_gives_the_same_batches():
+    lengths = np.random.default_rng(0).integers(20, 384, 300)
+    one, two, other = (
+        reading_windows.epoch_batches(lengths, reading_windows.bucket_widths(lengths), 8, np.random.default_rng(seed))
+        for seed in (1, 1, 2)
+    )
+    assert all((a.rows == b.rows).all() and a.width == b.width for a, b in zip(one, two, strict=True))
+    assert any((a.rows != b.rows).any() for a, b in zip(one, other, strict=True))
 
 
-def test_no_answer_is_a_candidate_with_the_lowest_null_score():
-    context = " ".join("가나다라마바사아자차카타") * 2
-    questions = [question(context), question("가")]
-    windows = windows_of(*questions)
-    start = np.full(windows.input_ids.shape, -9, np.float32)
-    start[:, 0] = np.arange(len(windows))[::-1] + 2
-    lowest = start[windows.question_index == 0, 0].min() * 2
-    answers = mrc.decode(questions, windows, start, start, with_null=True, n_best_size=3)
-    assert mrc.null_scores(windows, start, start, 2).tolist() == [lowest, 4]
-    assert answers[0][0][:4] == ("", 0, 0, lowest)
-    assert len(answers[0]) == 3
-    assert [span.text for span in answers[1]] == ["", "가"]
+@pytest.mark.shared
+def test_padding_on_korquad_is_under_fifteen_percent(shared):
+    questions = squad_files.read_squad(f"{shared}/data/korquad/KorQuAD_v1.0_dev_part_a.json")
+    vocab = f"{shared}/data/vocab/koelectra_wordpiece_vocab.txt"
+    windows = reading_windows.make_windows(questions, Tokenizer(vocab), with_answers=True)
+    assert len(training_windows.without_answer(windows, questions)) == 0
+    widths = reading_windows.bucket_widths(windows.lengths)
+    assert len(widths) <= 6
+    for size in (8, 32):
+        batches = reading_windows.epoch_batches(windows.lengths, widths, size, np.random.default_rng(0))
+        assert reading_windows.padding_share(batches, windows.lengths) < 0.15

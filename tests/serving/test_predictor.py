@@ -7,7 +7,10 @@ from hypothesis import given, settings
 
 import kobert_tf2 as kb
 from kobert_tf2.errors import InputError
-from kobert_tf2.reading import windows as mrc
+from kobert_tf2.reading import answers
+from kobert_tf2.reading.answers import Span
+from kobert_tf2.reading.squad_files import Question
+from kobert_tf2.reading.windows import make_windows
 from kobert_tf2.serving import export, predictor
 
 SYLLABLES = "가나다라마바사아자차카타파하은는이을를"
@@ -53,12 +56,12 @@ def pairs(count: int, longest: int = 300) -> list[tuple[str, str]]:
 def test_answers_are_those_of_the_model_windows_and_decoder_one_by_one(model_dir, tokenizer, reader):
     asked = pairs(12)
     model = kb.BertForQuestionAnswering.from_pretrained(model_dir)
-    questions = [mrc.Question(str(n), question, context) for n, (question, context) in enumerate(asked)]
+    questions = [Question(str(n), question, context) for n, (question, context) in enumerate(asked)]
     sizes = {name: LENGTHS[name] for name in ("max_seq_length", "doc_stride", "max_query_length")}
-    windows = mrc.make_windows(questions, tokenizer, **sizes)
+    windows = make_windows(questions, tokenizer, **sizes)
     outputs = model(windows.features(), training=False)
     logits = outputs["start_logits"].numpy(), outputs["end_logits"].numpy()
-    expected = mrc.decode(questions, windows, *logits, n_best_size=10, max_answer_length=8)
+    expected = answers.decode(questions, windows, *logits, n_best_size=10, max_answer_length=8)
     for (_, context), spans, answer in zip(asked, expected, reader.answer_batch(asked, n_best=3), strict=True):
         assert [best["text"] for best in answer["n_best"]] == [span.text for span in spans[:3]]
         assert answer["text"] == context[answer["start"] : answer["end"]]
@@ -103,9 +106,9 @@ def test_a_context_without_a_token_gives_an_empty_answer(reader, context):
 
 def null_scores(model_dir, reader, asked) -> np.ndarray:
     """float32 [questions]: the lowest score of [CLS] over the windows, straight from the model."""
-    questions = [mrc.Question(str(n), question, context) for n, (question, context) in enumerate(asked)]
+    questions = [Question(str(n), question, context) for n, (question, context) in enumerate(asked)]
     sizes = {name: LENGTHS[name] for name in ("max_seq_length", "doc_stride", "max_query_length")}
-    windows = mrc.make_windows(questions, reader.tokenizer, **sizes)
+    windows = make_windows(questions, reader.tokenizer, **sizes)
     outputs = kb.BertForQuestionAnswering.from_pretrained(model_dir)(windows.features(), training=False)
     scores = (outputs["start_logits"] + outputs["end_logits"]).numpy()[:, 0]
     return np.array([scores[windows.question_index == n].min() for n in range(len(asked))])
@@ -133,7 +136,7 @@ def test_no_answer_is_given_where_its_score_is_higher_by_more_than_the_threshold
     assert (nothing["text"], nothing["probability"], nothing["null_score_diff"]) == ("", 1.0, predictor.NO_SPAN)
 
 
-SPANS = [mrc.Span("가", 0, 1, 3.0, 0.0, 2.0, 1.0), mrc.Span("나", 1, 2, 1.0, 0.0, 1.0, 0.0)]
+SPANS = [Span("가", 0, 1, 3.0, 0.0, 2.0, 1.0), Span("나", 1, 2, 1.0, 0.0, 1.0, 0.0)]
 
 
 @pytest.mark.parametrize(
@@ -169,8 +172,8 @@ def test_a_context_of_100_000_characters_is_read_to_its_end(model_dir):
     assert len(context) == 100_000
     answers = reader.answer("가나?", context, n_best=20)["n_best"]
     assert all(context[answer["start"] : answer["end"]] == answer["text"] != "" for answer in answers)
-    windows = mrc.make_windows(
-        [mrc.Question("0", "가?", context)], reader.tokenizer, max_seq_length=64, doc_stride=50, max_query_length=8
+    windows = make_windows(
+        [Question("0", "가?", context)], reader.tokenizer, max_seq_length=64, doc_stride=50, max_query_length=8
     )
     assert windows.token_end.max() == 100_000
 

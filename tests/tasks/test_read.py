@@ -10,8 +10,8 @@ import pytest
 
 from kobert_tf2 import sample_data
 from kobert_tf2.errors import InputError
-from kobert_tf2.reading import windows
-from kobert_tf2.tasks import read as mrc_training
+from kobert_tf2.reading import squad_files
+from kobert_tf2.tasks import read as read_task
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "finetune_mrc.py"
@@ -74,7 +74,7 @@ def finetune(folder, output="out", **more):
         "running": RUNNING,
         **LENGTHS,
     }
-    return mrc_training.finetune(**(arguments | more))
+    return read_task.finetune(**(arguments | more))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_it_learns_its_questions_by_heart(trained):
 
 
 def test_every_answer_is_a_slice_of_its_context_and_raw_stands_beside_stripped(folder, trained):
-    questions = {q.id: q for q in windows.read_squad(str(folder / "train.json"))}
+    questions = {q.id: q for q in squad_files.read_squad(str(folder / "train.json"))}
     nbest = read(folder, "nbest_predictions.json")
     assert nbest.keys() == questions.keys()
     for name, entries in nbest.items():
@@ -182,8 +182,8 @@ def test_it_starts_from_a_model_directory_and_gives_no_answer_where_none_is(fold
 
 
 def test_batches_are_static_and_rows_that_fill_up_weigh_nothing(folder):
-    make = mrc_training._WindowMaker(Tokenizer(str(folder / "vocab.txt")), None, **LENGTHS)
-    data = mrc_training._TrainingData(
+    make = read_task._WindowMaker(Tokenizer(str(folder / "vocab.txt")), None, **LENGTHS)
+    data = read_task._TrainingData(
         str(folder / "train.json"),
         make,
         with_negative=False,

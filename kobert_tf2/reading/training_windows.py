@@ -1,0 +1,58 @@
+"""Which questions a reader is trained on, and which of their windows; what is left out is reported with its id."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kobert_tf2.reading.squad_files import Question
+from kobert_tf2.reading.windows import Windows
+
+
+class LeftOut(NamedTuple):
+    id: str
+    kind: str
+    detail: str
+
+
+def trainable(questions: Sequence[Question], *, with_negative: bool) -> tuple[list[Question], list[LeftOut]]:
+    """The questions to train on, and those left out with the reason."""
+    kept, left_out = [], []
+    for question in questions:
+        if any(answer.start >= 0 for answer in question.answers) or (question.is_impossible and with_negative):
+            kept.append(question)
+        elif question.is_impossible:
+            left_out.append(LeftOut(question.id, "impossible", "has no answer, and version_2_with_negative is off"))
+        elif question.answers:
+            left_out.append(LeftOut(question.id, "answer_missing", "no answer of it is in its context"))
+        else:
+            left_out.append(LeftOut(question.id, "no_answer", "the file gives no answer"))
+    return kept, left_out
+
+
+def choose_windows(windows: Windows, questions: Sequence[Question], how: str, seed: int) -> Windows:
+    """Keeps, drops or samples the windows that lack the answer that their question has.
+
+    `sample` keeps as many of them as there are windows with an answer, at most. Those of a question that has no answer
+    stay: what they teach is that there is none.
+    """
+    impossible = np.array([question.is_impossible for question in questions], bool)[windows.question_index]
+    lacks = (windows.start_positions == 0) & ~impossible
+    if how == "keep":
+        return windows
+    chosen = np.zeros(len(windows), bool)
+    if how == "sample":
+        candidates = np.flatnonzero(lacks)
+        count = min(len(candidates), int((~lacks).sum()))
+        chosen[np.random.default_rng(seed).choice(candidates, count, replace=False)] = True
+    return windows.select(np.flatnonzero(~lacks | chosen))
+
+
+def without_answer(windows: Windows, questions: Sequence[Question]) -> list[LeftOut]:
+    """Questions that have an answer, but no window that holds all of it."""
+    reached = set(windows.question_index[windows.start_positions > 0].tolist())
+    return [
+        LeftOut(question.id, "in_no_window", "its answer is longer than a window, or touches no token")
+        for index, question in enumerate(questions)
+        if index not in reached and not question.is_impossible
+    ]
