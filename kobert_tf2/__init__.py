@@ -5,6 +5,7 @@ never loads TensorFlow.
 """
 
 import importlib
+from typing import Any
 
 from kobert_tf2.keras_objects import register_with_keras
 
@@ -37,7 +38,7 @@ register_with_keras()
 _MODULES = {"classification": "labelling.sentences"}
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{_MODULES[name]}")
     if name not in _MODULE_OF:

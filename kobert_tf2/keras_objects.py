@@ -6,15 +6,20 @@ loads Keras only when it is needed. So the registration waits for Keras' own imp
 
 import importlib
 import importlib.abc
+import importlib.machinery
 import importlib.util
 import sys
+import types
+from collections.abc import Sequence
 
 _MODULES = ("kobert_tf2.bert.models", "kobert_tf2.training.optimizers")
 _WITHOUT_KERAS = {"kobert_tf2.bert.config", "kobert_tf2.bert.checkpoint_files"}
 
 
 class _WaitForKeras(importlib.abc.MetaPathFinder):
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         if fullname != "keras":
             return None
         sys.meta_path.remove(self)
@@ -23,11 +28,11 @@ class _WaitForKeras(importlib.abc.MetaPathFinder):
             return spec
         run = spec.loader.exec_module
 
-        def run_and_register(module):
+        def run_and_register(module: types.ModuleType) -> None:
             run(module)
             _register()
 
-        spec.loader.exec_module = run_and_register
+        spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
         return spec
 
 

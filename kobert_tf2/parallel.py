@@ -18,6 +18,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from kobert_tf2.errors import InputError
 
@@ -25,6 +26,8 @@ from kobert_tf2.errors import InputError
 _WINDOW = 3
 
 _function: Callable | None = None
+
+Result = TypeVar("Result")
 
 
 class Workers:
@@ -49,7 +52,7 @@ class Workers:
     def map(self, blocks: Iterable) -> Iterator:
         """`function(block)` of every block, in order. Blocks are drawn only as fast as they are worked on."""
         blocks = iter(blocks)
-        waiting = collections.deque()
+        waiting: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
         try:
             for block in itertools.islice(blocks, _WINDOW * self.num_workers):
                 waiting.append(self._submit(block))
@@ -62,7 +65,7 @@ class Workers:
             for future in waiting:
                 future.cancel()
 
-    def _submit(self, block):
+    def _submit(self, block: Any) -> concurrent.futures.Future[Any]:
         with _no_main_program():
             return self._executor.submit(_call, block)
 
@@ -74,7 +77,7 @@ class Workers:
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -87,10 +90,10 @@ def ordered_map(function: Callable, blocks: Iterable, *, num_workers: int = 1) -
         yield from workers.map(blocks)
 
 
-def apart(function: Callable, *args, **kwargs):
-    """`function(...)` in a process that ends with it: its memory is given back, and what it raises is raised here.
+def in_subprocess(function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+    """`function(...)` in a process of its own, whose memory is freed when it returns; what it raises is raised here.
 
-    For what a process can do only once or should not keep: a library of half a gigabyte, two that do not go together.
+    For a library of half a gigabyte, or for two that cannot share a process.
     """
     executor = concurrent.futures.ProcessPoolExecutor(
         1, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
@@ -131,12 +134,13 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-def _call(block):
+def _call(block: Any) -> Any:
+    assert _function is not None
     return _function(block)
 
 
 @contextlib.contextmanager
-def _no_main_program():
+def _no_main_program() -> Iterator[None]:
     """While a process starts, multiprocessing looks here for the program that the process should import."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")

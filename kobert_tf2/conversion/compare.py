@@ -1,7 +1,7 @@
 """One forward pass on both sides of a conversion, to show that the model is the same.
 
 TensorFlow and PyTorch take half a gigabyte each before they hold a weight, so nothing here imports them when it is
-loaded, and each side answers in a process of its own, one after the other (`parallel.apart`).
+loaded, and each side answers in a process of its own, one after the other (`parallel.in_subprocess`).
 """
 
 import importlib.metadata
@@ -26,7 +26,7 @@ def compare(path: str, output: str, *, to: str, architecture: str, allow_pickle:
         return {"compared_with": None, "largest_difference": None}
     if to == "keras_hub":
         architecture = "BertModel"
-    batch, ours = parallel.apart(ask_keras, path, architecture, allow_pickle=allow_pickle)
+    batch, ours = parallel.in_subprocess(ask_keras, path, architecture, allow_pickle=allow_pickle)
     other, theirs = _OTHER_SIDES[to](output, architecture, batch)
     largest = max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours)
     print(f"largest difference from {other}: {largest:.3g} in {', '.join(ours)}", file=sys.stderr)
@@ -78,7 +78,7 @@ def _ask_transformers(output: str, architecture: str, batch: dict):
 
 
 def _ask_keras_hub(output: str, architecture: str, batch: dict):
-    return parallel.apart(_keras_hub_answers, output, batch)
+    return parallel.in_subprocess(_keras_hub_answers, output, batch)
 
 
 def _keras_hub_answers(output: str, batch: dict):
@@ -88,7 +88,7 @@ def _keras_hub_answers(output: str, batch: dict):
 
 
 def _read_back(output: str, architecture: str, batch: dict):
-    return "the TF1 checkpoint read back", parallel.apart(ask_keras, output, architecture)[1]
+    return "the TF1 checkpoint read back", parallel.in_subprocess(ask_keras, output, architecture)[1]
 
 
 _OTHER_SIDES = {"hf": _ask_transformers, "keras_hub": _ask_keras_hub, "tf1": _read_back}

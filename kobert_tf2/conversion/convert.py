@@ -36,7 +36,7 @@ def convert(
         raise InputError(f"to must be one of {', '.join(FORMATS)}. Received: {to!r}")
     if files.exists(output) and not overwrite:
         raise InputError(f"{output}: already there; name another folder, or ask for it to be overwritten")
-    summary = parallel.apart(
+    summary = parallel.in_subprocess(
         _rewrite,
         path,
         output,

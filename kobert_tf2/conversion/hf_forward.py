@@ -39,7 +39,7 @@ def forward(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     there alone. `loading_problems` among the outputs is what `transformers` said of missing, unexpected and
     mismatched weights, as JSON.
     """
-    return parallel.apart(_answer_quietly, folder, {name: np.asarray(values) for name, values in batch.items()})
+    return parallel.in_subprocess(_answer_quietly, folder, {name: np.asarray(values) for name, values in batch.items()})
 
 
 def _answer_quietly(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""A WordPiece vocabulary: read and checked, learned from a corpus, and measured.
+"""A WordPiece vocabulary, learned from a corpus.
 
 What is learned is what the tokenizer will look up: words are cut by the tokenizer's own settings, so a piece
 never crosses a morpheme, and in "eojeol" mode 를 after a noun is learned as ##를.
@@ -16,16 +16,14 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import blocks_of, ordered_map
 from kobert_tf2.progress import progress
-from kobert_tf2.tokenization.encoding import EOJEOL
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.tokenization.wordpiece import MAX_WORD_LENGTH, WordPiece
 from kobert_tf2.tokenization.words import Segmenter
+from kobert_tf2.vocabulary import coverage
 from kobert_tf2.vocabulary.wordpiece_learner import WordPieceLearner
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -171,7 +169,9 @@ def _subwords(words: dict[CorpusWord, int], room: int) -> list[str]:
 _MODELS = {"wordpiece": _subwords, "morpheme": _whole_words}
 
 
-def _usage(words: dict[CorpusWord, int], pieces: Iterable[str], special_tokens: Sequence[str]) -> collections.Counter:
+def _usage(
+    words: dict[CorpusWord, int], pieces: Iterable[str], special_tokens: Sequence[str]
+) -> collections.Counter[str]:
     """How often the tokenizer would use each piece on these words."""
     vocab = {piece: i for i, piece in enumerate([_UNKNOWN, *pieces])}
     wordpiece = WordPiece(vocab, unk_token=_UNKNOWN)
@@ -205,39 +205,6 @@ def _more(words: dict[CorpusWord, int], pieces: set[str], missing: int) -> list[
     return [piece for piece, _ in sorted(new, key=lambda item: (-item[1], -len(item[0]), item[0]))[:missing]]
 
 
-# --- Measuring ---
-
-
-def coverage(tokenizer: Tokenizer, lines: Iterable[str]) -> dict:
-    """How well a tokenizer writes these lines: rates, and the words that it cannot write, the most frequent first."""
-    total: collections.Counter[str] = collections.Counter()
-    unknown: collections.Counter[str] = collections.Counter()
-    for block in blocks_of(lines, _LINES_PER_BLOCK):
-        tokens = tokenizer.encode_texts(block)
-        begins, lost = tokens.begins > 0, tokens.ids == tokenizer.unk_id
-        # A piece is a whole word where it begins one and the next piece begins another, of this line or the next.
-        whole = begins & np.append(begins[1:], True) & ~lost
-        for token, line in zip(np.flatnonzero(lost), tokens.texts_of(np.flatnonzero(lost)), strict=True):
-            unknown[block[line][tokens.starts[token] : tokens.ends[token]]] += 1
-        total.update(lines=len(block), words=int(begins.sum()), pieces=len(begins), unknown=int(lost.sum()))
-        total.update(eojeols=int((tokens.begins == EOJEOL).sum()), whole=int(whole.sum()))
-    return {
-        "lines": total["lines"],
-        "eojeols": total["eojeols"],
-        "words": total["words"],
-        "pieces": total["pieces"],
-        "unk_pieces": total["unknown"],
-        "unk_rate": _ratio(total["unknown"], total["pieces"]),
-        "pieces_per_eojeol": _ratio(total["pieces"], total["eojeols"]),
-        "whole_word_rate": _ratio(total["whole"], total["pieces"]),
-        "frequent_unk": [[text, count] for text, count in unknown.most_common(20)],
-    }
-
-
-def _ratio(part: int, whole: int) -> float:
-    return round(part / whole, 6) if whole else 0.0
-
-
 # --- The whole work: text files in, a tokenizer's folder out ---
 
 
@@ -262,15 +229,25 @@ def build(
     special = [token if special_style == "[CLS]" else f"<{token[1:-1]}>" for token in SPECIAL_TOKENS]
     kept: list[str] = []
     counts = count_words(_taught(_corpus(paths), kept, held_out), settings, num_workers=num_workers)
-    options = {"model": model, "min_frequency": min_frequency, "num_unused": num_unused}
-    pieces = learn(counts, vocab_size=vocab_size, special_tokens=special, **options)
-    measured = coverage(Tokenizer(pieces, **settings), progress(kept, "measuring", total=len(kept), unit="lines"))
+    pieces = learn(
+        counts,
+        vocab_size=vocab_size,
+        model=model,
+        min_frequency=min_frequency,
+        special_tokens=special,
+        num_unused=num_unused,
+    )
+    measured = coverage.measure(
+        Tokenizer(pieces, **settings), progress(kept, "measuring", total=len(kept), unit="lines")
+    )
     syllables = _unseen_syllables(kept, counts, settings)
     tokenizer = Tokenizer(_with_syllables(pieces, syllables, vocab_size), **settings)
     report = {
         "vocab_size": len(tokenizer.vocab),
         "vocab_size_asked": vocab_size,
-        **options,
+        "model": model,
+        "min_frequency": min_frequency,
+        "num_unused": num_unused,
         "corpus_words": sum(counts.values()),
         "distinct_words": len(counts),
         "held_out": measured,

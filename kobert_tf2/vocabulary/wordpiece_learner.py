@@ -3,7 +3,8 @@
 TensorFlow is imported only when pieces are asked for.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 # A learned piece is at most so long, and so are the words it is learned from (Mecab groups up to 24 unknown
 # characters).
@@ -14,6 +15,8 @@ _SYMBOLS = 0x1FFFE
 _ITERATIONS = 4
 # How far above the number of pieces wanted the learner's answer may lie.
 _SURPLUS = 1.15
+
+Found = TypeVar("Found", bound=set)
 
 
 class WordPieceLearner:
@@ -26,7 +29,7 @@ class WordPieceLearner:
     `words` are (surface, tag, continues) with their counts.
     """
 
-    def __init__(self, words: dict[tuple[str, str, bool], int]):
+    def __init__(self, words: Mapping[Any, int]):
         self._symbols: dict[tuple[str, str], str] = {}
         encoded = ((self._encode(*word), count) for word, count in sorted(words.items()) if _fits(word[0]))
         self._words = [(word, count) for word, count in encoded if word]
@@ -80,7 +83,7 @@ def _fits(surface: str) -> bool:
     return len(surface) <= LONGEST_PIECE and "#" not in surface and max(surface) < chr(_FIRST_SYMBOL)
 
 
-def _search(find: Callable[[int], Iterable], wanted: int, highest: int) -> Iterable:
+def _search(find: Callable[[int], Found], wanted: int, highest: int) -> Found:
     """The pieces of the highest threshold that gives at least `wanted`, near enough; of threshold 1 where none does.
 
     Sizes follow the threshold's logarithm, so the geometric middle is tried.

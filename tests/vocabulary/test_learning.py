@@ -9,8 +9,8 @@ from paths import ROOT
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.tokenizer import Tokenizer
-from kobert_tf2.vocabulary import learning
-from kobert_tf2.vocabulary.learning import CorpusWord, count_words, coverage, learn
+from kobert_tf2.vocabulary import coverage, learning
+from kobert_tf2.vocabulary.learning import CorpusWord, count_words, learn
 
 SPECIAL = list(learning.SPECIAL_TOKENS)
 NOUNS = "사과나무 학교 도서관 박물관 시장 바다 마을 역사 과학 음악 영화 친구 선생님 할머니 강아지 고양이".split()
@@ -58,7 +58,7 @@ def test_the_exact_size_and_every_syllable(model, settings):
     syllables = {char for line in CORPUS for char in line if "가" <= char <= "힣"}
     assert syllables | {f"##{char}" for char in syllables} <= set(pieces)
     tokenizer = Tokenizer(pieces, **settings)
-    assert coverage(tokenizer, CORPUS)["unk_pieces"] == 0
+    assert coverage.measure(tokenizer, CORPUS)["unk_pieces"] == 0
 
 
 def test_learning_is_deterministic_whatever_the_order_of_the_counts(counts):
@@ -79,7 +79,7 @@ def test_tagged_pieces_carry_the_tag_of_their_morpheme():
 
 
 def test_the_least_used_pieces_go_first(counts):
-    small, large = (coverage(Tokenizer(learn(counts, vocab_size=size)), CORPUS) for size in (190, 240))
+    small, large = (coverage.measure(Tokenizer(learn(counts, vocab_size=size)), CORPUS) for size in (190, 240))
     assert small["pieces"] > large["pieces"]
     assert large["whole_word_rate"] > small["whole_word_rate"] > 0
 
@@ -88,18 +88,6 @@ def test_a_corpus_that_has_no_more_gives_fewer():
     pieces = learn(count_words(["사과 사과", "나무 나무"], {}), vocab_size=1000)
     assert {"사과", "나무"} <= set(pieces)
     assert len(pieces) < 30
-
-
-def test_coverage_counts():
-    report = coverage(Tokenizer([*SPECIAL, "사과", "##나무", "##를"]), ["사과나무를 심었다", ""])
-    assert report["lines"] == 2
-    assert report["eojeols"] == 2
-    assert report["words"] == 5
-    assert report["pieces"] == 6
-    assert report["unk_pieces"] == 3
-    assert report["unk_rate"] == 0.5
-    assert report["whole_word_rate"] == pytest.approx(1 / 6, abs=1e-6)
-    assert [text for text, _ in report["frequent_unk"]] == ["심", "었", "다"]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +124,7 @@ def test_the_tool_writes_a_tokenizer_and_says_how_good_it_is(tmp_path):
     tokenizer = Tokenizer.from_pretrained(tmp_path / "out")
     assert tokenizer.cls_token == "<CLS>"
     assert tokenizer.settings()["tags"]
-    assert coverage(tokenizer, corpus.read_text("utf-8").split("\n"))["unk_pieces"] == 0
+    assert coverage.measure(tokenizer, corpus.read_text("utf-8").split("\n"))["unk_pieces"] == 0
 
 
 @pytest.mark.parametrize(
