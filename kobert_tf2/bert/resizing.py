@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from kobert_tf2.bert.pretrained import variables
-from kobert_tf2.bert.weight_names import Row
+from kobert_tf2.bert.weight_names import has_vocabulary_axis
 
 
 def resize_token_embeddings(model: keras.Model, vocab_size: int) -> keras.Model:
@@ -20,15 +20,11 @@ def resize_token_embeddings(model: keras.Model, vocab_size: int) -> keras.Model:
     old = variables(model)
     for row, variable in variables(resized).items():
         values = keras.ops.convert_to_numpy(old[row].value)
-        if _has_a_row_per_word(row):
+        if has_vocabulary_axis(row):
             start = keras.ops.convert_to_numpy(variable.value)
             values = np.concatenate([values[:vocab_size], start[len(values) :]])
         variable.assign(values)
     return resized
-
-
-def _has_a_row_per_word(row: Row) -> bool:
-    return row.shape.startswith("V")
 
 
 def add_tokens(model: keras.Model, tokenizer, pieces: Iterable[str]) -> tuple[keras.Model, object]:
@@ -39,7 +35,7 @@ def add_tokens(model: keras.Model, tokenizer, pieces: Iterable[str]) -> tuple[ke
     larger, replaced = tokenizer.with_pieces(pieces)
     grown = resize_token_embeddings(model, max(model.config.vocab_size, len(larger.vocab)))
     for row, variable in variables(grown).items():
-        if _has_a_row_per_word(row):
+        if has_vocabulary_axis(row):
             values = np.array(keras.ops.convert_to_numpy(variable.value))
             for new, ids in replaced.items():
                 values[new] = values[ids].mean(axis=0)

@@ -19,7 +19,7 @@ class Row(NamedTuple):
     shape: str  # in Keras: V vocabulary, H hidden, P positions, T segments, I intermediate, L labels
     tf1: str
     hf: str
-    transposed: str = ""  # the formats that hold it the other way round: "hf", or "hf tf1"
+    transposed: str = ""  # the formats that hold its transpose: "hf", or "hf tf1"
 
 
 class Block(NamedTuple):
@@ -104,8 +104,8 @@ def _full_names(block: Block, i: int) -> list[Row]:
     ]
 
 
-# What a checkpoint holds beside weights, or twice: passed over in silence.
-PASSED_OVER = re.compile(
+# What a checkpoint holds beside weights, or a second time.
+_IGNORED = re.compile(
     "|".join([
         r"/(adam|adamw|lamb)_[mv]$",
         r"/(Adam|Adam_1|Momentum|ExponentialMovingAverage)$",
@@ -114,16 +114,37 @@ PASSED_OVER = re.compile(
         r"^cls\.predictions\.decoder\.(weight|bias)$",
     ])
 )  # fmt: skip
+_IN_THE_ENCODER = re.compile(r"(bert[./])?(embeddings|encoder)[./]")
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a checkpoint's name is no weight: an optimizer's state, a counter, a buffer that is always the same."""
+    return _IGNORED.search(name) is not None
+
+
+def is_in_the_encoder(name: str) -> bool:
+    """Whether a checkpoint's name belongs to the embeddings or the encoder, whatever the number of layers."""
+    return _IN_THE_ENCODER.match(name) is not None
 
 
 def is_required(row: Row) -> bool:
     """Without these a checkpoint is no BERT; the pooler and the heads may be new."""
-    return row.keras.startswith(("embeddings/", "encoder_layer_"))
+    return part(row) == "embeddings" or part(row).startswith("encoder_layer_")
 
 
 def part(row: Row) -> str:
     """The part of a model that is either all there or new: `masked_lm`, `span`, `pooler` ..."""
     return row.keras.split("/")[0]
+
+
+def has_vocabulary_axis(row: Row) -> bool:
+    """Whether the first axis, in Keras, has an entry for every word of the vocabulary."""
+    return row.shape.startswith("V")
+
+
+def has_label_axis(row: Row) -> bool:
+    """Whether the last axis, in Keras, has an entry for every label of a classifier."""
+    return row.shape.endswith("L")
 
 
 def names_in(row: Row, file_format: str) -> list[str]:
@@ -152,12 +173,11 @@ def keras_shape(row: Row, config: BertConfig, num_labels: int = 2) -> tuple[int,
     return tuple(sizes[letter] for letter in row.shape.split())
 
 
-def is_transposed(row: Row, file_format: str) -> bool:
-    return file_format in row.transposed.split()
+def transpose(values, row: Row, *, source: str, target: str):
+    """An array, or a shape (a tuple), from the layout of one format in the layout of another.
 
-
-def turned(values, row: Row, file_format: str):
-    """An array, or a shape, from Keras' layout to a file's or back: the same turn both ways."""
-    if not is_transposed(row, file_format):
+    Formats are "keras", "tf1" and "hf". Most weights lie in all three in the same way and are returned as they came.
+    """
+    if (source in row.transposed.split()) == (target in row.transposed.split()):
         return values
     return values[::-1] if isinstance(values, tuple) else np.ascontiguousarray(np.asarray(values).T)

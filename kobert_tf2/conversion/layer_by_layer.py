@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 
-from kobert_tf2.bert import checkpoint_files, pretrained
-from kobert_tf2.bert.checkpoint_files import Checkpoint
+from kobert_tf2.bert import checkpoint_files, matching, pretrained
 from kobert_tf2.bert.config import BertConfig
+from kobert_tf2.bert.matching import Contents
 from kobert_tf2.bert.weight_names import Row, part
 
 
@@ -25,20 +25,22 @@ def forward(
     """
     source = checkpoint_files.find_source(path, allow_pickle=allow_pickle)
     with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
-        model = pretrained.unloaded(cls, BertConfig.from_source(source), checkpoint)
-        _load_when_called(model, checkpoint)
+        config = BertConfig.from_source(source)
+        contents = matching.scan(checkpoint, config)
+        model = pretrained.uninitialized(cls, config, contents)
+        _load_when_called(model, contents)
         return {name: np.asarray(values) for name, values in model(batch).items()}
 
 
-def _load_when_called(model: keras.Model, checkpoint: Checkpoint) -> None:
-    found = pretrained.match_model(model, checkpoint).found
+def _load_when_called(model: keras.Model, contents: Contents) -> None:
+    found = pretrained.match_model(model, contents).found
     variables = pretrained.variables(model)
     _give_back(variables[row] for row in found)
     for layer in _layers(model):
         uses = {row: variables[row] for row in found if _uses(layer.name, row)}
         _around_call(
             layer,
-            before=functools.partial(_load, uses, found, checkpoint),
+            before=functools.partial(_load, uses, contents),
             after=functools.partial(_give_back, uses.values()),
         )
 
@@ -68,9 +70,9 @@ def _around_call(layer: keras.layers.Layer, *, before: Callable[[], None], after
     layer.call = with_weights
 
 
-def _load(uses: dict[Row, keras.Variable], found: dict[Row, str], checkpoint: Checkpoint) -> None:
+def _load(uses: dict[Row, keras.Variable], contents: Contents) -> None:
     for row, variable in uses.items():
-        _put(variable, pretrained.read(checkpoint, found[row], row))
+        _put(variable, pretrained.read(contents, row))
 
 
 def _give_back(variables: Iterable[keras.Variable]) -> None:

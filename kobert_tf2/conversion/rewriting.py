@@ -1,4 +1,4 @@
-"""From one format to another, array by array: a weight is read, turned where the table says so, and written.
+"""From one format to another, array by array: a weight is read, transposed where the table says so, and written.
 
 No Keras model is built, so the memory needed is that of the largest weight (keras-hub's writer alone builds its model).
 """
@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from kobert_tf2 import files
-from kobert_tf2.bert import checkpoint_files, pretrained
+from kobert_tf2.bert import checkpoint_files, matching, pretrained
 from kobert_tf2.bert.checkpoint_files import Checkpoint
 from kobert_tf2.bert.config import BertConfig
-from kobert_tf2.bert.weight_names import Row, is_required, keras_shape, part, table, turned
+from kobert_tf2.bert.weight_names import Row, is_required, keras_shape, part, table, transpose
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
@@ -27,11 +27,11 @@ ORIGINAL_TOKENIZER = {"pre_tokenizer": "none", "do_lower_case": False, "strip_ac
 
 
 class Opened(NamedTuple):
-    """The weights of a checkpoint as Keras has them, each read when it is asked for, and what else is written."""
+    """The weights of a checkpoint, each read when it is asked for, and what else is written."""
 
     config: BertConfig
-    shapes: dict[Row, tuple[int, ...]]
-    read: Callable[[Row], np.ndarray]
+    shapes: matching.Shapes
+    read: Callable[[Row, str], np.ndarray]  # a weight in the layout of a format
     architecture: str
     num_labels: int | None
     folder: str
@@ -92,17 +92,18 @@ def _open(path: str, architecture: str | None, allow_pickle: bool) -> Iterator[O
 
 
 def _opened(checkpoint: Checkpoint, config: BertConfig, architecture: str | None, folder: str) -> Opened:
-    rows = table(config.num_hidden_layers)
-    parts = {part(row) for row in pretrained.find(checkpoint, rows)}
-    num_labels = pretrained.num_labels_in(checkpoint)
-    shapes = {row: keras_shape(row, config, num_labels or 2) for row in rows if is_required(row) or part(row) in parts}
-    matched = pretrained.match(checkpoint, shapes, config)
-    pretrained.announce(checkpoint, matched)
+    contents = matching.scan(checkpoint, config)
+    shapes = {
+        row: keras_shape(row, config, contents.num_labels or 2)
+        for row in table(config.num_hidden_layers)
+        if is_required(row) or part(row) in contents.parts
+    }
+    pretrained.announce(checkpoint, matching.match(contents, shapes))
 
-    def read(row: Row) -> np.ndarray:
-        return turned(np.asarray(checkpoint.read(matched.found[row]), np.float32), row, checkpoint.format)
+    def read(row: Row, target: str) -> np.ndarray:
+        return np.asarray(contents.read(row, target=target), np.float32)
 
-    return Opened(config, shapes, read, architecture or _architecture(parts), num_labels, folder)
+    return Opened(config, shapes, read, architecture or _architecture(contents.parts), contents.num_labels, folder)
 
 
 def _architecture(parts: set[str]) -> str:
@@ -123,8 +124,8 @@ def _write_hf(folder: str, opened: Opened) -> None:
     rows = {row.hf: row for row in opened.shapes}
     checkpoint_files.write_safetensors(
         f"{folder}/{checkpoint_files.SAFETENSORS}",
-        {name: turned(opened.shapes[row], row, "hf") for name, row in rows.items()},
-        lambda name: turned(opened.read(rows[name]), rows[name], "hf"),
+        {name: transpose(opened.shapes[row], row, source="keras", target="hf") for name, row in rows.items()},
+        lambda name: opened.read(rows[name], "hf"),
     )
     values = pretrained.hf_config(opened.config, opened.architecture, opened.num_labels)
     files.write_json(f"{folder}/{checkpoint_files.HF_CONFIG}", values)
@@ -134,7 +135,7 @@ def _write_tf1(folder: str, opened: Opened) -> None:
     values = opened.config.to_google_dict()
     rows = {row.tf1: row for row in opened.shapes}
     prefix = f"{folder}/{checkpoint_files.TF1_NAME}"
-    checkpoint_files.write_tf1(prefix, rows, lambda name: turned(opened.read(rows[name]), rows[name], "tf1"))
+    checkpoint_files.write_tf1(prefix, rows, lambda name: opened.read(rows[name], "tf1"))
     files.write_json(f"{folder}/{checkpoint_files.GOOGLE_CONFIG}", values)
 
 
@@ -143,7 +144,7 @@ def _write_keras_hub(folder: str, opened: Opened) -> None:
 
     if opened.architecture != "BertModel":
         print("keras-hub's BertBackbone has no heads: they are left behind", file=sys.stderr)
-    keras_hub.save_preset(folder, opened.config, opened.shapes, opened.read)
+    keras_hub.save_preset(folder, opened.config, opened.shapes, lambda row: opened.read(row, "keras"))
 
 
 _WRITERS: dict[str, Callable[[str, Opened], None]] = {

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from small_models import HEADS, MODELS, assert_close, batch, config, numpy, with_large_weights
 
-from kobert_tf2.bert import dropout, models, pretrained
+from kobert_tf2.bert import dropout, models, pretrained, weight_names
 from kobert_tf2.errors import InputError
 
 # --- Numbers ---
@@ -23,7 +23,7 @@ from kobert_tf2.errors import InputError
 def test_answers_as_bert_in_numpy(cls, act):
     model = with_large_weights(cls(config(hidden_act=act)))
     values = {
-        row.tf1: pretrained.turned(variable.numpy(), row, "tf1")
+        row.tf1: weight_names.transpose(variable.numpy(), row, source="keras", target="tf1")
         for row, variable in pretrained.variables(model).items()
     }
     values.setdefault("bert/pooler/dense/kernel", np.zeros((16, 16)))

@@ -360,7 +360,9 @@ def test_half_precision_files_are_read(hf, dtype):
     save_file({name: array.astype(kind) for name, array in arrays.items()}, hf / "model.safetensors")
     model = models.BertForPreTraining.from_pretrained(hf)
     for row, variable in pretrained.variables(model).items():
-        expected = weight_names.turned(arrays[row.hf].astype(kind).astype(np.float32), row, "hf")
+        expected = weight_names.transpose(
+            arrays[row.hf].astype(kind).astype(np.float32), row, source="hf", target="keras"
+        )
         assert np.array_equal(variable.numpy(), expected)
 
 

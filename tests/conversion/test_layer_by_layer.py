@@ -26,14 +26,14 @@ def test_other_layers_hold_nothing_while_one_is_called(tmp_path, monkeypatch):
     model = with_large_weights(modeling.BertForPreTraining(config()))
     model.save_pretrained(tmp_path / "hf")
     models, held = [], []
-    unloaded, load = pretrained.unloaded, layer_by_layer._load
+    uninitialized, load = pretrained.uninitialized, layer_by_layer._load
 
     def watched(uses, *args):
         load(uses, *args)
         held.append({row.keras for row, v in pretrained.variables(models[0]).items() if v.numpy().size})
         assert held[-1] == {row.keras for row in uses}
 
-    monkeypatch.setattr(pretrained, "unloaded", lambda *args: models.append(unloaded(*args)) or models[0])
+    monkeypatch.setattr(pretrained, "uninitialized", lambda *args: models.append(uninitialized(*args)) or models[0])
     monkeypatch.setattr(layer_by_layer, "_load", watched)
     layer_by_layer.forward(modeling.BertForPreTraining, str(tmp_path / "hf"), batch())
     assert set().union(*held) == {row.keras for row in pretrained.variables(model)}

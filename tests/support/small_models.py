@@ -82,7 +82,10 @@ def assert_same_weights(ours, theirs):
 def save_tf1(model, folder, **more):
     """Our weights under TF1's names, with whatever else a trained checkpoint holds."""
     folder.mkdir(exist_ok=True)
-    arrays = {row.tf1: weight_names.turned(v.numpy(), row, "tf1") for row, v in pretrained.variables(model).items()}
+    arrays = {
+        row.tf1: weight_names.transpose(v.numpy(), row, source="keras", target="tf1")
+        for row, v in pretrained.variables(model).items()
+    }
     arrays.update(more)
     checkpoint_files.write_tf1(str(folder / "bert_model.ckpt"), arrays, arrays.get)
     files.write_json(str(folder / "bert_config.json"), model.config.to_google_dict())
