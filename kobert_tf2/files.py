@@ -9,12 +9,14 @@ import glob
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 
 from kobert_tf2.errors import InputError
 
+# UTF-8's byte order mark.
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -69,37 +71,144 @@ def match(patterns: str | Iterable[str]) -> list[str]:
     return list(paths)
 
 
-def decode_line(line: bytes, path: str, number: int) -> str:
-    """One line as text, its line end taken off; bytes that are not UTF-8 are an `InputError` with the line's number."""
+# So much of a file's beginning tells its encoding.
+_HEAD = 1 << 16
+# Longer beginnings first: UTF-32's little-endian mark begins with that of UTF-16.
+_OTHER_MARKS = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+_LISTED_LINES = 10
+
+
+class BadLines:
+    """What is wrong with lines of a file, to be said of all of them in one sentence, the first ten by number."""
+
+    def __init__(self, path: str):
+        self.path, self.count, self.advice = path, 0, ""
+        self._listed: list[tuple[int, str]] = []
+
+    def add(self, number: int, what: str, advice: str = "") -> None:
+        """Line `number` is wrong; `advice` stands once at the sentence's end, that of the first line that has one."""
+        self.count += 1
+        self.advice = self.advice or advice
+        if len(self._listed) < _LISTED_LINES:
+            self._listed.append((number, what))
+
+    def raise_if_any(self) -> None:
+        """Raises an `InputError` that counts the lines, if there are any."""
+        if not self.count:
+            return
+        end = f"; {self.advice}" if self.advice else ""
+        if self.count == 1:
+            number, what = self._listed[0]
+            raise InputError(f"{self.path}, line {number}: {what}{end}")
+        more = self.count - len(self._listed)
+        listed = "; ".join(f"line {number}: {what}" for number, what in self._listed)
+        rest = f"; and {more:,} more" if more else ""
+        raise InputError(f"{self.path}: {self.count:,} lines are wrong: {listed}{rest}{end}")
+
+
+def decode_line(line: bytes, path: str, number: int, bad_lines: BadLines | None = None) -> str:
+    """One line as text, its line end taken off.
+
+    Bytes that are not UTF-8 are an `InputError` with the line's number or, given `bad_lines`, an entry there and "".
+    """
     try:
         return line.rstrip(b"\r\n").decode("utf-8")
     except UnicodeDecodeError as error:
+        what = f"expected UTF-8 text, but byte {error.start + 1} of the line is 0x{line[error.start]:02x}"
+        given = BadLines(path) if bad_lines is None else bad_lines
+        given.add(number, what, "" if given.advice else _advice(path))
+        if bad_lines is None:
+            given.raise_if_any()
+        return ""
+
+
+def check_beginning(content: bytes, path: str) -> None:
+    """Refuses a file (its first line is enough) that a byte order mark or its many NULs show to be UTF-16 or UTF-32."""
+    head = content[:_HEAD]
+    for mark, encoding in _OTHER_MARKS:
+        if head.startswith(mark):
+            shown = " ".join(f"{byte:02X}" for byte in mark)
+            raise InputError(
+                f"{path}: expected UTF-8 text, but the file begins with {shown}: {_conversion(encoding, path)}"
+            )
+    if b"\0" in head and (encoding := _utf16_without_mark(head)):
         raise InputError(
-            f"{path}, line {number}: expected UTF-8 text, but byte {error.start + 1} of the line is "
-            f"0x{line[error.start]:02x}; convert the file first (for example: iconv -f cp949 -t utf-8)"
-        ) from None
+            f"{path}: expected UTF-8 text, but {head.count(0)} of the first {len(head)} bytes are NUL: "
+            f"{_conversion(encoding, path)}"
+        )
 
 
-def read_lines(path: str) -> Iterator[str]:
+def _utf16_without_mark(head: bytes) -> str | None:
+    """UTF-16LE or UTF-16BE, if the bytes are Korean or English text in one of them."""
+    for encoding in ("UTF-16LE", "UTF-16BE"):
+        text = head[: len(head) // 2 * 2].decode(encoding, "replace")
+        common = sum("\t" <= char <= "~" or "\u3130" <= char <= "\u318f" or "가" <= char <= "힣" for char in text)
+        # Every space and line feed has a NUL. CP949 read as big-endian is all syllables, but it has none.
+        if len(text) > 2 and head.count(0) * 50 >= len(text) and common >= 0.7 * len(text):
+            return encoding
+    return None
+
+
+def _conversion(encoding: str, path: str) -> str:
+    return f"it is {encoding}; convert it first: iconv -f {encoding} -t UTF-8 {shlex.quote(path)} > utf8.txt"
+
+
+def _advice(path: str) -> str:
+    """What to do about a file that is not UTF-8, by what its beginning is."""
+    head = b""
+    if is_remote(path) or os.path.isfile(path):  # not a pipe, which is read once
+        with open_binary(path) as file:
+            head = file.read(_HEAD)
+    if encoding := _utf16_without_mark(head):
+        return _conversion(encoding, path)
+    # The last line may be cut off inside a character.
+    lines = [line for line in head[: head.rfind(b"\n") + 1].split(b"\n") if not line.isascii()] or [head]
+    if 2 * sum(_decodes(line, "utf-8") for line in lines) >= len(lines):
+        return "other lines are UTF-8, so these bytes are damaged or come from a file of another encoding"
+    if head and _decodes(b"\n".join(lines), "cp949"):
+        return f"it can be read as CP949; convert it first: iconv -f CP949 -t UTF-8 {shlex.quote(path)} > utf8.txt"
+    return "convert the file to UTF-8 first (for example: iconv -f CP949 -t UTF-8)"
+
+
+def _decodes(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def read_lines(path: str, bad_lines: BadLines | None = None) -> Iterator[str]:
     """The lines of a UTF-8 file without their ends. A BOM is passed over.
 
     Only LF and CRLF end a line: U+2028 and its like are characters of the text, and `str.splitlines` would cut there.
+    A line that is not UTF-8 is an `InputError`, or, given `bad_lines`, an entry there and an empty line here.
     """
     with open_binary(path) as file:
         for number, line in enumerate(file, start=1):
-            yield decode_line(line.removeprefix(_BOM) if number == 1 else line, path, number)
+            if number == 1:
+                check_beginning(line, path)
+                line = line.removeprefix(_BOM)
+            yield decode_line(line, path, number, bad_lines)
 
 
 def read_text(path: str) -> str:
     """A whole UTF-8 file, a BOM passed over, line ends as they are."""
     with open_binary(path) as file:
         content = file.read()
+    check_beginning(content, path)
+    content = content.removeprefix(_BOM)
     try:
-        return content.removeprefix(_BOM).decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"{path}, line {number}: expected UTF-8 text, but found byte 0x{content[error.start]:02x}"
+            f"{path}, line {number}: expected UTF-8 text, but found byte 0x{content[error.start]:02x}; {_advice(path)}"
         ) from None
 
 

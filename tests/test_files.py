@@ -26,6 +26,61 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path):
         files.read_text(path)
 
 
+TEXT = "첫 줄이다\r\n둘째 줄, 셋째 줄\r\nplain line\r\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe" + TEXT.encode("utf-16-le"), "begins with FF FE: it is UTF-16; .* iconv -f UTF-16 -t UTF-8 "),
+        (b"\xfe\xff" + TEXT.encode("utf-16-be"), "begins with FE FF: it is UTF-16; .* iconv -f UTF-16 -t UTF-8 "),
+        (b"\xff\xfe\x00\x00" + TEXT.encode("utf-32-le"), "begins with FF FE 00 00: .* iconv -f UTF-32 "),
+        (TEXT.encode("utf-16-le"), "bytes are NUL: it is UTF-16LE; .* iconv -f UTF-16LE -t UTF-8 "),
+        (TEXT.encode("utf-16-be"), "bytes are NUL: it is UTF-16BE; .* iconv -f UTF-16BE -t UTF-8 "),
+        ("[1, 2]\n".encode("utf-16-le"), "iconv -f UTF-16LE "),
+        ("쥐꼬리\n뱀꼬리 \n".encode("utf-16-le"), "expected UTF-8 .* iconv -f UTF-16LE "),
+        ("쥐가\n쥐꼬리 \n".encode("utf-16-le"), "iconv -f UTF-16LE "),
+        (TEXT.encode("cp949"), "line 1: expected UTF-8 text, .* read as CP949; .* iconv -f CP949 -t UTF-8 "),
+        (
+            TEXT.encode() + TEXT.encode("cp949"),
+            "line 4: expected UTF-8 text, .* other lines are UTF-8, so these bytes are",
+        ),
+        (b"ok\n" + b"\xff\xff\xff\n", "line 2: expected UTF-8 text, .*for example: iconv -f CP949"),
+    ],
+)
+@pytest.mark.parametrize("read", [lambda path: list(files.read_lines(path)), files.read_text, files.read_json])
+def test_a_file_of_another_encoding_is_named_with_its_conversion(tmp_path, read, content, said):
+    path = write(tmp_path / "내 파일.txt", content)
+    with pytest.raises(InputError, match=said) as error:
+        read(path)
+    assert path in str(error.value)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    "text",
+    ["가\x00나\n", "\x00", "hello world, it is\x00 me\n" * 9, "a\x00b\x00c 가나다 라마바 사아자 차카타파하\n" * 3],
+)
+def test_a_nul_in_text_does_not_make_it_utf16(tmp_path, text, mark):
+    path = write(tmp_path / "a.txt", (mark + text).encode())
+    assert files.read_text(path) == text
+    assert "\n".join(files.read_lines(path)) == text.removesuffix("\n")
+
+
+def test_bad_lines_are_counted_and_ten_listed():
+    bad_lines = files.BadLines("a.tsv")
+    bad_lines.raise_if_any()
+    bad_lines.add(3, "too short", "mend it")
+    with pytest.raises(InputError, match=r"^a\.tsv, line 3: too short; mend it$"):
+        bad_lines.raise_if_any()
+    for number in range(4, 1500):
+        bad_lines.add(number, "too long", "no")
+    with pytest.raises(InputError) as error:
+        bad_lines.raise_if_any()
+    assert str(error.value).startswith("a.tsv: 1,497 lines are wrong: line 3: too short; line 4: too long; ")
+    assert str(error.value).endswith("line 12: too long; and 1,487 more; mend it")
+
+
 def test_missing_file_folder_and_empty_glob_are_sentences(tmp_path):
     with pytest.raises(InputError, match="there is no such file"):
         files.read_text(str(tmp_path / "none"))

@@ -2,9 +2,11 @@
 
 The file has a header that names its columns: `document` and `label`, as NSMC has them, and, where there are such, `id`
 and `document2` (the second sentence of a pair). There is no quoting: a quotation mark is a character of the text, and a
-line is cut at its tabs. Nothing here trains or scores.
+line is cut at its tabs. Names of columns, labels and ids are the same where they look the same: they are composed (NFC)
+and lose zero-width characters. Nothing here trains or scores.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ import numpy as np
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
+from kobert_tf2.tokenization.normalization import comparable, is_blank
 
 COLUMNS = ("id", "document", "document2", "label")
 
@@ -29,22 +32,45 @@ def read_tsv(path: str, *, labelled: bool = True) -> list[Example]:
     """Reads a TSV whose header has `document` and `label` (and perhaps `id`, `document2`), in any order, among others.
 
     An empty document is kept: it is a sentence of no tokens. Without `labelled` the column `label` need not be there.
-    Blank lines are passed over, except where `document` is the only column: there they are empty documents.
+    Blank lines are passed over, except where `document` is the only column: there they are empty documents. Labels that
+    are not in NFC or have zero-width characters are read without, and their number is said on standard error.
 
     Raises:
-        InputError: no header, a column missing, a line with another number of columns than the header, an empty label.
+        InputError: no header, or a column missing; lines that are not UTF-8, with another number of columns than the
+            header or with an empty label: all are counted, the first ten listed.
     """
-    lines = enumerate(files.read_lines(path), start=1)
+    bad_lines = files.BadLines(path)
+    lines = enumerate(files.read_lines(path, bad_lines), start=1)
     columns = _header(path, next(lines, (1, ""))[1], labelled=labelled)
     alone = len(columns) == 1
-    examples = [_example(path, number, line, columns, labelled) for number, line in lines if line or alone]
+    examples, respelled = [], []
+    for number, line in lines:
+        if not alone and "\t" not in line and is_blank(line):
+            continue
+        row = dict(zip(columns, values := line.split("\t"), strict=False))
+        label = comparable(row.get("label", "")) or None
+        if len(values) != len(columns):
+            bad_lines.add(number, f"expected {len(columns)} columns as in the header, but there are {len(values)}")
+        elif labelled and label is None:
+            bad_lines.add(number, "the label is empty")
+        else:
+            respelled += [number] if label and label != row["label"].strip() else []
+            name = comparable(row.get("id", "")) or str(number)
+            examples.append(Example(name, row["document"], row.get("document2"), label))
+    bad_lines.raise_if_any()
     if not examples:
         raise InputError(f"{path}: expected lines below the header, but there is none")
+    if respelled:
+        print(
+            f"{path}: {len(respelled):,} labels were not in NFC or had zero-width characters or other white space, and "
+            f"were read without (the first in line {respelled[0]})",
+            file=sys.stderr,
+        )
     return examples
 
 
 def _header(path: str, line: str, *, labelled: bool) -> list[str]:
-    columns = [name.strip().lower() for name in line.split("\t")]
+    columns = [comparable(name).lower() for name in line.split("\t")]
     needed = ["document", "label"] if labelled else ["document"]
     missing = [name for name in needed if name not in columns]
     if missing:
@@ -56,19 +82,6 @@ def _header(path: str, line: str, *, labelled: bool) -> list[str]:
     if repeated:
         raise InputError(f"{path}, line 1: the header names {repeated[0]!r} twice")
     return columns
-
-
-def _example(path: str, number: int, line: str, columns: list[str], labelled: bool) -> Example:
-    values = line.split("\t")
-    if len(values) != len(columns):
-        raise InputError(
-            f"{path}, line {number}: expected {len(columns)} columns as in the header, but there are {len(values)}"
-        )
-    row = dict(zip(columns, values, strict=True))
-    label = row.get("label", "").strip() or None
-    if labelled and label is None:
-        raise InputError(f"{path}, line {number}: the label is empty")
-    return Example(row.get("id", "").strip() or str(number), row["document"], row.get("document2"), label)
 
 
 def label_list(examples: Iterable[Example]) -> list[str]:
@@ -118,8 +131,11 @@ def make_features(
 
 
 def label_ids(examples: Sequence[Example], labels: Sequence[str]) -> np.ndarray:
-    """int32 [examples]: the place of each example's label in `labels`."""
-    place = {label: index for index, label in enumerate(labels)}
+    """int32 [examples]: the place of each example's label in `labels`, compared as `comparable` spells them."""
+    place: dict[str, int] = {}
+    for index, label in enumerate(labels):
+        if place.setdefault(comparable(label), index) != index:
+            raise InputError(f"the labels {labels[place[comparable(label)]]!r} and {label!r} look the same; name one")
     for example in examples:
         if example.label not in place:
             raise InputError(f"example {example.id}: the label {example.label!r} is not one of {', '.join(labels)}")

@@ -1,8 +1,8 @@
 """A text corpus as blocks of whole documents: read in pieces, by any number of processes, in any order.
 
-The format is the original's: one sentence a line, an empty line between documents. A file ends its last document (the
-original joins it to the first of the next file). With `input_format="paragraphs"` a line is a paragraph, and is split
-into sentences here.
+The format is the original's: one sentence a line, an empty line between documents (one on which nothing can be seen is
+empty, whatever invisible characters it has). A file ends its last document (the original joins it to the first of the
+next file). With `input_format="paragraphs"` a line is a paragraph, and is split into sentences here.
 
 A block is a range of bytes that ends where a document ends, so it can be read and tokenized alone. A document longer
 than `_LONGEST` blocks is cut into several, and the cuts are counted.
@@ -17,6 +17,7 @@ import google_crc32c
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
+from kobert_tf2.tokenization.normalization import is_blank
 
 INPUT_FORMATS = ("lines", "paragraphs")
 _MIB = 1 << 20
@@ -58,7 +59,7 @@ def blocks(path: str, size: int) -> Iterator[Block]:
     start = end = crc = documents = 0
     first_line, number, in_document = 1, 0, False
     for number, line in enumerate(_lines(path), start=1):
-        is_empty = not line.strip()
+        is_empty = _is_blank(line)
         documents += in_document and is_empty
         in_document = not is_empty
         end += len(line)
@@ -71,11 +72,21 @@ def blocks(path: str, size: int) -> Iterator[Block]:
         yield Block(path, start, end, first_line, documents + in_document, False, crc)
 
 
+def _is_blank(line: bytes) -> bool:
+    """`is_blank` of a line's text, for most lines told by the first byte: visible ASCII, or of Hanja and Hangul."""
+    first = line.lstrip()[:1]
+    if b"!" <= first <= b"~" or b"\xe4" <= first <= b"\xed":
+        return False
+    return is_blank(line.decode("utf-8", "replace"))
+
+
 def _lines(path: str) -> Iterator[bytes]:
     with files.open_binary(path) as file:
         number = 0
         while line := file.readline(_LONGEST_LINE):
             number += 1
+            if number == 1:
+                files.check_beginning(line, path)
             if len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
                 raise InputError(
                     f"{path}, line {number}: expected a sentence or a paragraph a line, but this one is longer than "
@@ -96,9 +107,9 @@ def read_documents(block: Block, *, input_format: str = "lines") -> list[list[st
     documents: list[list[str]] = [[]]
     lines = content.removeprefix(_BOM if block.start == 0 else b"").split(b"\n")
     for number, line in enumerate(lines, start=block.first_line):
-        text = files.decode_line(line, block.path, number).strip()
-        if text:
-            documents[-1] += split(text)
+        text = files.decode_line(line, block.path, number)
+        if not is_blank(text):
+            documents[-1] += split(text.strip())
         elif documents[-1]:
             documents.append([])
     return documents if documents[-1] else documents[:-1]

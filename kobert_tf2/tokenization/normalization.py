@@ -153,6 +153,28 @@ def _is_surrogate(char: str) -> bool:
     return "\ud800" <= char <= "\udfff"
 
 
+def comparable(text: str) -> str:
+    """A label, a column's name or an id as it is compared with another: in NFC, without control and zero-width
+    characters, every run of white space one space, none at the ends.
+    """
+    return " ".join(_plain_normalizer(text).text.split())
+
+
+_plain_normalizer = Normalizer()
+
+# Letters and symbols that are drawn as nothing: Hangul fillers, braille's blank.
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+_INVISIBLE = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))
+
+
+def is_blank(text: str) -> bool:
+    """Whether a reader sees nothing: white space, control and zero-width characters and fillers alone, or no character.
+
+    What of a file counts as an empty line is decided here, for everyone.
+    """
+    return all(char in _FILLERS or unicodedata.category(char) in _INVISIBLE for char in text)
+
+
 # --- Classes of characters, each found once by asking unicodedata about all of them ---
 
 

@@ -20,6 +20,7 @@ from kobert_tf2 import files
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import blocks_of, ordered_map
 from kobert_tf2.progress import progress
+from kobert_tf2.tokenization.normalization import is_blank
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.tokenization.wordpiece import MAX_WORD_LENGTH, WordPiece
 from kobert_tf2.tokenization.words import Segmenter
@@ -266,7 +267,7 @@ def _corpus(paths: Sequence[str]) -> Iterator[str]:
     for path in paths:
         empty = True
         for line in files.read_lines(path):
-            empty = empty and not line.strip()
+            empty = empty and is_blank(line)
             yield line
         if empty:
             raise InputError(f"{path}: expected text, but the file is empty")
@@ -275,7 +276,7 @@ def _corpus(paths: Sequence[str]) -> Iterator[str]:
 def _taught(lines: Iterable[str], kept: list[str], held_out: int) -> Iterator[str]:
     """The lines to learn from; the others go into `kept`."""
     for line in progress(lines, "cutting", unit="lines"):
-        if is_held_out(line, held_out) and line.strip() and len(kept) < _MOST_HELD_OUT:
+        if is_held_out(line, held_out) and not is_blank(line) and len(kept) < _MOST_HELD_OUT:
             kept.append(line)
         else:
             yield line

@@ -1,5 +1,7 @@
 """Labelled sentences: what is read, what is refused, and how a row is laid out."""
 
+import unicodedata
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import sentences
+from kobert_tf2.tokenization.normalization import comparable
 
 
 class SyllableTokenizer:
@@ -77,6 +80,50 @@ def test_wrong_files_are_answered_with_a_sentence(write, content, sentence):
     with pytest.raises(InputError, match=sentence) as error:
         sentences.read_tsv(path)
     assert path in str(error.value)
+
+
+def test_names_that_look_the_same_are_the_same(write, capsys):
+    nfd = unicodedata.normalize("NFD", "긍정")
+    path = write(
+        "\u200bid \tDocument\u00a0\t\ufefflabel\ufeff\n"
+        f"가1\t좋다\t긍정\n\ufeff가\u200b2\t참\t{nfd}\u3000\n3\t별로\t부정\n"
+    )
+    examples = sentences.read_tsv(path)
+    assert [(example.id, example.label) for example in examples] == [("가1", "긍정"), ("가2", "긍정"), ("3", "부정")]
+    assert sentences.label_list(examples) == ["긍정", "부정"]
+    assert capsys.readouterr().err == (
+        f"{path}: 1 labels were not in NFC or had zero-width characters or other white space, and were read without "
+        "(the first in line 3)\n"
+    )
+    assert sentences.label_ids(examples, ["부정", nfd]).tolist() == [1, 1, 0]
+    with pytest.raises(InputError, match="look the same"):
+        sentences.label_ids(examples, ["긍정", nfd, "부정"])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.text("긍정부 ab\u0301e", min_size=1, max_size=6), st.data())
+def test_a_label_is_the_same_however_it_is_written(label, data):
+    invisible = st.sampled_from(["", "\u200b", "\ufeff", "\u00ad", "\u2060"])
+    form = data.draw(st.sampled_from(["NFC", "NFD"]))
+    written = "".join(c + data.draw(invisible) for c in unicodedata.normalize(form, label.replace(" ", "\u3000")))
+    assert comparable(f"\u00a0{written}\t") == unicodedata.normalize("NFC", " ".join(label.split()))
+
+
+def test_all_bad_lines_are_counted_and_ten_listed(write):
+    lines = ["좋다\t1", "별로", "나쁘다\t"] * 20
+    path = write(b"document\tlabel\n" + "\n".join(lines).encode() + "\n참\t1".encode("cp949"))
+    with pytest.raises(InputError) as error:
+        sentences.read_tsv(path)
+    assert str(error.value).startswith(
+        f"{path}: 41 lines are wrong: line 3: expected 2 columns as in the header, but there are 1; "
+        "line 4: the label is empty; line 6: "
+    )
+    assert "line 16: the label is empty; and 31 more; other lines are UTF-8" in str(error.value)
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\u3000", "\u00a0 ", "\u200b", "\ufeff", "\u3164"])
+def test_a_line_on_which_nothing_is_seen_is_blank(write, blank):
+    assert len(sentences.read_tsv(write(f"document\tlabel\n가\t1\n{blank}\n나\t0\n{blank}\n"))) == 2
 
 
 def test_labels_are_sorted_as_numbers_where_they_are_numbers():

@@ -9,14 +9,44 @@ from hypothesis import strategies as st
 from kobert_tf2.errors import InputError
 from kobert_tf2.pretraining_data import corpus
 
-lines = st.lists(st.sampled_from(["", " ", "가", "나 다", "라\u2028마", "\t", "사과나무"]), max_size=40)
+INVISIBLE = [
+    "",
+    " ",
+    "\t",
+    "\u3000",
+    "\u00a0",
+    "\u200b",
+    "\u200b \u3000",
+    "\ufeff",
+    "\u00ad",
+    "\x00",
+    "\x85",
+    "\u2028",
+    "\u3164",
+]
+VISIBLE = [
+    "가",
+    "나 다",
+    "라\u2028마",
+    "사과나무",
+    "\u200b마",
+    "!",
+    "\u3000漢",
+    "\u00a0é",
+    "①",
+    "\u0301",
+    "\ue000",
+    "\U000f0000",
+    "👍",
+]
+lines = st.lists(st.sampled_from(INVISIBLE + VISIBLE), max_size=40)
 
 
 def documents_of(lines: list[str]) -> list[list[str]]:
     """The rule, said plainly."""
     found: list[list[str]] = [[]]
     for line in lines:
-        if line.strip():
+        if line in VISIBLE:
             found[-1].append(line.strip())
         else:
             found.append([])
@@ -32,6 +62,7 @@ def write(path, lines: list[str], *, end: str = "\n") -> str:
 @settings(deadline=None, max_examples=80)
 def test_the_documents_of_the_blocks_are_those_of_the_corpus(tmp_path_factory, lines, size, end):
     path = write(tmp_path_factory.mktemp("corpus") / "c", lines, end=end)
+    assert all(corpus._is_blank((line + end).encode()) == (line in INVISIBLE) for line in lines)
     blocks = list(corpus.blocks(path, size))
     assert [block.start for block in blocks] == [0, *(block.end for block in blocks)][: len(blocks)]
     read = [document for block in blocks for document in corpus.read_documents(block)]
@@ -62,6 +93,13 @@ def test_a_bom_is_passed_over(tmp_path):
     path.write_bytes(b"\xef\xbb\xbf" + "가\n".encode())
     (block,) = corpus.blocks(str(path), 100)
     assert corpus.read_documents(block) == [["가"]]
+
+
+def test_a_corpus_in_utf16_is_told_before_it_is_cut(tmp_path):
+    path = tmp_path / "c"
+    path.write_bytes("\ufeff가 나\n다\n".encode("utf-16-le"))
+    with pytest.raises(InputError, match=r"FF FE: it is UTF-16; .* iconv -f UTF-16"):
+        list(corpus.blocks(str(path), 100))
 
 
 def test_a_file_that_changes_while_it_is_read_is_told(tmp_path):
