@@ -41,8 +41,8 @@ def define_flags() -> None:
 def main() -> dict:
     from kobert_tf2.tasks import classify
 
-    arguments = command_line.arguments_for(classify.finetune)
-    return classify.finetune(**arguments, running=command_line.running_settings())
+    given = command_line.arguments_for(classify.FinetuneSettings)
+    return classify.finetune(classify.FinetuneSettings(**given, running=command_line.running_settings()))
 
 
 if __name__ == "__main__":

@@ -61,11 +61,12 @@ def define_flags() -> None:
 def main() -> dict:
     from kobert_tf2.tasks import read
 
-    return read.finetune(
-        **command_line.arguments_for(read.finetune),
+    settings = read.FinetuneSettings(
+        **command_line.arguments_for(read.FinetuneSettings),
         tokenizer_settings=command_line.tokenizer_settings(),
         running=command_line.running_settings(),
     )
+    return read.finetune(settings)
 
 
 if __name__ == "__main__":

@@ -51,9 +51,11 @@ FOLLOW_THE_DATA = ("max_seq_length", "max_predictions_per_seq")
 def main() -> dict:
     from kobert_tf2.tasks import pretrain
 
-    call = pretrain.preflight if FLAGS.preflight else pretrain.pretrain
-    arguments = command_line.arguments_for(call, only_if_given=FOLLOW_THE_DATA)
-    return call(**arguments, running=command_line.running_settings())
+    given = command_line.arguments_for(pretrain.PretrainSettings, only_if_given=FOLLOW_THE_DATA)
+    settings = pretrain.PretrainSettings(**given, running=command_line.running_settings())
+    if FLAGS.preflight:
+        return pretrain.preflight(settings, tpu_topology=FLAGS.tpu_topology)
+    return pretrain.pretrain(settings)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Which questions a reader is trained on, and which of their windows; what is left out is reported with its id."""
 
+import collections
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from kobert_tf2.reading.squad_files import Question
+from kobert_tf2.reading.squad_files import Question, Repair
 from kobert_tf2.reading.windows import Windows
 
 
@@ -56,3 +57,28 @@ def without_answer(windows: Windows, questions: Sequence[Question]) -> list[Left
         for index, question in enumerate(questions)
         if index not in reached and not question.is_impossible
     ]
+
+
+def alignment_report(
+    questions: Sequence[Question],
+    repairs: Sequence[Repair],
+    left_out: Sequence[LeftOut],
+    windows: Windows,
+    chosen: Windows,
+) -> dict:
+    """Counts of all questions and windows, and each question that was repaired or left out, with its id."""
+    kinds = collections.Counter(repair.kind for repair in repairs)
+    gone = collections.Counter(item.kind for item in left_out)
+    return {
+        "counts": {
+            "questions": len(questions),
+            "left_out": sum(gone.values()),
+            **{f"left_out_{kind}": count for kind, count in sorted(gone.items())},
+            **{f"repaired_or_noted_{kind}": count for kind, count in sorted(kinds.items())},
+            "windows": len(windows),
+            "windows_trained_on": len(chosen),
+            "windows_with_answer": int((chosen.start_positions > 0).sum()),
+        },
+        "left_out": [item._asdict() for item in left_out],
+        "repaired_or_noted": [repair._asdict() for repair in repairs],
+    }

@@ -9,6 +9,7 @@
 This is the one call that `tools/finetune_classifier.py` makes; files of sentences are read by `sentences.py`.
 """
 
+import dataclasses
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,7 @@ from kobert_tf2.labelling.sentences import Example
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
 from kobert_tf2.training.job import TrainingJob
+from kobert_tf2.training.scores import write_eval_results
 
 TASK = loop.Task(weights=losses.label_weights, sums=losses.label_sums)
 INPUTS = ("input_ids", "input_mask", "segment_ids")
@@ -38,82 +40,106 @@ class Sources(NamedTuple):
     prediction: str | None
 
 
-def finetune(
-    *,
-    output_dir: str,
-    init_checkpoint: str | None = None,
-    bert_config_file: str | None = None,
-    vocab_file: str | None = None,
-    data_dir: str | None = None,
-    train_file: str | None = None,
-    eval_file: str | None = None,
-    predict_file: str | None = None,
-    eval_fraction: float = 0.0,
-    do_train: bool = False,
-    do_eval: bool = False,
-    do_predict: bool = False,
-    max_seq_length: int = 128,
-    train_batch_size: int = 32,
-    eval_batch_size: int = 8,
-    predict_batch_size: int = 8,
-    learning_rate: float = 5e-5,
-    num_train_epochs: float = 3.0,
-    warmup_proportion: float = 0.1,
-    num_workers: int = 1,
-    running: dict,
-) -> dict:
-    """Trains, evaluates, predicts; the arguments are the flags of the tool, `running` its running settings.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneSettings:
+    """What a classifier's run is asked for; the fields are the flags of `tools/finetune_classifier.py`.
+
+    Attributes:
+      output_dir: gets everything that the run writes.
+      init_checkpoint: weights to start from; None: `bert_config_file` and `vocab_file` begin a new model.
+      data_dir: holds train.tsv, dev.tsv and test.tsv; `train_file`, `eval_file`, `predict_file` stand in for each.
+      eval_fraction: without a file to evaluate on, this part of the training file is held out.
+      max_seq_length: pieces of a row; longer ones are cut and counted.
+      train_batch_size, eval_batch_size, predict_batch_size: rows of all replicas together.
+      learning_rate: the peak, at the end of the warm-up.
+      warmup_proportion: the part of all steps in which the learning rate rises.
+      num_workers: processes that tokenize.
+      running: `command_line.running_settings()`.
+    """
+
+    output_dir: str
+    init_checkpoint: str | None = None
+    bert_config_file: str | None = None
+    vocab_file: str | None = None
+    data_dir: str | None = None
+    train_file: str | None = None
+    eval_file: str | None = None
+    predict_file: str | None = None
+    eval_fraction: float = 0.0
+    do_train: bool = False
+    do_eval: bool = False
+    do_predict: bool = False
+    max_seq_length: int = 128
+    train_batch_size: int = 32
+    eval_batch_size: int = 8
+    predict_batch_size: int = 8
+    learning_rate: float = 5e-5
+    num_train_epochs: float = 3.0
+    warmup_proportion: float = 0.1
+    num_workers: int = 1
+    running: dict
+
+
+def finetune(settings: FinetuneSettings) -> dict:
+    """Trains, evaluates, predicts.
 
     Returns a summary: `global_step`, `accuracy`, `f1`, `loss`, `labels`, `confusion`, the paths of what was written.
     Raises `InputError` for what a user can mend.
     """
-    _check_asked(do_train or do_eval or do_predict, eval_fraction)
-    sources = find_files(data_dir, train_file, eval_file, predict_file)
-    job = TrainingJob.start(output_dir, running, init_checkpoint=init_checkpoint)
-    start = _start(do_train, output_dir, init_checkpoint, bert_config_file, vocab_file)
+    _check_asked(settings)
+    output_dir, bert_config_file, vocab_file = settings.output_dir, settings.bert_config_file, settings.vocab_file
+    sources = find_files(settings.data_dir, settings.train_file, settings.eval_file, settings.predict_file)
+    job = TrainingJob.start(output_dir, settings.running, init_checkpoint=settings.init_checkpoint)
+    start = _start(settings.do_train, output_dir, settings.init_checkpoint, bert_config_file, vocab_file)
     tokenizer = read_tokenizer(vocab_file, start)
-    train, evaluation, prediction = _read_all(sources, do_train, do_eval, do_predict, eval_fraction, running["seed"])
-    labels = sentences.label_list([*train, *evaluation]) if do_train else _labels_of(start)
+    train, evaluation, prediction = _read_all(sources, settings)
+    labels = sentences.label_list([*train, *evaluation]) if settings.do_train else _labels_of(start)
 
-    config = read_config(bert_config_file, start, tokenizer, max_seq_length)
-    encoding = _Encoding(tokenizer, max_seq_length, num_workers)
+    config = read_config(bert_config_file, start, tokenizer, settings.max_seq_length)
+    encoding = _Encoding(tokenizer, settings.max_seq_length, settings.num_workers)
     model = job.make(lambda: _make_model(config, start, len(labels)))
     summary = {"output_dir": output_dir, "labels": labels}
-    if do_train:
-        features = encoding.features(train, labels)
-        num_steps = max(1, int(len(train) / train_batch_size * num_train_epochs))
-        optimizer = job.optimizer(
-            learning_rate=learning_rate,
-            num_train_steps=num_steps,
-            num_warmup_steps=int(num_steps * warmup_proportion),
-        )
-        settings = {"train_batch_size": train_batch_size, "max_seq_length": max_seq_length, "labels": labels}
-        summary |= _train(job, model, optimizer, features, num_steps, settings, tokenizer)
-    if do_eval:
-        probabilities = predict(model, encoding, evaluation, eval_batch_size, job.strategy)
+    if settings.do_train:
+        summary |= _train(job, model, encoding.features(train, labels), settings, tokenizer, labels)
+    if settings.do_eval:
+        probabilities = predict(model, encoding, evaluation, settings.eval_batch_size, job.strategy)
         scores = score(probabilities, sentences.label_ids(evaluation, labels))
         summary |= {"eval_examples": len(evaluation), **scores}
         if job.is_chief:
             _write_scores(output_dir, scores, summary.get("global_step", 0), labels)
-    if do_predict:
-        probabilities = predict(model, encoding, prediction, predict_batch_size, job.strategy)
+    if settings.do_predict:
+        probabilities = predict(model, encoding, prediction, settings.predict_batch_size, job.strategy)
         if job.is_chief:
             summary["predictions"] = f"{output_dir}/predictions.tsv"
             write_predictions(summary["predictions"], prediction, probabilities, labels)
     return summary | {"truncated": encoding.truncated}
 
 
-def _check_asked(anything: bool, eval_fraction: float) -> None:
-    if not anything:
+def _check_asked(settings: FinetuneSettings) -> None:
+    if not (settings.do_train or settings.do_eval or settings.do_predict):
         raise InputError("expected --do_train, --do_eval or --do_predict, but got none of them")
-    if not 0 <= eval_fraction < 1:
-        raise InputError(f"--eval_fraction: expected at least 0 and below 1, but got {eval_fraction}")
+    if not 0 <= settings.eval_fraction < 1:
+        raise InputError(f"--eval_fraction: expected at least 0 and below 1, but got {settings.eval_fraction}")
 
 
-def _train(job: TrainingJob, model, optimizer, features: dict, num_steps: int, settings: dict, tokenizer) -> dict:
-    """`settings` are what must not change when a run is resumed."""
-    count, batch_size, labels = len(features["labels"]), settings["train_batch_size"], settings["labels"]
-    seed = job.running["seed"]
+def _train(
+    job: TrainingJob, model, features: dict, settings: FinetuneSettings, tokenizer: Tokenizer, labels: list[str]
+) -> dict:
+    count, batch_size, seed = len(features["labels"]), settings.train_batch_size, job.running["seed"]
+    num_steps = max(1, int(count / batch_size * settings.num_train_epochs))
+    optimizer = job.optimizer(
+        learning_rate=settings.learning_rate,
+        num_train_steps=num_steps,
+        num_warmup_steps=int(num_steps * settings.warmup_proportion),
+    )
+    unchanging = {
+        "train_batch_size": batch_size,
+        "max_seq_length": settings.max_seq_length,
+        "labels": labels,
+        "train_examples": count,
+        "seed": seed,
+        "optimizer": job.running["optimizer"],
+    }
     _say(f"{count:,} sentences, {len(labels)} labels, {num_steps:,} steps of {batch_size}")
     trained = job.train(
         model,
@@ -121,7 +147,7 @@ def _train(job: TrainingJob, model, optimizer, features: dict, num_steps: int, s
         training_batches(features, batch_size, seed=seed),
         TASK,
         num_steps=num_steps,
-        settings={**settings, "train_examples": count, "seed": seed, "optimizer": job.running["optimizer"]},
+        settings=unchanging,
         save=lambda folder: save_model(model, folder, tokenizer, labels),
     )
     return {"train_examples": count, **trained}
@@ -144,21 +170,19 @@ def find_files(data_dir: str | None, train: str | None, evaluation: str | None, 
     return Sources(find(train, "train.tsv"), find(evaluation, "dev.tsv"), find(prediction, "test.tsv"))
 
 
-def _read_all(
-    sources: Sources, do_train: bool, do_eval: bool, do_predict: bool, eval_fraction: float, seed: int
-) -> tuple[list[Example], list[Example], list[Example]]:
+def _read_all(sources: Sources, settings: FinetuneSettings) -> tuple[list[Example], list[Example], list[Example]]:
     """The examples that will be needed. Without a file to evaluate on, a part of the training file is held out."""
-    hold_out = do_eval and not sources.evaluation and eval_fraction > 0
+    hold_out = settings.do_eval and not sources.evaluation and settings.eval_fraction > 0
     train, evaluation, prediction = [], [], []
-    if do_train or hold_out:
+    if settings.do_train or hold_out:
         train = sentences.read_tsv(_needed(sources.train, "--do_train", "--train_file", "train.tsv"))
     if hold_out:
-        train, evaluation = hold_out_examples(train, eval_fraction, seed)
-    elif do_eval:
+        train, evaluation = hold_out_examples(train, settings.eval_fraction, settings.running["seed"])
+    elif settings.do_eval:
         evaluation = sentences.read_tsv(
             _needed(sources.evaluation, "--do_eval", "--eval_file (or --eval_fraction)", "dev.tsv")
         )
-    if do_predict:
+    if settings.do_predict:
         path = _needed(sources.prediction, "--do_predict", "--predict_file", "test.tsv")
         prediction = sentences.read_tsv(path, labelled=False)
     return train, evaluation, prediction
@@ -337,10 +361,7 @@ def _write_scores(output_dir: str, scores: dict, global_step: int, labels: Seque
         "eval_loss": scores["loss"],
         "global_step": global_step,
     }
-    with files.whole_file(f"{output_dir}/eval_results.txt") as file:
-        for name, value in results.items():
-            _say(f"  {name} = {value}")
-            file.write(f"{name} = {value}\n")
+    write_eval_results(output_dir, results)
     with files.whole_file(f"{output_dir}/confusion.tsv") as file:
         file.write("\t".join(["true \\ predicted", *labels]) + "\n")
         for label, row in zip(labels, scores["confusion"], strict=True):

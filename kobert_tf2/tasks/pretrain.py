@@ -10,6 +10,7 @@ This is the one call that `tools/pretrain.py` makes.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import math
 import os
@@ -26,6 +27,7 @@ from kobert_tf2.pretraining_data import tfrecord
 from kobert_tf2.tasks import preflight as preflight_module
 from kobert_tf2.training import checkpoints, loop, losses, optimizers
 from kobert_tf2.training.job import TrainingJob
+from kobert_tf2.training.scores import write_eval_results
 
 TASK = loop.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
 _SHUFFLE_BUFFER = 10_000
@@ -39,62 +41,83 @@ _LEARNT_MORE_THAN_FREQUENCIES = 0.1
 _BATCHES_COUNTED, _ROWS_COUNTED = 10, 256
 
 
-def pretrain(
-    *,
-    bert_config_file: str | None,
-    input_file: str | None,
-    output_dir: str | None,
-    init_checkpoint: str | None = None,
-    vocab_file: str | None = None,
-    eval_file: str | None = None,
-    max_seq_length: int | None = None,
-    max_predictions_per_seq: int | None = None,
-    do_train: bool = False,
-    do_eval: bool = False,
-    train_batch_size: int = 32,
-    eval_batch_size: int = 8,
-    max_eval_steps: int = 100,
-    learning_rate: float = 5e-5,
-    num_train_steps: int = 100_000,
-    num_warmup_steps: int = 10_000,
-    running: dict,
-) -> dict:
-    """Trains, evaluates or both; the arguments are the flags of `tools/pretrain.py`, `running` its running settings.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PretrainSettings:
+    """What a pre-training run is asked for; the fields are the flags of `tools/pretrain.py`.
+
+    Attributes:
+      bert_config_file: Google's bert_config.json or a model directory; not needed with `init_checkpoint`.
+      input_file: TFRecords, globs separated by commas.
+      output_dir: gets everything that the run writes.
+      init_checkpoint: weights to start from, with a new schedule.
+      vocab_file: the tokenizer's folder or a vocab.txt; found through the records where it is None.
+      eval_file: TFRecords to evaluate on; None: those of `input_file`.
+      max_seq_length, max_predictions_per_seq: None: as the records were made.
+      train_batch_size, eval_batch_size: rows of all replicas together.
+      max_eval_steps: batches to evaluate at most.
+      learning_rate: the peak, at the end of the warm-up.
+      running: `command_line.running_settings()`.
+    """
+
+    bert_config_file: str | None
+    input_file: str | None
+    output_dir: str | None
+    init_checkpoint: str | None = None
+    vocab_file: str | None = None
+    eval_file: str | None = None
+    max_seq_length: int | None = None
+    max_predictions_per_seq: int | None = None
+    do_train: bool = False
+    do_eval: bool = False
+    train_batch_size: int = 32
+    eval_batch_size: int = 8
+    max_eval_steps: int = 100
+    learning_rate: float = 5e-5
+    num_train_steps: int = 100_000
+    num_warmup_steps: int = 10_000
+    running: dict
+
+    @property
+    def schedule(self) -> dict:
+        """The learning rate's course, as `optimizers.create_optimizer` takes it."""
+        return {name: getattr(self, name) for name in ("learning_rate", "num_train_steps", "num_warmup_steps")}
+
+
+def pretrain(settings: PretrainSettings) -> dict:
+    """Trains, evaluates or both.
 
     Returns a summary: `global_step`, `resumed_from`, the metrics, `model_dir`. Raises `InputError` for what a user
     can mend.
     """
-    _check_asked(do_train, do_eval, input_file=input_file, output_dir=output_dir)
-    job = TrainingJob.start(output_dir, running, input_file=input_file, init_checkpoint=init_checkpoint)
-    data = _Records.find(input_file, max_seq_length, max_predictions_per_seq)
-    tokenizer = _find_tokenizer(vocab_file, (bert_config_file, input_file, init_checkpoint), data.car)
+    _check_asked(settings)
+    output_dir, init_checkpoint = settings.output_dir, settings.init_checkpoint
+    job = TrainingJob.start(
+        output_dir, settings.running, input_file=settings.input_file, init_checkpoint=init_checkpoint
+    )
+    data = _Records.find(settings.input_file, settings.max_seq_length, settings.max_predictions_per_seq)
+    beside = (settings.bert_config_file, settings.input_file, init_checkpoint)
+    tokenizer = _find_tokenizer(settings.vocab_file, beside, data.car)
 
     vocab_size = _vocab_size(tokenizer, data.car)
-    config = read_config(bert_config_file, init_checkpoint, vocab_size=vocab_size)
-    _check_config(config, bert_config_file or init_checkpoint, data.features, vocab_size)
+    config = read_config(settings.bert_config_file, init_checkpoint, vocab_size=vocab_size)
+    _check_config(config, settings.bert_config_file or init_checkpoint, data.features, vocab_size)
     model = job.make(lambda: _make_model(config, init_checkpoint, output_dir))
-    schedule = {
-        "learning_rate": learning_rate,
-        "num_train_steps": num_train_steps,
-        "num_warmup_steps": num_warmup_steps,
-    }
-    optimizer = job.optimizer(**schedule)
+    optimizer = job.optimizer(**settings.schedule)
     if job.is_chief:
-        batches = _batch_sizes(job, do_train, train_batch_size, do_eval, eval_batch_size, max_eval_steps)
-        _say(_resolved(job, model, data, init_checkpoint, schedule, batches), output_dir)
+        _say(_resolved(job, model, data, settings), output_dir)
         if tokenizer is None:
             print("warning: model/ will have no tokenizer; give its folder as --vocab_file", file=sys.stderr)
 
     summary = {"output_dir": output_dir}
-    if do_train:
+    if settings.do_train:
         entropy = _entropy_of_frequencies(data, config.vocab_size) if job.is_chief else math.inf
-        health = _Health(config.vocab_size, entropy, num_warmup_steps, fresh=not init_checkpoint)
-        summary |= _train(job, model, optimizer, data, train_batch_size, num_train_steps, tokenizer, health)
+        health = _Health(config.vocab_size, entropy, settings.num_warmup_steps, fresh=not init_checkpoint)
+        summary |= _train(job, model, optimizer, data, settings, tokenizer, health)
     elif not init_checkpoint or checkpoints.steps_in(f"{output_dir}/checkpoints"):
         summary["global_step"] = _load_newest(model, output_dir)
-    if do_eval:
-        held_out = data.of(eval_file) if eval_file else data
-        metrics = _evaluate(job, model, held_out, eval_batch_size, max_eval_steps)
+    if settings.do_eval:
+        held_out = data.of(settings.eval_file) if settings.eval_file else data
+        metrics = _evaluate(job, model, held_out, settings.eval_batch_size, settings.max_eval_steps)
         results = {"global_step": summary.get("global_step", 0), **metrics}
         if job.is_chief:
             write_eval_results(output_dir, results)
@@ -102,20 +125,22 @@ def pretrain(
     return summary
 
 
-def _check_asked(do_train: bool, do_eval: bool, **needed: str | None) -> None:
-    if not do_train and not do_eval:
+def _check_asked(settings: PretrainSettings) -> None:
+    if not settings.do_train and not settings.do_eval:
         raise InputError("expected --do_train, --do_eval or both, but got neither")
-    for name, value in needed.items():
-        if not value:
+    for name in ("input_file", "output_dir"):
+        if not getattr(settings, name):
             raise InputError(f"expected --{name}, but it was not given")
 
 
-def _train(job: TrainingJob, model, optimizer, data, batch_size: int, num_steps: int, tokenizer, health) -> dict:
-    seed = job.running["seed"]
+def _train(
+    job: TrainingJob, model, optimizer, data: "_Records", settings: PretrainSettings, tokenizer, health: "_Health"
+) -> dict:
+    seed, batch_size = job.running["seed"], settings.train_batch_size
     dataset = tfrecord.dataset(
         data.shards, data.features, batch_size=batch_size, shuffle_buffer=_SHUFFLE_BUFFER, seed=seed, repeat=True
     )
-    settings = {
+    unchanging = {
         "train_batch_size": batch_size,
         "max_seq_length": data.features["input_ids"].length,
         "max_predictions_per_seq": data.features["masked_lm_ids"].length,
@@ -129,8 +154,8 @@ def _train(job: TrainingJob, model, optimizer, data, batch_size: int, num_steps:
             optimizer,
             dataset,
             TASK,
-            num_steps=num_steps,
-            settings=settings,
+            num_steps=settings.num_train_steps,
+            settings=unchanging,
             save=lambda folder: model.save_pretrained(folder, tokenizer),
             on_record=health,
         )
@@ -148,36 +173,21 @@ def _evaluate(job: TrainingJob, model, data: "_Records", batch_size: int, max_st
         )
 
 
-def preflight(
-    *,
-    bert_config_file: str | None,
-    input_file: str | None,
-    init_checkpoint: str | None,
-    max_seq_length: int | None,
-    max_predictions_per_seq: int | None,
-    train_batch_size: int,
-    learning_rate: float,
-    num_train_steps: int,
-    num_warmup_steps: int,
-    tpu_topology: str,
-    running: dict,
-) -> dict:
-    """Compiles the training program of these flags for one core of a TPU and counts; needs neither a TPU nor data."""
+def preflight(settings: PretrainSettings, *, tpu_topology: str) -> dict:
+    """Compiles the training program of these settings for one core of a TPU and counts; needs neither a TPU nor
+    data."""
+    running = settings.running
     loop.set_precision(running["precision"])
-    car = (tfrecord.read_sidecar(record_files(input_file)) if input_file else None) or {}
-    features = _features(max_seq_length, max_predictions_per_seq, car)
-    config = read_config(bert_config_file, init_checkpoint, vocab_size=car.get("vocab_size", _USUAL_VOCABULARY))
-    _check_config(config, bert_config_file or init_checkpoint, features, car.get("vocab_size"))
+    car = (tfrecord.read_sidecar(record_files(settings.input_file)) if settings.input_file else None) or {}
+    features = _features(settings.max_seq_length, settings.max_predictions_per_seq, car)
+    vocab_size = car.get("vocab_size", _USUAL_VOCABULARY)
+    config = read_config(settings.bert_config_file, settings.init_checkpoint, vocab_size=vocab_size)
+    _check_config(config, settings.bert_config_file or settings.init_checkpoint, features, car.get("vocab_size"))
     report = preflight_module.preflight(
         models.BertForPreTraining(config),
-        optimizers.create_optimizer(
-            running["optimizer"],
-            learning_rate=learning_rate,
-            num_train_steps=num_train_steps,
-            num_warmup_steps=num_warmup_steps,
-        ),
+        optimizers.create_optimizer(running["optimizer"], **settings.schedule),
         TASK,
-        {name: tf.TensorSpec([train_batch_size, x.length], x.dtype) for name, x in features.items()},
+        {name: tf.TensorSpec([settings.train_batch_size, x.length], x.dtype) for name, x in features.items()},
         topology=tpu_topology,
         iterations_per_loop=running["train"]["iterations_per_loop"],
         micro_batch_size=running["train"]["micro_batch_size"],
@@ -378,21 +388,15 @@ def _find_broken(paths: list[str], features: dict, error: InputError) -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _batch_sizes(job: TrainingJob, do_train, train_batch_size, do_eval, eval_batch_size, max_eval_steps) -> dict:
-    """Rows of a batch of all replicas together, and of one replica."""
+def _resolved(job: TrainingJob, model, data: _Records, settings: PretrainSettings) -> dict:
+    """run_config.json. Batch sizes are rows of all replicas together."""
     replicas = job.strategy.num_replicas_in_sync
-    sizes = {"replicas": replicas}
-    if do_train:
-        sizes |= {
-            "train_batch_size": train_batch_size,
-            "train_batch_size_per_replica": train_batch_size // replicas,
-        }
-    if do_eval:
-        sizes |= {"eval_batch_size": eval_batch_size, "max_eval_steps": max_eval_steps}
-    return sizes
-
-
-def _resolved(job: TrainingJob, model, data: _Records, init_checkpoint: str | None, schedule: dict, batches) -> dict:
+    batches = {"replicas": replicas}
+    if settings.do_train:
+        batches["train_batch_size"] = settings.train_batch_size
+        batches["train_batch_size_per_replica"] = settings.train_batch_size // replicas
+    if settings.do_eval:
+        batches |= {"eval_batch_size": settings.eval_batch_size, "max_eval_steps": settings.max_eval_steps}
     return {
         "model": model.config.to_dict(),
         "parameters": model.count_params(),
@@ -400,8 +404,8 @@ def _resolved(job: TrainingJob, model, data: _Records, init_checkpoint: str | No
         "data": {"files": len(data.shards), **{name: feature.length for name, feature in data.features.items()}},
         "strategy": type(job.strategy).__name__,
         **batches,
-        **schedule,
-        "init_checkpoint": init_checkpoint,
+        **settings.schedule,
+        "init_checkpoint": settings.init_checkpoint,
         "running": job.running,
     }
 
@@ -459,11 +463,3 @@ class _Health:
         if kind not in self._warned:
             self._warned.add(kind)
             print(f"warning: {sentence}", file=sys.stderr)
-
-
-def write_eval_results(output_dir: str, results: dict) -> None:
-    """`key = value` lines in the order of the original."""
-    with files.whole_file(f"{output_dir}/eval_results.txt") as file:
-        for name in sorted(results):
-            print(f"  {name} = {results[name]}", file=sys.stderr)
-            file.write(f"{name} = {results[name]}\n")

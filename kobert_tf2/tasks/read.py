@@ -13,10 +13,11 @@
 This is the one call that `tools/finetune_mrc.py` makes.
 """
 
-import collections
+import dataclasses
+import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -31,105 +32,130 @@ from kobert_tf2.reading.answers import Span
 from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.reading.squad_files import Question
 from kobert_tf2.reading.windows import Windows
-from kobert_tf2.tasks.pretrain import read_config, write_eval_results
+from kobert_tf2.tasks.pretrain import read_config
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
 from kobert_tf2.training.checkpoints import steps_in
 from kobert_tf2.training.job import TrainingJob
+from kobert_tf2.training.scores import write_eval_results
 
 TASK = loop.Task(weights=losses.span_weights, sums=losses.span_sums)
 
 
-def finetune(
-    *,
-    output_dir: str,
-    init_checkpoint: str | None = None,
-    bert_config_file: str | None = None,
-    vocab_file: str | None = None,
-    tokenizer_settings: dict | None = None,
-    train_file: str | None = None,
-    predict_file: str | None = None,
-    do_train: bool = False,
-    do_predict: bool = False,
-    max_seq_length: int = 384,
-    doc_stride: int = 128,
-    max_query_length: int = 64,
-    train_batch_size: int = 32,
-    predict_batch_size: int = 8,
-    learning_rate: float = 5e-5,
-    num_train_epochs: float = 3.0,
-    warmup_proportion: float = 0.1,
-    n_best_size: int = 20,
-    max_answer_length: int = 30,
-    version_2_with_negative: bool = False,
-    null_score_diff_threshold: float = 0.0,
-    unanswerable_windows: str = "keep",
-    strip_josa: bool | None = None,
-    metric: str | None = None,
-    num_workers: int = 1,
-    running: dict,
-) -> dict:
-    """Trains, predicts or both; the arguments are the flags of `tools/finetune_mrc.py`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneSettings:
+    """What a reader's run is asked for; the fields are the flags of `tools/finetune_mrc.py`.
+
+    Attributes:
+      output_dir: gets everything that the run writes.
+      init_checkpoint: weights to start from; None: new ones by `bert_config_file`.
+      bert_config_file: Google's bert_config.json, or a model directory.
+      vocab_file: the tokenizer's folder or a vocab.txt; None: the tokenizer beside `init_checkpoint`.
+      tokenizer_settings: of a vocab.txt without a tokenizer_config.json beside it.
+      train_file, predict_file: KorQuAD or SQuAD JSON.
+      max_seq_length, doc_stride, max_query_length: tokens; see `windows.make_windows`.
+      train_batch_size, predict_batch_size: windows of all replicas together.
+      learning_rate: the peak, at the end of the warm-up.
+      warmup_proportion: the part of all steps in which the learning rate rises.
+      n_best_size: answers for each question in nbest_predictions.json.
+      max_answer_length: tokens of an answer at most.
+      version_2_with_negative: SQuAD 2.0, some questions have no answer.
+      null_score_diff_threshold: then "no answer" is given where its score is higher by more than this.
+      unanswerable_windows: what happens to windows to train on that lack the answer: "keep", "drop" or "sample".
+      strip_josa: whether predictions.json has answers without particles; None: where the tokenizer knows no morphemes.
+      metric: one of `metrics.METRICS`; None: korquad1, or squad2 for SQuAD 2.0.
+      num_workers: processes that tokenize.
+      running: `command_line.running_settings()`.
+    """
+
+    output_dir: str
+    init_checkpoint: str | None = None
+    bert_config_file: str | None = None
+    vocab_file: str | None = None
+    tokenizer_settings: dict | None = None
+    train_file: str | None = None
+    predict_file: str | None = None
+    do_train: bool = False
+    do_predict: bool = False
+    max_seq_length: int = 384
+    doc_stride: int = 128
+    max_query_length: int = 64
+    train_batch_size: int = 32
+    predict_batch_size: int = 8
+    learning_rate: float = 5e-5
+    num_train_epochs: float = 3.0
+    warmup_proportion: float = 0.1
+    n_best_size: int = 20
+    max_answer_length: int = 30
+    version_2_with_negative: bool = False
+    null_score_diff_threshold: float = 0.0
+    unanswerable_windows: str = "keep"
+    strip_josa: bool | None = None
+    metric: str | None = None
+    num_workers: int = 1
+    running: dict
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """How long texts are cut into windows, as `windows.make_windows` takes it."""
+        return {name: getattr(self, name) for name in ("max_seq_length", "doc_stride", "max_query_length")}
+
+    @property
+    def null_threshold(self) -> float | None:
+        """None where every question has an answer."""
+        return self.null_score_diff_threshold if self.version_2_with_negative else None
+
+
+def finetune(settings: FinetuneSettings) -> dict:
+    """Trains, predicts or both.
 
     Returns a summary: `global_step`, `padding`, `predictions`, and, where gold answers are known, `exact_match`, `f1`
     (of predictions.json), `raw` and `stripped`. Raises `InputError` for what a user can mend.
     """
-    _check_asked(do_train, train_file, do_predict, predict_file)
-    reading_windows.check_lengths(
-        max_seq_length=max_seq_length, doc_stride=doc_stride, max_query_length=max_query_length
-    )
-    job = TrainingJob.start(output_dir, running, init_checkpoint=init_checkpoint)
-    tokenizer = load_tokenizer(vocab_file, init_checkpoint, tokenizer_settings or {})
-    config = _config(bert_config_file, init_checkpoint, tokenizer, max_seq_length)
-    windows = _WindowMaker(
-        tokenizer,
-        f"{output_dir}/features",
-        max_seq_length=max_seq_length,
-        doc_stride=doc_stride,
-        max_query_length=max_query_length,
-        num_workers=num_workers,
+    _check_asked(settings)
+    output_dir, init_checkpoint = settings.output_dir, settings.init_checkpoint
+    job = TrainingJob.start(output_dir, settings.running, init_checkpoint=init_checkpoint)
+    tokenizer = load_tokenizer(settings.vocab_file, init_checkpoint, settings.tokenizer_settings or {})
+    config = _config(settings.bert_config_file, init_checkpoint, tokenizer, settings.max_seq_length)
+    make_windows = functools.partial(
+        window_cache.windows_of_file,
+        tokenizer=tokenizer,
+        cache_dir=f"{output_dir}/features",
+        num_workers=settings.num_workers,
+        progress=progress,
+        **settings.lengths,
     )
 
     summary, model = {"output_dir": output_dir}, None
-    if do_train:
-        data = _TrainingData(
-            train_file,
-            windows,
-            with_negative=version_2_with_negative,
-            unanswerable_windows=unanswerable_windows,
-            batch_size=train_batch_size,
-            epochs=num_train_epochs,
-            seed=running["seed"],
-        )
+    if settings.do_train:
+        data = _TrainingData(settings, make_windows)
         model = job.make(lambda: _model_to_train(config, init_checkpoint, output_dir))
-        summary |= _train(job, model, data, tokenizer, learning_rate, warmup_proportion)
-    if do_predict:
+        summary |= _train(job, model, data, settings, tokenizer)
+    if settings.do_predict:
         model = model or job.make(lambda: _model_to_predict(config, init_checkpoint, output_dir))
-        summary |= _predict(
-            job,
-            model,
-            windows,
-            predict_file,
-            predict_batch_size,
-            n_best_size=n_best_size,
-            max_answer_length=max_answer_length,
-            null_threshold=null_score_diff_threshold if version_2_with_negative else None,
-            strip=tokenizer.settings()["pre_tokenizer"] == "none" if strip_josa is None else strip_josa,
-            metric=metric or ("squad2" if version_2_with_negative else "korquad1"),
-        )
+        summary |= _predict(job, model, settings, make_windows, tokenizer)
     return summary
 
 
-def _train(
-    job: TrainingJob, model, data: "_TrainingData", tokenizer, learning_rate: float, warmup_proportion: float
-) -> dict:
+def _check_asked(settings: FinetuneSettings) -> None:
+    if not settings.do_train and not settings.do_predict:
+        raise InputError("expected --do_train, --do_predict or both, but got neither")
+    if settings.do_train and not settings.train_file:
+        raise InputError("expected --train_file with --do_train, but it is not given")
+    if settings.do_predict and not settings.predict_file:
+        raise InputError("expected --predict_file with --do_predict, but it is not given")
+    reading_windows.check_lengths(**settings.lengths)
+
+
+def _train(job: TrainingJob, model, data: "_TrainingData", settings: FinetuneSettings, tokenizer: Tokenizer) -> dict:
     if job.is_chief:
         files.write_json(f"{job.output_dir}/alignment_report.json", data.report)
-    _say(data.report["counts"])
+    for name, value in data.report["counts"].items():
+        print(f"  {name}: {value}", file=sys.stderr)
     optimizer = job.optimizer(
-        learning_rate=learning_rate,
+        learning_rate=settings.learning_rate,
         num_train_steps=data.num_steps,
-        num_warmup_steps=int(data.num_steps * warmup_proportion),
+        num_warmup_steps=int(data.num_steps * settings.warmup_proportion),
     )
     trained = job.train(
         model,
@@ -137,35 +163,28 @@ def _train(
         data.dataset(),
         TASK,
         num_steps=data.num_steps,
-        settings=data.settings,
+        settings=data.unchanging,
         save=lambda folder: model.save_pretrained(folder, tokenizer),
     )
     return {"train_padding": round(data.padding, 4), "train_windows": len(data.windows), **trained}
 
 
-def _predict(job: TrainingJob, model, windows: "_WindowMaker", path: str, batch_size: int, **choice) -> dict:
-    """Answers the questions of a file; `choice` goes to `write_predictions`."""
-    questions = squad_files.read_squad(path)
-    found = windows(path, questions)
+def _predict(
+    job: TrainingJob, model, settings: FinetuneSettings, make_windows: Callable[..., Windows], tokenizer: Tokenizer
+) -> dict:
+    """Answers the questions of a file."""
+    questions = squad_files.read_squad(settings.predict_file)
+    windows = make_windows(settings.predict_file, questions)
     start, end, padding = predict_logits(
-        model, found, batch_size=batch_size, strategy=job.strategy, jit_compile=job.running["jit_compile"]
+        model,
+        windows,
+        batch_size=settings.predict_batch_size,
+        strategy=job.strategy,
+        jit_compile=job.running["jit_compile"],
     )
-    written = write_predictions(job.output_dir, questions, found, start, end, **choice) if job.is_chief else {}
-    return {"predict_padding": padding, **written}
-
-
-def _check_asked(do_train, train_file, do_predict, predict_file) -> None:
-    if not do_train and not do_predict:
-        raise InputError("expected --do_train, --do_predict or both, but got neither")
-    if do_train and not train_file:
-        raise InputError("expected --train_file with --do_train, but it is not given")
-    if do_predict and not predict_file:
-        raise InputError("expected --predict_file with --do_predict, but it is not given")
-
-
-def _say(counts: dict) -> None:
-    for name, value in counts.items():
-        print(f"  {name}: {value}", file=sys.stderr)
+    if not job.is_chief:
+        return {"predict_padding": padding}
+    return {"predict_padding": padding, **write_predictions(settings, questions, windows, start, end, tokenizer)}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -226,36 +245,20 @@ def _model_to_predict(config, init_checkpoint: str | None, output_dir: str):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-class _WindowMaker:
-    """`windows.make_windows` with the run's tokenizer, lengths and folder of kept windows."""
-
-    def __init__(self, tokenizer, cache_dir: str, **settings):
-        self._tokenizer, self._cache_dir, self._settings = tokenizer, cache_dir, settings
-
-    def __call__(self, path: str, questions: Sequence[Question], *, with_answers: bool = False) -> Windows:
-        return window_cache.windows_of_file(
-            path,
-            questions,
-            self._tokenizer,
-            cache_dir=self._cache_dir,
-            with_answers=with_answers,
-            progress=progress,
-            **self._settings,
-        )
-
-
 class _TrainingData:
     """The windows to train on, and the order of the batches for all epochs."""
 
-    def __init__(self, path, make, *, with_negative, unanswerable_windows, batch_size, epochs, seed):
+    def __init__(self, settings: FinetuneSettings, make_windows: Callable[..., Windows]):
+        path, batch_size, epochs = settings.train_file, settings.train_batch_size, settings.num_train_epochs
+        seed = settings.running["seed"]
         questions, repairs = squad_files.read_squad_and_repairs(path)
-        kept, left_out = training_windows.trainable(questions, with_negative=with_negative)
+        kept, left_out = training_windows.trainable(questions, with_negative=settings.version_2_with_negative)
         if not kept:
             raise InputError(f"{path}: expected questions to train on, but none has an answer in its context")
-        windows = make(path, kept, with_answers=True)
+        windows = make_windows(path, kept, with_answers=True)
         left_out += training_windows.without_answer(windows, kept)
-        self.windows = training_windows.choose_windows(windows, kept, unanswerable_windows, seed)
-        self.report = _alignment_report(questions, repairs, left_out, windows, self.windows)
+        self.windows = training_windows.choose_windows(windows, kept, settings.unanswerable_windows, seed)
+        self.report = training_windows.alignment_report(questions, repairs, left_out, windows, self.windows)
         lengths = self.windows.lengths
         widths = reading_windows.bucket_widths(lengths, longest=windows.input_ids.shape[1])
         self.batches = []
@@ -264,7 +267,8 @@ class _TrainingData:
             self.batches += reading_windows.epoch_batches(lengths, widths, batch_size, rng)
         self.num_steps = max(1, round(len(self.batches) * epochs / max(1, np.ceil(epochs))))
         self.padding = reading_windows.padding_share(self.batches, lengths)
-        self.settings = {
+        # What must not change when a run is resumed.
+        self.unchanging = {
             "train_file": files.sha256(path),
             "train_batch_size": batch_size,
             "windows": len(self.windows),
@@ -286,24 +290,6 @@ class _TrainingData:
 
         dataset = tf.data.Dataset.from_tensor_slices((rows, widths)).repeat()
         return dataset.map(cut).prefetch(4)
-
-
-def _alignment_report(questions, repairs, left_out, windows, chosen) -> dict:
-    kinds = collections.Counter(repair.kind for repair in repairs)
-    gone = collections.Counter(item.kind for item in left_out)
-    return {
-        "counts": {
-            "questions": len(questions),
-            "left_out": sum(gone.values()),
-            **{f"left_out_{kind}": count for kind, count in sorted(gone.items())},
-            **{f"repaired_or_noted_{kind}": count for kind, count in sorted(kinds.items())},
-            "windows": len(windows),
-            "windows_trained_on": len(chosen),
-            "windows_with_answer": int((chosen.start_positions > 0).sum()),
-        },
-        "left_out": [item._asdict() for item in left_out],
-        "repaired_or_noted": [repair._asdict() for repair in repairs],
-    }
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -340,29 +326,22 @@ def predict_logits(
 
 
 def write_predictions(
-    output_dir: str,
+    settings: FinetuneSettings,
     questions: Sequence[Question],
     windows: Windows,
     start_logits: np.ndarray,
     end_logits: np.ndarray,
-    *,
-    n_best_size: int,
-    max_answer_length: int,
-    null_threshold: float | None,
-    strip: bool,
-    metric: str,
+    tokenizer: Tokenizer,
 ) -> dict:
-    """Reads the answers off the logits and writes the files of answers; the summary of what was found.
-
-    `null_threshold` None: every question has an answer. `strip` says whether predictions.json holds the stripped ones.
-    """
+    """Reads the answers off the logits and writes the files of answers; the summary of what was found."""
+    output_dir, null_threshold = settings.output_dir, settings.null_threshold
     spans = answers.decode(
         questions,
         windows,
         start_logits,
         end_logits,
-        n_best_size=n_best_size,
-        max_answer_length=max_answer_length,
+        n_best_size=settings.n_best_size,
+        max_answer_length=settings.max_answer_length,
         with_null=null_threshold is not None,
     )
     stripper = JosaStripper()
@@ -381,10 +360,18 @@ def write_predictions(
     files.write_json(f"{output_dir}/nbest_predictions.json", nbest)
     for kind, texts in predictions.items():
         files.write_json(f"{output_dir}/predictions_{kind}.json", texts)
+    strip = strips_josa(settings.strip_josa, tokenizer)
     chosen = "stripped" if strip else "raw"
     files.write_json(f"{output_dir}/predictions.json", predictions[chosen])
     summary = {"predictions": len(best), "strip_josa": strip}
+    metric = settings.metric or ("squad2" if settings.version_2_with_negative else "korquad1")
     return summary | _scores(output_dir, questions, predictions, chosen, metric, odds or None)
+
+
+def strips_josa(asked: bool | None, tokenizer: Tokenizer) -> bool:
+    """Whether answers lose their particles: as asked, or by default where the tokenizer knows no morphemes, so that no
+    token boundary lies before a particle."""
+    return tokenizer.settings()["pre_tokenizer"] == "none" if asked is None else asked
 
 
 _NOTHING = {"text": "", "stripped": "", "start_logit": 0.0, "end_logit": 0.0}

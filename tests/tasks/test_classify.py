@@ -54,6 +54,10 @@ def data(tmp_path_factory):
     return folder
 
 
+def finetune(**arguments) -> dict:
+    return classify.finetune(classify.FinetuneSettings(**arguments))
+
+
 def arguments(data, output_dir, **changes) -> dict:
     return {
         "data_dir": str(data), "bert_config_file": str(data / "bert_config.json"), "vocab_file": str(data),
@@ -65,7 +69,7 @@ def arguments(data, output_dir, **changes) -> dict:
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     output_dir = tmp_path_factory.mktemp("run") / "out"
-    summary = classify.finetune(**arguments(data, output_dir, do_train=True, do_eval=True, do_predict=True))
+    summary = finetune(**arguments(data, output_dir, do_train=True, do_eval=True, do_predict=True))
     return output_dir, summary
 
 
@@ -91,15 +95,15 @@ def test_predictions_are_in_order_with_probabilities_that_sum_to_one(trained, da
 
 def test_the_model_directory_is_evaluated_later_and_resumed_without_training_again(trained, data):
     output_dir, summary = trained
-    again = classify.finetune(**arguments(data, output_dir, vocab_file=None, bert_config_file=None, do_eval=True))
+    again = finetune(**arguments(data, output_dir, vocab_file=None, bert_config_file=None, do_eval=True))
     assert (again["accuracy"], again["labels"]) == (summary["accuracy"], summary["labels"])
-    resumed = classify.finetune(**arguments(data, output_dir, do_train=True))
+    resumed = finetune(**arguments(data, output_dir, do_train=True))
     assert (resumed["resumed_from"], resumed["global_step"]) == (62, 62)
 
 
 def test_the_batch_size_does_not_change_a_score(trained, data):
     output_dir, summary = trained
-    other = classify.finetune(**arguments(data, output_dir, do_eval=True, eval_batch_size=5))
+    other = finetune(**arguments(data, output_dir, do_eval=True, eval_batch_size=5))
     assert other["loss"] == pytest.approx(summary["loss"], abs=1e-5)
 
 
@@ -136,7 +140,7 @@ def test_scores_are_those_counted_by_hand():
 )
 def test_wrong_input_is_a_sentence(data, tmp_path, changes, sentence):
     with pytest.raises(InputError, match=sentence):
-        classify.finetune(**arguments(data, tmp_path / "out", **changes))
+        finetune(**arguments(data, tmp_path / "out", **changes))
     assert not (tmp_path / "out").exists()
 
 
@@ -144,7 +148,7 @@ def test_a_label_that_was_not_trained_on_is_named(trained, data, tmp_path):
     output_dir, _ = trained
     (tmp_path / "dev.tsv").write_text("document\tlabel\n이 영화\t보통\n", encoding="utf-8")
     with pytest.raises(InputError, match="example 2: the label '보통' is not one of 싫음, 좋음"):
-        classify.finetune(**arguments(data, output_dir, eval_file=str(tmp_path / "dev.tsv"), do_eval=True))
+        finetune(**arguments(data, output_dir, eval_file=str(tmp_path / "dev.tsv"), do_eval=True))
 
 
 def test_the_tool_prints_its_summary_last_and_a_sentence_for_a_mistake(trained, data):

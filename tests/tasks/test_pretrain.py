@@ -86,7 +86,7 @@ def pretrain(folder, **changed) -> dict:
         "num_train_steps": 8,
         "num_warmup_steps": 2,
     }
-    return pretraining.pretrain(**{**arguments, **changed}, running=running)
+    return pretraining.pretrain(pretraining.PretrainSettings(**{**arguments, **changed}, running=running))
 
 
 def test_from_records_to_a_model_directory(folder, capfd):

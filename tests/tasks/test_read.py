@@ -1,5 +1,6 @@
 """The reader from end to end on a model of toy size, and what is said about wrong input."""
 
+import functools
 import json
 import pathlib
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from kobert_tf2 import sample_data
 from kobert_tf2.errors import InputError
-from kobert_tf2.reading import squad_files
+from kobert_tf2.reading import squad_files, window_cache
 from kobert_tf2.tasks import read as read_task
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
@@ -61,7 +62,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def finetune(folder, output="out", **more):
+def settings_of(folder, output="out", **more) -> read_task.FinetuneSettings:
     arguments = {
         "output_dir": str(folder / output),
         "bert_config_file": str(folder / "config.json"),
@@ -74,7 +75,11 @@ def finetune(folder, output="out", **more):
         "running": RUNNING,
         **LENGTHS,
     }
-    return read_task.finetune(**(arguments | more))
+    return read_task.FinetuneSettings(**(arguments | more))
+
+
+def finetune(folder, output="out", **more) -> dict:
+    return read_task.finetune(settings_of(folder, output, **more))
 
 
 @pytest.fixture(scope="module")
@@ -182,16 +187,9 @@ def test_it_starts_from_a_model_directory_and_gives_no_answer_where_none_is(fold
 
 
 def test_batches_are_static_and_rows_that_fill_up_weigh_nothing(folder):
-    make = read_task._WindowMaker(Tokenizer(str(folder / "vocab.txt")), None, **LENGTHS)
-    data = read_task._TrainingData(
-        str(folder / "train.json"),
-        make,
-        with_negative=False,
-        unanswerable_windows="keep",
-        batch_size=4,
-        epochs=1.5,
-        seed=0,
-    )
+    tokenizer = Tokenizer(str(folder / "vocab.txt"))
+    make = functools.partial(window_cache.windows_of_file, tokenizer=tokenizer, cache_dir=None, **LENGTHS)
+    data = read_task._TrainingData(settings_of(folder, train_batch_size=4, num_train_epochs=1.5), make)
     batches = list(data.dataset().take(data.num_steps).as_numpy_iterator())
     assert len(batches) == data.num_steps < len(data.batches)
     for batch, planned in zip(batches, data.batches, strict=False):
