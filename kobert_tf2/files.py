@@ -5,10 +5,12 @@ imported only then: the text half must start without TensorFlow.
 """
 
 import contextlib
+import functools
 import glob
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import tempfile
@@ -214,13 +216,41 @@ def read_text(path: str) -> str:
 
 def read_json(path: str):
     """A JSON file; what is not JSON is an `InputError` with line and column."""
-    text = read_text(path)
+    return parse_json(read_text(path), path)
+
+
+def parse_json(text: str, path: str, *, first_line: int = 1, strict: bool = False):
+    """The value of a JSON text that begins at line `first_line` of `path`; what is not JSON is an `InputError`.
+
+    With `strict` also what Python lets pass although it is not JSON or loses data: NaN and Infinity, and a name that
+    stands twice in one object, of which all but the last value would be dropped.
+    """
     if not text.strip():
         raise InputError(f"{path}: expected JSON, but the file is empty")
+    hooks = {"object_pairs_hook": functools.partial(_object_of_pairs, path)} if strict else {}
     try:
-        return json.loads(text)
+        value = json.loads(text, **hooks)
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg})") from None
+        line = first_line + error.lineno - 1
+        raise InputError(f"{path}, line {line}, column {error.colno}: not JSON ({error.msg})") from None
+    if strict and (constant := next((found for found in _CONSTANTS.finditer(text) if found[1]), None)):
+        line = first_line + text.count("\n", 0, constant.start())
+        raise InputError(f"{path}, line {line}: expected JSON, which has no {constant[1]}; is it null that is meant?")
+    return value
+
+
+# A string, passed over, or one of the constants of JavaScript that Python reads and JSON does not have.
+_CONSTANTS = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity)')
+
+
+def _object_of_pairs(path: str, pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        shown = json.dumps(value, ensure_ascii=False)
+        raise InputError(f"{path}: expected each name of an object once, but {twice!r} stands twice in {shown[:80]}")
+    return value
 
 
 def _beside(path: str) -> str:

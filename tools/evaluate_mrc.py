@@ -93,7 +93,7 @@ def evaluate(questions) -> dict:
     if not FLAGS.predictions_file:
         raise InputError("expected --predictions_file, or --ceiling, but got neither")
     predictions = evaluation.read_predictions(FLAGS.predictions_file, questions)
-    odds = evaluation.read_null_odds(FLAGS.null_odds_file) if FLAGS.null_odds_file else None
+    odds = evaluation.read_null_odds(FLAGS.null_odds_file, questions) if FLAGS.null_odds_file else None
     result = metrics.evaluate(
         FLAGS.metric,
         squad_files.gold_answers(questions),

@@ -6,7 +6,7 @@ known before any training: with eojeols, KorQuAD cannot be read better than an e
 
 import collections
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from kobert_tf2.reading import metrics
 from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.reading.squad_files import Question, gold_answers
 from kobert_tf2.reading.windows import span_tokens
+from kobert_tf2.tokenization.normalization import comparable
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Ceilings
@@ -152,24 +153,40 @@ def _no_effect() -> dict:
 
 
 def read_predictions(path: str, questions: Sequence[Question]) -> dict[str, str]:
-    """`{id: text}` of a predictions.json. What is no string, or an id of no question at all, is an `InputError`."""
+    """`{id: text}` of a predictions.json, the ids as the data spell them; they are compared by `comparable`.
+
+    A value that is no string, or a file without one id of the data, is an `InputError`.
+    """
     values = files.read_json(path)
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected an object of ids and answers, but got {type(values).__name__}")
     for name, value in values.items():
         if not isinstance(value, str):
             raise InputError(f"{path}: expected the answer to {name} to be a string, but got {type(value).__name__}")
-    known = {question.id for question in questions}
-    if values and not known & values.keys():
+    predictions = _with_ids_of(questions, values, path)
+    if values and not any(question.id in predictions for question in questions):
         raise InputError(f"{path}: none of its {len(values)} ids is in the data; the first is {next(iter(values))}")
-    return values
+    return predictions
 
 
-def read_null_odds(path: str) -> dict[str, float]:
+def _with_ids_of(questions: Sequence[Question], values: dict[str, Any], path: str) -> dict[str, Any]:
+    """The values under the ids of the questions, in their own order; an id of no question stays."""
+    names = {comparable(question.id): question.id for question in questions}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        name = names.get(comparable(name), name)
+        if name in found:
+            raise InputError(f"{path}: expected each id once, but {name} stands twice")
+        found[name] = value
+    return found
+
+
+def read_null_odds(path: str, questions: Sequence[Question] = ()) -> dict[str, float]:
+    """`{id: how much the model prefers no answer}` of a null_odds.json, the ids as the questions spell them."""
     values = files.read_json(path)
     if not isinstance(values, dict) or not all(isinstance(value, int | float) for value in values.values()):
         raise InputError(f"{path}: expected an object of ids and numbers")
-    return values
+    return _with_ids_of(questions, values, path)
 
 
 def per_question(metric: str, questions: Sequence[Question], predictions: Mapping[str, str]) -> dict[str, dict]:

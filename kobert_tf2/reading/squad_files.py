@@ -5,15 +5,20 @@ has it; an answer that is not where the file says is looked for, and every repai
 Nothing here knows a token.
 """
 
+import collections
+import functools
 import re
+import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
+from kobert_tf2.tokenization.normalization import comparable, is_blank
 
 _DOUBLED = re.compile(r"\s(?=\s)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Answer(NamedTuple):
@@ -37,12 +42,20 @@ class Question(NamedTuple):
 
 
 class Repair(NamedTuple):
-    """Something about a question that the file has otherwise than a plain reader would expect.
+    """Something about a question (or about the file, where `id` is empty) that a plain reader would stumble over.
 
-    kind: `answer_start` (moved to the nearest exact occurrence), `answer_spaces` (white space at its ends taken off),
-    `answer_spelling` (found only when white space or Unicode composition is levelled), `answer_missing` (nowhere in the
-    context: left out of training), or, with nothing to mend since all is by characters, `context_double_spaces`,
-    `context_outer_spaces`, `context_not_nfc`, `context_bom`, `file_bom`.
+    kind: of answers, `answer_start` (moved to the nearest exact occurrence), `answer_spaces` (white space at its ends
+    taken off), `answer_spelling` (found only when white space or Unicode composition is levelled), `answer_missing`
+    (nowhere in the context: left out of training), `answer_number` (a number that the context has at its place).
+
+    Of the shape of the file, where only one reading is possible: `file_bom`, `file_lines` (JSON Lines), `file_list` (a
+    list without the object around it), `article_is_paragraph`, `article_is_question` (one flat row a question), `guid`
+    (KLUE's name of the id), `answer_for_answers`, `answers_shape` (null, one answer without its list, lists by column),
+    `answer_start_float`, `flag` (`is_impossible` as a string, a number or null), `impossible_with_answers` (they are
+    left out), `impossible_without_flag` (a flat row with lists of no answers), `lone_surrogate` (read as U+FFFD).
+
+    And with nothing to mend, since all is by characters, `context_double_spaces`, `context_outer_spaces`,
+    `context_not_nfc`, `context_bom`.
     """
 
     id: str
@@ -51,25 +64,45 @@ class Repair(NamedTuple):
 
 
 def read_squad(path: str) -> list[Question]:
-    """The questions of a KorQuAD 1.0, SQuAD 1.1 or SQuAD 2.0 file, in its order."""
-    return read_squad_and_repairs(path)[0]
+    """The questions of a KorQuAD 1.0, SQuAD 1.1 or SQuAD 2.0 file, in its order.
+
+    What is read otherwise than it stands (every kind of `Repair` but those of the context) is counted on standard
+    error.
+    """
+    questions, repairs = read_squad_and_repairs(path)
+    kinds = collections.Counter(repair.kind for repair in repairs if not repair.kind.startswith("context_"))
+    if kinds:
+        said = ", ".join(f"{kind} {count:,} times" for kind, count in sorted(kinds.items()))
+        print(f"{path}: read otherwise than it stands: {said}", file=sys.stderr)
+    return questions
 
 
 def read_squad_and_repairs(path: str) -> tuple[list[Question], list[Repair]]:
     """As `read_squad`, with all that was repaired or left out on the way.
 
+    Also read, since nothing else can be meant: articles that are one paragraph, as in KorQuAD 2, flat rows of one
+    question each, as Hugging Face `datasets` writes them, both as JSON Lines too, and KLUE's `guid`.
+
     Raises:
       InputError: the file is not of the format; the sentence says what is missing and where, with title and id.
     """
-    data = _field(files.read_json(path), "data", list, path)
     repairs = [Repair("", "file_bom", "the file begins with a byte order mark")] if _begins_with_bom(path) else []
+    data = _load(path, repairs)
     questions: list[Question] = []
     for number, article in enumerate(data):
         where = f"{path}: data[{number}]"
-        title = article.get("title", "") if isinstance(article, dict) else ""
-        for index, paragraph in enumerate(_field(article, "paragraphs", list, where)):
-            place = f"{where}.paragraphs[{index}]" + (f" (title {title!r})" if title else "")
-            questions += _read_paragraph(paragraph, str(title), place, repairs)
+        title = _SURROGATE.sub("\ufffd", str(article.get("title") or "")) if isinstance(article, dict) else ""
+        has = article.keys() if isinstance(article, dict) else set()
+        if "paragraphs" not in has and {"context", "question"} <= has:
+            _note_once(repairs, "article_is_question", f"{where} has context and question, and no paragraphs")
+            questions.append(_read_row(article, title, where, repairs))
+        elif "paragraphs" not in has and {"context", "qas"} <= has:
+            _note_once(repairs, "article_is_paragraph", f"{where} has context and qas, and no paragraphs")
+            questions += _read_paragraph(article, title, where, repairs)
+        else:
+            for index, paragraph in enumerate(_field(article, "paragraphs", list, where)):
+                place = f"{where}.paragraphs[{index}]" + (f" (title {title!r})" if title else "")
+                questions += _read_paragraph(paragraph, title, place, repairs)
     _check_ids(questions, path)
     return questions, repairs
 
@@ -79,65 +112,189 @@ def _begins_with_bom(path: str) -> bool:
         return file.read(3) == b"\xef\xbb\xbf"
 
 
-def _field(value, name: str, kind: type, where: str):
+def _load(path: str, repairs: list[Repair]) -> list:
+    """The list of articles or rows."""
+    text = files.read_text(path)
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    if len(lines) > 1 and all(line.strip().startswith("{") and line.strip().endswith("}") for _, line in lines):
+        _note_once(repairs, "file_lines", f"{len(lines)} lines of JSON")
+        return [files.parse_json(line, path, first_line=number, strict=True) for number, line in lines]
+    content = files.parse_json(text, path, strict=True)
+    if isinstance(content, list) and content:
+        _note_once(repairs, "file_list", "a list, without the object with 'data' around it")
+        return content
+    return _field(content, "data", list, path)
+
+
+def _note_once(repairs: list[Repair], kind: str, detail: str) -> None:
+    """What is the same all through a file is said of the file, with its first place."""
+    if not any(repair.kind == kind for repair in repairs):
+        repairs.append(Repair("", kind, detail))
+
+
+_KINDS = {list: "a list", str: "a string", int: "a whole number", (str, int): "a string or a whole number"}
+
+
+def _field(value: Any, name: str, kind: type | tuple[type, ...], where: str) -> Any:
     """`value[name]`, checked to be there and of its kind."""
     if not isinstance(value, dict):
         raise InputError(f"{where}: expected an object with {name!r}, but got {_shown(value)}")
     if name not in value:
         raise InputError(f"{where}: expected the field {name!r}, but there are only {sorted(value)}")
     if not isinstance(value[name], kind) or isinstance(value[name], bool):
-        names = {list: "a list", str: "a string", int: "a whole number"}
-        raise InputError(f"{where}: expected {name!r} to be {names[kind]}, but got {_shown(value[name])}")
+        raise InputError(f"{where}: expected {name!r} to be {_KINDS[kind]}, but got {_shown(value[name])}")
     return value[name]
 
 
-def _shown(value) -> str:
+def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"
 
 
-def _read_paragraph(paragraph, title: str, where: str, repairs: list[Repair]) -> list[Question]:
+def _read_paragraph(paragraph: Any, title: str, where: str, repairs: list[Repair]) -> list[Question]:
+    context = _context(paragraph, where)
+    return [
+        _read_question(entry, context, title, f"{where}.qas[{index}]", repairs)
+        for index, entry in enumerate(_field(paragraph, "qas", list, where))
+    ]
+
+
+def _read_row(row: dict, title: str, where: str, repairs: list[Repair]) -> Question:
+    """A flat row: with lists of no answers and without a flag, it is a question that has none, as in SQuAD 2.0."""
+    question = _read_question(row, _context(row, where), title, where, repairs)
+    if isinstance(row.get("answers"), dict) and not question.answers and row.get("is_impossible") is None:
+        _note_once(repairs, "impossible_without_flag", f"{where} has lists of no answers, and no is_impossible")
+        return question._replace(is_impossible=True)
+    return question
+
+
+def _context(paragraph: Any, where: str) -> str:
     context = _field(paragraph, "context", str, where)
-    if not context.strip():
+    if is_blank(context):
         raise InputError(f"{where}: expected a context to read, but it is empty")
-    about_context = list(_context_kinds(context))
-    questions = []
-    for index, entry in enumerate(_field(paragraph, "qas", list, where)):
-        name = str(_field(entry, "id", str | int, f"{where}.qas[{index}]"))
-        question = _read_question(entry, name, context, title, f"{where}.qas[{index}] (id {name})", repairs)
-        repairs += [Repair(name, kind, detail) for kind, detail in about_context]
-        questions.append(question)
-    return questions
+    return context
 
 
-def _context_kinds(context: str) -> Iterable[tuple[str, str]]:
-    """What offsets get past that lines of words would stumble over."""
+@functools.lru_cache(maxsize=2)  # the questions of a paragraph come one after the other
+def _context_kinds(context: str) -> list[tuple[str, str]]:
+    """What offsets get past that lines of words would stumble over, and half pairs of UTF-16."""
+    kinds = []
     if context != context.strip():
-        yield "context_outer_spaces", "white space at the beginning or end"
-    doubled = len(_DOUBLED.findall(context))
-    if doubled:
-        yield "context_double_spaces", f"{doubled} white space characters follow another"
+        kinds.append(("context_outer_spaces", "white space at the beginning or end"))
+    if doubled := len(_DOUBLED.findall(context)):
+        kinds.append(("context_double_spaces", f"{doubled} white space characters follow another"))
     if not unicodedata.is_normalized("NFC", context):
-        yield "context_not_nfc", "not in Unicode's composed form (NFC)"
+        kinds.append(("context_not_nfc", "not in Unicode's composed form (NFC)"))
     if "\ufeff" in context:
-        yield "context_bom", f"{context.count(chr(0xFEFF))} byte order marks in the text"
+        kinds.append(("context_bom", f"{context.count(chr(0xFEFF))} byte order marks in the text"))
+    if _SURROGATE.search(context):
+        kinds.append(("lone_surrogate", "half of a UTF-16 pair in the context, read as U+FFFD"))
+    return kinds
 
 
-def _read_question(entry, name: str, context: str, title: str, where: str, repairs: list[Repair]) -> Question:
+def _read_question(entry: Any, context: str, title: str, where: str, repairs: list[Repair]) -> Question:
+    name = _id(entry, where, repairs)
+    where = f"{where} (id {name})"
+
+    def note(kind: str, detail: str) -> None:
+        repairs.append(Repair(name, kind, detail))
+
     question = _field(entry, "question", str, where)
-    impossible = bool(entry.get("is_impossible", False))
-    given = _field(entry, "answers", list, where) if "answers" in entry else []
+    impossible = _flag(entry, where, note)
+    given = _answer_list(entry, where, note)
+    if impossible and given:
+        note("impossible_with_answers", f"is_impossible, but there are answers ({len(given)}): they are left out")
+        given = []
+    if _SURROGATE.search(question):
+        note("lone_surrogate", "half of a UTF-16 pair in the question, read as U+FFFD")
+        question = _SURROGATE.sub("\ufffd", question)
+    for kind, detail in _context_kinds(context):
+        note(kind, detail)
+    context = _SURROGATE.sub("\ufffd", context)
     answers = []
-    for index, answer in enumerate([] if impossible else given):
-        place = f"{where}.answers[{index}]"
-        text, start = _field(answer, "text", str, place), _field(answer, "answer_start", int, place)
-        if not text.strip():
-            raise InputError(f"{place}: expected the text of an answer, but it is empty")
+    for index, answer in enumerate(given):
+        text, start = _text_and_start(answer, context, f"{where}.answers[{index}]", note)
         found, repair = locate_answer(context, text, start)
         if repair:
-            repairs.append(Repair(name, *repair))
+            note(*repair)
         answers.append(found)
     return Question(name, question, context, tuple(answers), impossible, title)
+
+
+def _id(entry: Any, where: str, repairs: list[Repair]) -> str:
+    key = "guid" if isinstance(entry, dict) and "id" not in entry and "guid" in entry else "id"
+    name = str(_field(entry, key, (str, int), where))
+    if is_blank(name) or _SURROGATE.search(name):
+        raise InputError(f"{where}: expected {key!r} to name the question, but got {_shown(entry[key])}")
+    if key == "guid":
+        _note_once(repairs, "guid", f"{where} is named by guid, and has no id")
+    return name
+
+
+def _flag(entry: dict, where: str, note: Callable[[str, str], None]) -> bool:
+    """`is_impossible`: false where it is missing, and as it reads where it is a word or a number."""
+    value = entry.get("is_impossible", False)
+    if isinstance(value, bool):
+        return value
+    word = comparable(value).lower() if isinstance(value, str) else value
+    read = _FLAGS.get(word) if word is None or isinstance(word, str | int | float) else None
+    if read is None:
+        raise InputError(f"{where}: expected 'is_impossible' to be true or false, but got {_shown(value)}")
+    note("flag", f"is_impossible is {_shown(value)}, read as {str(read).lower()}")
+    return read
+
+
+# null is what a table without the column becomes. 1.0 and 0.0 are the same keys as 1 and 0.
+_FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False, 1: True, 0: False, None: False}
+
+
+def _answer_list(entry: dict, where: str, note: Callable[[str, str], None]) -> list:
+    """The answers of a question as a list of objects, whatever they are wrapped in; none where the file gives none."""
+    key = "answers"
+    if entry.get("answers") is None and entry.get("answer") is not None:
+        key = "answer"
+        note("answer_for_answers", "the answers stand under 'answer'")
+    if key not in entry:
+        return []
+    value = entry[key]
+    if value is None:
+        note("answers_shape", "'answers' is null: no answers")
+        return []
+    if not isinstance(value, dict):
+        return _field(entry, key, list, where)
+    texts, starts = value.get("text"), value.get("answer_start")
+    if not isinstance(texts, list) and not isinstance(starts, list):
+        note("answers_shape", f"{key!r} is one answer, not a list")
+        return [value]
+    if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+        raise InputError(
+            f"{where}: expected {key!r} to be a list of answers, or lists 'text' and 'answer_start' of equal length, "
+            f"but got {_shown(value)}"
+        )
+    if texts:
+        note("answers_shape", f"{key!r} has lists 'text' and 'answer_start'")
+    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+
+
+def _text_and_start(answer: Any, context: str, where: str, note: Callable[[str, str], None]) -> tuple[str, int]:
+    if isinstance(answer, dict) and isinstance(start := answer.get("answer_start"), float) and start.is_integer():
+        answer = {**answer, "answer_start": int(start)}
+        note("answer_start_float", f"answer_start is {start}")
+    if isinstance(answer, dict) and _is_number(number := answer.get("text")):
+        start = answer.get("answer_start")
+        if isinstance(start, int) and start >= 0 and context.startswith(str(number), start):
+            answer = {**answer, "text": str(number)}
+            note("answer_number", f"the text is the number {number}, as the context has it")
+    text, start = _field(answer, "text", str, where), _field(answer, "answer_start", int, where)
+    if is_blank(text):
+        raise InputError(f"{where}: expected the text of an answer, but it is empty")
+    return _SURROGATE.sub("\ufffd", text), start
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_ids(questions: Sequence[Question], path: str) -> None:
@@ -145,9 +302,10 @@ def _check_ids(questions: Sequence[Question], path: str) -> None:
         raise InputError(f"{path}: expected at least one question, but there is none")
     seen: set[str] = set()
     for question in questions:
-        if question.id in seen:
+        name = comparable(question.id)
+        if name in seen:
             raise InputError(f"{path}: expected each id once, but {question.id} stands twice")
-        seen.add(question.id)
+        seen.add(name)
 
 
 def gold_answers(questions: Iterable[Question]) -> dict[str, list[str]]:

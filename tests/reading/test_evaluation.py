@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 
 import pytest
 
@@ -73,6 +74,16 @@ def test_what_is_no_file_of_predictions_is_told(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         evaluation.read_predictions(str(path), QUESTIONS)
+
+
+def test_ids_are_compared_as_they_look(tmp_path):
+    questions = [Question("물음1", "?", "가", ())]
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({unicodedata.normalize("NFD", "물음1") + "\u200b": "가"}), "utf-8")
+    assert evaluation.read_predictions(str(path), questions) == {"물음1": "가"}
+    path.write_text(json.dumps({"물음1": "가", "물음1 ": "나"}), "utf-8")
+    with pytest.raises(InputError, match="expected each id once, but 물음1 stands twice"):
+        evaluation.read_predictions(str(path), questions)
 
 
 @pytest.mark.parametrize(

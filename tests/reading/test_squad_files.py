@@ -1,5 +1,6 @@
 """Files of questions: what is read, what is repaired and listed, what is refused."""
 
+import contextlib
 import json
 import unicodedata
 
@@ -144,6 +145,207 @@ def test_every_oddity_is_listed_with_its_id(write):
 def test_what_is_not_squad_is_told_with_its_place(write, content, message):
     with pytest.raises(InputError, match=message):
         read_squad(write(content))
+
+
+ANSWER = {"text": "나루", "answer_start": 4}
+FOUND = (("나루", 4, 6),)
+
+
+def asked(**changed):
+    """A question whose fields are changed; a field that becomes `GONE` is taken out."""
+    whole = {"id": "q1", "question": "어디에서?", "answers": [ANSWER]} | changed
+    return {name: value for name, value in whole.items() if value is not GONE}
+
+
+GONE = object()
+FLAT = {"id": "q1", "title": "해미", "context": CONTEXT, "question": "어디에서?"}
+COLUMNS = {"text": ["나루"], "answer_start": [4]}
+
+# What is there, whether it is read as impossible, its answers, the repairs.
+READ_AS = [
+    (squad(asked(is_impossible="false")), False, FOUND, ["flag"]),
+    (squad(asked(is_impossible=" False ")), False, FOUND, ["flag"]),
+    (squad(asked(is_impossible="no")), False, FOUND, ["flag"]),
+    (squad(asked(is_impossible="0")), False, FOUND, ["flag"]),
+    (squad(asked(is_impossible=0)), False, FOUND, ["flag"]),
+    (squad(asked(is_impossible=0.0)), False, FOUND, ["flag"]),
+    (squad(asked(is_impossible=None)), False, FOUND, ["flag"]),
+    (squad(asked(is_impossible="true", answers=[])), True, (), ["flag"]),
+    (squad(asked(is_impossible="TRUE", answers=[])), True, (), ["flag"]),
+    (squad(asked(is_impossible=1, answers=[])), True, (), ["flag"]),
+    (squad(asked(is_impossible="1", answers=None)), True, (), ["answers_shape", "flag"]),
+    (squad(asked(is_impossible=True)), True, (), ["impossible_with_answers"]),
+    (squad(asked(answers=GONE)), False, (), []),
+    (squad(asked(answers=None)), False, (), ["answers_shape"]),
+    (squad(asked(answers=ANSWER)), False, FOUND, ["answers_shape"]),
+    (squad(asked(answers=COLUMNS)), False, FOUND, ["answers_shape"]),
+    (squad(asked(answers=GONE, answer=[ANSWER])), False, FOUND, ["answer_for_answers"]),
+    (squad(asked(answers=None, answer=ANSWER)), False, FOUND, ["answer_for_answers", "answers_shape"]),
+    (squad(asked(answers=[{**ANSWER, "answer_start": 4.0}])), False, FOUND, ["answer_start_float"]),
+    (squad(asked(answers=[{**ANSWER, "answer_start": -1}])), False, FOUND, ["answer_start"]),
+    (squad(asked(id=GONE, guid="q1")), False, FOUND, ["guid"]),
+    (squad(asked(), title=None), False, FOUND, []),
+    (squad(asked())["data"], False, FOUND, ["file_list"]),
+    ({"data": [{"title": "해미", "context": CONTEXT, "qas": [asked()]}]}, False, FOUND, ["article_is_paragraph"]),
+    ([FLAT | {"answers": COLUMNS}], False, FOUND, ["answers_shape", "article_is_question", "file_list"]),
+    ({"data": [FLAT | {"answers": [ANSWER]}]}, False, FOUND, ["article_is_question"]),
+    (
+        {"data": [FLAT | {"answers": {"text": [], "answer_start": []}}]},
+        True,
+        (),
+        ["article_is_question", "impossible_without_flag"],
+    ),
+    (squad(asked(question="어디\ud83d?")), False, FOUND, ["lone_surrogate"]),
+    (squad(asked(), context=CONTEXT + "\ude00"), False, FOUND, ["lone_surrogate"]),
+    (
+        squad(asked(answers=[{"text": 1945, "answer_start": 0}]), context="1945년의 나루"),
+        False,
+        (("1945", 0, 4),),
+        ["answer_number"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("content", "impossible", "answers", "kinds"), READ_AS)
+def test_a_shape_that_can_mean_one_thing_is_read_and_counted(write, capsys, content, impossible, answers, kinds):
+    path = write(content)
+    (question,), repairs = read_squad_and_repairs(path)
+    assert (question.id, question.is_impossible, question.answers) == ("q1", impossible, answers)
+    assert sorted(repair.kind for repair in repairs) == kinds
+    assert question.title in ("해미", "")
+    assert read_squad(path) == [question]
+    assert capsys.readouterr().err == (
+        f"{path}: read otherwise than it stands: {', '.join(f'{kind} 1 times' for kind in kinds)}\n" if kinds else ""
+    )
+
+
+def test_json_lines_are_rows(write):
+    rows = [FLAT | {"id": name, "answers": COLUMNS} for name in ("q1", "q2")]
+    path = write("\n".join(map(json.dumps, rows)) + "\n\n")
+    questions, repairs = read_squad_and_repairs(path)
+    assert [(question.id, question.answers) for question in questions] == [("q1", FOUND), ("q2", FOUND)]
+    assert "file_lines" in [repair.kind for repair in repairs]
+    with pytest.raises(InputError, match="line 3, column 2: not JSON"):
+        read_squad(write("\n".join(map(json.dumps, rows)) + "\n{,}\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            squad(asked(is_impossible="maybe")),
+            r"\(id q1\): expected 'is_impossible' to be true or false, but got str 'may",
+        ),
+        (squad(asked(is_impossible="")), "expected 'is_impossible' to be true or false"),
+        (squad(asked(is_impossible=2)), "expected 'is_impossible' to be true or false, but got int 2"),
+        (squad(asked(is_impossible=[])), "expected 'is_impossible' to be true or false, but got list"),
+        (squad(asked(id=None)), r"qas\[0\]: expected 'id' to be a string or a whole number, but got null"),
+        (squad(asked(id=1.5)), r"qas\[0\]: expected 'id' to be a string or a whole number, but got float 1.5"),
+        (squad(asked(id=True)), r"expected 'id' to be a string or a whole number, but got bool True"),
+        (squad(asked(id=["q1"])), r"expected 'id' to be a string or a whole number, but got list"),
+        (squad(asked(id="\u200b ")), r"qas\[0\]: expected 'id' to name the question, but got str"),
+        (squad(asked(id="q\ud83d")), r"qas\[0\]: expected 'id' to name the question, but got str"),
+        (squad(asked(id=7), asked(id="7")), "expected each id once, but 7 stands twice"),
+        (squad(asked(id="가"), asked(id="\u1100\u1161\u200b")), "expected each id once, but .* stands twice"),
+        (squad(asked(question=3)), r"\(id q1\): expected 'question' to be a string, but got int 3"),
+        (squad(asked(question=None)), "expected 'question' to be a string, but got null"),
+        (squad(asked(answers=["나루"])), r"answers\[0\]: expected an object with 'text', but got str '나루'"),
+        (squad(asked(answers=[None])), r"answers\[0\]: expected an object with 'text', but got null"),
+        (squad(asked(answers=GONE, answer="나루")), r"\(id q1\): expected 'answer' to be a list, but got str"),
+        (
+            squad(asked(answers=[{"text": ["나루"], "answer_start": [4]}])),
+            "expected 'text' to be a string, but got list",
+        ),
+        (squad(asked(answers={"text": ["나루"], "answer_start": [4, 5]})), "lists 'text' and 'answer_start' of equal"),
+        (squad(asked(answers={"text": ["나루"]})), "lists 'text' and 'answer_start' of equal length"),
+        (squad(asked(answers={"text": "나루"})), r"answers\[0\]: expected the field 'answer_start'"),
+        (
+            squad(asked(answers=[{"text": "나루", "answer_start": None}])),
+            "'answer_start' to be a whole number, but got null",
+        ),
+        (squad(asked(answers=[{"text": "나루", "answer_start": 4.5}])), "to be a whole number, but got float 4.5"),
+        (squad(asked(answers=[{"text": "나루", "answer_start": True}])), "to be a whole number, but got bool True"),
+        (squad(asked(answers=[{"text": "나루", "answer_start": 1e400}])), r"has no Infinity; is it null"),
+        (squad(asked(answers=[{"text": 7, "answer_start": 0}])), "expected 'text' to be a string, but got int 7"),
+        (squad(asked(answers=[{"text": None, "answer_start": 4}])), "expected 'text' to be a string, but got null"),
+        (
+            squad(asked(answers=[{"text": "\u3000", "answer_start": 4}])),
+            "expected the text of an answer, but it is empty",
+        ),
+        (squad(asked(), context=3), "expected 'context' to be a string, but got int 3"),
+        (squad(asked(), context=None), "expected 'context' to be a string, but got null"),
+        (squad(asked(), context="\u200b\u3000"), "expected a context to read, but it is empty"),
+        (squad(None), r"qas\[0\]: expected an object with 'id', but got null"),
+        ({"data": None}, "expected 'data' to be a list, but got null"),
+        ({"data": [None]}, r"data\[0\]: expected an object with 'paragraphs', but got null"),
+        ({"data": [{"paragraphs": None}]}, r"data\[0\]: expected 'paragraphs' to be a list, but got null"),
+        ({"data": [{"paragraphs": [None]}]}, r"paragraphs\[0\]: expected an object with 'context', but got null"),
+        ({"data": [{"paragraphs": [{"context": CONTEXT}]}]}, r"paragraphs\[0\]: expected the field 'qas'"),
+        ({"data": [{"paragraphs": [{"context": CONTEXT, "qas": None}]}]}, "expected 'qas' to be a list, but got null"),
+        ([["나루"]], r"data\[0\]: expected an object with 'paragraphs', but got list"),
+        ({"id": ["q1"], "context": [CONTEXT]}, "expected the field 'data', but there are only"),
+        ("null", "expected an object with 'data', but got null"),
+        ('{"data": [],}', r"line 1, column \d+: not JSON"),
+        ('{"data":\n [NaN]}', "line 2: expected JSON, which has no NaN"),
+        ('{"data": ["NaN",\n -Infinity]}', "line 2: expected JSON, which has no -Infinity"),
+        ('{"data": [{"id": 1, "id": 2}]}', "expected each name of an object once, but 'id' stands twice in"),
+        ("\x00", "not JSON"),
+    ],
+)
+def test_a_shape_that_can_mean_several_things_is_told_with_its_place(write, content, message):
+    with pytest.raises(InputError, match=message):
+        read_squad(write(content))
+
+
+def places_in(value, path=()):
+    """The path of every node of a JSON value."""
+    yield path
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places_in(inner, (*path, key))
+
+
+ODD = st.sampled_from(
+    [
+        GONE,
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1.5,
+        1e308,
+        "",
+        "나루",
+        "true",
+        [],
+        {},
+        [None],
+        [[]],
+        {"text": None},
+        {"": 0},
+        "\ud800",
+    ]
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from([row[0] for row in READ_AS]), st.data())
+def test_whatever_stands_anywhere_it_is_read_or_told(tmp_path_factory, content, data):
+    content = json.loads(json.dumps(content))
+    *way, last = data.draw(st.sampled_from([place for place in places_in(content) if place]))
+    inner = content
+    for key in way:
+        inner = inner[key]
+    inner[last] = data.draw(ODD)
+    if inner[last] is GONE:
+        del inner[last]
+    path = tmp_path_factory.mktemp("odd") / "questions.json"
+    path.write_text(json.dumps(content), "utf-8")
+    with contextlib.suppress(InputError):
+        questions = read_squad(str(path))
+        assert all(q.context[a.start : a.end] for q in questions for a in q.answers if a.start >= 0)
+        json.dumps(squad_files.gold_answers(questions), ensure_ascii=False).encode()
 
 
 @pytest.mark.shared
