@@ -172,21 +172,22 @@ _building = threading.local()
 
 
 @contextlib.contextmanager
-def to_load_over():
-    """Within this context the kernels and tables of the backbone start as whatever is in memory: 110 million random
-    numbers that a checkpoint is to replace at once take longer to draw than the checkpoint to read, and memory that
-    nobody has written to is not taken yet.
+def uninitialized_weights():
+    """Within this context the kernels and tables of the backbone are allocated but not initialized.
+
+    A checkpoint is about to replace them. To draw 110 million random numbers would take longer than to read that
+    checkpoint, and a page that nobody has written to takes no memory yet.
     """
-    _building.unwritten = True
+    _building.uninitialized = True
     try:
         yield
     finally:
-        _building.unwritten = False
+        _building.uninitialized = False
 
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")
-class Unwritten(keras.initializers.Zeros):
-    """Numbers that are to be replaced: not even zeros where the backend is TensorFlow."""
+class Uninitialized(keras.initializers.Zeros):
+    """Allocates without writing, where the backend is TensorFlow; zeros elsewhere. For weights about to be loaded."""
 
     def __call__(self, shape, dtype=None):
         if keras.backend.backend() != "tensorflow":
@@ -197,7 +198,7 @@ class Unwritten(keras.initializers.Zeros):
 
 
 def _initializer(config: BertConfig):
-    return Unwritten() if getattr(_building, "unwritten", False) else initial_values(config)
+    return Uninitialized() if getattr(_building, "uninitialized", False) else initial_values(config)
 
 
 def _values(dense: keras.layers.Dense) -> tuple:

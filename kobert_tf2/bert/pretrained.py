@@ -88,7 +88,7 @@ def uninitialized(cls: Callable[..., keras.Model], config: BertConfig, contents:
     """A model for a checkpoint's weights. Those of its backbone hold nothing until they are loaded."""
     if "num_labels" in cls.__init__.__kwdefaults__ and contents.num_labels:
         kwargs = {"num_labels": contents.num_labels, **kwargs}
-    with layers.to_load_over():
+    with layers.uninitialized_weights():
         return cls(config, **kwargs)
 
 

@@ -17,7 +17,7 @@ def empty_is_nan(monkeypatch):
         asked.append(shape)
         return keras.ops.full(shape, np.nan, dtype)
 
-    monkeypatch.setattr(layers.Unwritten, "__call__", nan)
+    monkeypatch.setattr(layers.Uninitialized, "__call__", nan)
     return asked
 
 
@@ -38,7 +38,7 @@ def test_loading_leaves_no_weight_as_it_lay_in_memory(saved, cls, empty_is_nan, 
 
 
 def test_outside_of_loading_weights_are_drawn(empty_is_nan):
-    with pytest.raises(RuntimeError), layers.to_load_over():
+    with pytest.raises(RuntimeError), layers.uninitialized_weights():
         raise RuntimeError
     for variable in models.BertBackbone(config()).weights:
         assert np.isfinite(variable.numpy()).all(), variable.path
@@ -46,9 +46,9 @@ def test_outside_of_loading_weights_are_drawn(empty_is_nan):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends draw zeros")
-def test_what_is_unwritten_takes_no_memory():
+def test_uninitialized_weights_take_no_memory():
     before = resident()
-    large = [layers.Unwritten()((1 << 24,), "float32") for _ in range(4)]
+    large = [layers.Uninitialized()((1 << 24,), "float32") for _ in range(4)]
     assert resident() - before < 128 << 20  # of 256 MiB
     del large
 
