@@ -4,62 +4,25 @@
     python tools/benchmark.py --passes=read_train,read_predict --shapes=12x384 \\
         --contestants=ours,ours_padded,transformers
 
-Every figure is of one process of its own, so that a precision policy or a peak of memory is nobody else's; the whole
-round is repeated `--rounds` times, all contestants in turn, and medians are given, because machines are shared and
-drift. The floor is the time that the step's matrix products alone take, each at its own shape and precision, with the
-library's own matmul in the same round: `share_of_floor` is floor / step, 1 being a step that does nothing else. Counted
-are the products that the outputs need, the same for everybody: who does more of them (a last layer where nobody reads
-it, logits at every position) has the lower share.
+Every figure is measured in a process of its own, so that no precision policy and no memory peak carries over. The whole
+round is repeated `--rounds` times, with the contestants in turn, and medians are reported, because machines are shared
+and drift. The floor is the time of the step's matrix products alone, each at its own shape and precision, with
+TensorFlow's matmul, in the same round: `share_of_floor` is floor / step, and 1 would be a step that does nothing else.
+Only the products that the outputs need are counted, the same for every contestant: one that does more of them (a full
+last layer, logits at every position) has a lower share.
 
-Passes: `train`, a pre-training step on one batch; `data`, the same step fed from records on disk as a run is, with the
-share of time that it waits for them; `predict`, the forward pass of question answering; `read_train` and
-`read_predict`, rows as long as KorQuAD's windows through question answering, where `ours` has batches of like lengths
-(as `finetune_mrc.py` makes them) and `ours_padded` and `transformers` pad every row to the full length. Their figures
-are examples a second: a step is all rows once.
+Passes:
+- `train`: a pre-training step on one batch.
+- `data`: the same step, fed from records on disk as a run is, with the share of time spent waiting for data.
+- `predict`: the forward pass of question answering.
+- `read_train`, `read_predict`: question answering on rows as long as KorQuAD's windows. `ours` batches rows of similar
+  length, as `finetune_mrc.py` does; `ours_padded` and `transformers` pad every row to the full length. Figures are
+  examples per second; one step is all rows once.
 
-TF Model Garden needs Keras 2, so it lives in an environment of its own, which --model_garden_python names.
+TF Model Garden needs Keras 2 and so an environment of its own, which --model_garden_python names.
 
 Speed of text, of data creation and of answering: `benchmark_text.py`, `benchmark_data.py`, `benchmark_prediction.py`.
-
-What was tried for `kobert_tf2/fused.py` and did not help (small, 32x128, two cores of an EPYC with AVX-512 and
-avx512_bf16, without AMX; milliseconds for one application, alone on the machine):
-
-| tried | float32 | bfloat16 | what is there instead | float32 | bfloat16 |
-|---|---|---|---|---|---|
-| gradient of add and norm as XLA derives it | 11.2 | 13.9 | by hand, sums over rows apart | 7.4 | 8.8 |
-| the same by hand, in one program | 12.7 | 16.4 | | | |
-| the same, a row's sums in one piece | | 4.0 | in eight parts, which XLA fuses | | 2.1 |
-| the same in sixteen parts | | 3.7 | | | |
-| sums of columns as a product with ones (4096 x 2048) | | 1.6 | eight parts of the rows first | | 0.7 |
-| the same in sixteen parts | | 2.9 | | | |
-| gradient of softmax and dropout as XLA derives it | 11.6 | 8.9 | from both probabilities, no mask | 3.6 | 3.2 |
-| its row sums from the probabilities | | 3.2 | from outputs and their gradient | | 2.6 |
-| softmax with a division for each element | 8.6 | 6.6 | times 1 / sum | 7.9 | 5.0 |
-| softmax by oneDNN, dropout after it | | 5.3 | in one program | | 4.0 |
-| products of attention in XLA | 9.8 | 11.8 | oneDNN's | 4.4 | 2.7 |
-| query, key, value as three slices | 5.3 | 3.0 | one transposition | 2.9 | 3.7 |
-| that transposition's gradient in XLA | | 2.5 | three of 64-bit words, and a concatenation | | 1.1 |
-| GELU by XLA's tanh; its gradient (4096 x 2048) | 2.6; 3.6 | 3.9; 5.0 | by `_power` | 2.0; 3.1 | 3.1; 4.0 |
-| GELU by XLA's exp; its gradient | 2.9; 3.9 | 4.5; 5.7 | by `_power` | 2.0; 3.1 | 3.1; 4.0 |
-| gradient of cross entropy by XLA's exp (640 x 32,000) | 5.4 | 8.2 | by `_power` | 5.1 | 6.2 |
-| softmax by `_power` | 3.4 | 4.6 | by XLA's exp | 3.4 | 3.6 |
-| reductions by YNNPACK, as XLA of TensorFlow 2.21 has it: gradient of softmax | 1.3 | 1.5 | by XLA | 0.9 | 0.8 |
-| XLA's fast math; vectors of 512 bits (GELU's gradient, bfloat16) | | 4.6; 5.1 | neither | | 5.1 |
-| argmax over the vocabulary in XLA | 15.4 | 41.9 | a search for earlier words as high | 9.0 | 8.1 |
-| argmax as Keras has it (it minds -0.0) | 110 | | | | |
-| the highest score by a reduction in XLA, as numbers; as integers | | 8; 13 | by pooling | | 1.8 |
-| cross entropy that keeps its powers for the gradient | | 28 | powers twice | | 21 |
-| the same with pooling and sums in eight parts | | | | | 11 |
-| sums by lanes ([..., n / 16, 16] first), layer norm forward | 4.3 | 3.4 | plain sums | 4.1 | 3.6 |
-| sum of squares of the embeddings' gradient in XLA | 11.9 | | tf.nn.l2_loss | 2.2 | |
-| gradients in bfloat16 as far as Adam (whole step) | | no gain | cast before the norm | | |
-| words' gradient scattered by TensorFlow | | 12.7 | by XLA, with the cast | | 7.2 |
-| a table for each gradient of the embeddings (whole step) | 2129 | 1288 | one, added into | 2184 | 1237 |
-| the last layer at every position (whole step) | 2134 | 1275 | where it is read | 1779 | 1062 |
-| Adam's new values in new memory (32,000 x 512) | 28 | | written over the old ones | 24 | |
-| the same in blocks, by a loop in XLA (it copies) | 281 | | | | |
-| glibc's malloc told to keep its memory, one arena | slower | | nothing: a step causes no page fault | | |
-| glibc's malloc told to use huge pages (whole step) | | no gain | nothing | | |
+What was tried for the kernels of the step and did not help: `kobert_tf2/bert/kernels/TRIED-2026-11.md`.
 """
 
 import dataclasses
@@ -472,28 +435,28 @@ ABLE = {
 def products_of(case: Case) -> Iterator[tuple[int, tuple[int, ...]]]:
     """(how many, (batch, rows, inner, columns)) of a forward pass over a batch; its backward pass has each twice more.
 
-    Those that the outputs need: in pre-training nobody reads the last layer but at the masked positions and the first
-    token. A reading pass is taken as padded: batches of like lengths can be faster than its floor.
+    Only those that the outputs need: pre-training reads the last layer at the masked positions and the first token
+    alone. A reading pass is counted as padded, so batches of similar lengths can be faster than its floor.
     """
     layers, width, heads = WIDTHS[case.size]
-    asking = case.predictions + 1 if case.kind in TRAINING else case.length  # positions of the last layer
+    queries = case.predictions + 1 if case.kind in TRAINING else case.length  # positions that the last layer computes
     yield from layer_products(case.batch, case.length, case.length, width, heads, count=layers - 1)
-    yield from layer_products(case.batch, asking, case.length, width, heads)
+    yield from layer_products(case.batch, queries, case.length, width, heads)
     if case.kind in TRAINING:
         masked = case.batch * case.predictions
         yield 1, (1, masked, width, width)
         yield 1, (1, masked, width, case.vocab_size)
 
 
-def layer_products(batch: int, asking: int, length: int, width: int, heads: int, count: int = 1) -> Iterator[tuple]:
-    """Of `count` layers where so many of a row's positions ask, each for all of its length."""
-    rows, depth = batch * asking, width // heads
+def layer_products(batch: int, queries: int, length: int, width: int, heads: int, count: int = 1) -> Iterator[tuple]:
+    """The products of `count` layers in which `queries` positions of each row attend to all `length` of them."""
+    rows, depth = batch * queries, width // heads
     yield 2 * count, (1, rows, width, width)
     yield 2 * count, (1, batch * length, width, width)
     yield count, (1, rows, width, 4 * width)
     yield count, (1, rows, 4 * width, width)
-    yield count, (batch * heads, asking, depth, length)
-    yield count, (batch * heads, asking, length, depth)
+    yield count, (batch * heads, queries, depth, length)
+    yield count, (batch * heads, queries, length, depth)
 
 
 def flops_of(case: Case) -> float:
@@ -545,8 +508,8 @@ def measure(case: Case) -> dict:
     return figures
 
 
-def measure_apart(case: Case) -> dict | None:
-    """`measure` in a process of its own; None where it failed, its last words being shown."""
+def measure_in_subprocess(case: Case) -> dict | None:
+    """`measure` in a process of its own. None where it failed; the last line of its error is shown."""
     python, environment = sys.executable, dict(os.environ)
     if case.contestant == "model_garden":
         python, environment["TF_USE_LEGACY_KERAS"] = FLAGS.model_garden_python or python, "1"
@@ -592,7 +555,7 @@ def parsed_shape(shape: str) -> tuple[int, int]:
 
 def compare(contestants: list[Case]) -> list[dict]:
     """All contestants in turn, `--rounds` times; medians, with each round's own floor."""
-    rounds = [[measure_apart(case) for case in contestants] for _ in range(FLAGS.rounds)]
+    rounds = [[measure_in_subprocess(case) for case in contestants] for _ in range(FLAGS.rounds)]
     rows = []
     for case, figures in zip(contestants, zip(*rounds, strict=True), strict=True):
         if None in figures:
