@@ -1,6 +1,6 @@
 """The optimizers of BERT pre-training and fine-tuning.
 
-`BertAdam` is the one of the original scripts (google-research/bert, `optimizers.py`): Adam without bias correction,
+`BertAdam` is the one of the original scripts (google-research/bert, `optimization.py`): Adam without bias correction,
 with decoupled weight decay that passes over LayerNorm and biases. `adamw` and `lamb` are Keras' own. All three clip
 by the global norm of the gradients *after* their sum over the replicas: Keras' `global_clipnorm` clips each replica
 before the sum, which is another algorithm and depends on how many replicas there are.
@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kobert_tf2.bert.kernels import training_cpu
+from kobert_tf2.bert.kernels import xla
 from kobert_tf2.errors import InputError
 
 NAMES = ("bert_adam", "adamw", "lamb")
@@ -27,11 +27,13 @@ def decays(path: str) -> bool:
     return not _WITHOUT_DECAY.search(path)
 
 
-def adam_update(parameter, gradient, m, v, *, learning_rate, beta_1, beta_2, epsilon, weight_decay):
+def adam_update(parameter, m, v, gradient, scale, learning_rate, *, beta_1, beta_2, epsilon, weight_decay) -> tuple:
     """One step of BERT's Adam on one parameter: no bias correction, decay added to the update, not to the gradient.
 
-    Returns the next `(parameter, m, v)`. All tensors have one shape; `learning_rate` may be a tensor.
+    Returns the next `(parameter, m, v)`. `parameter m v gradient` have one shape; `learning_rate` and `scale`, which
+    the gradient is multiplied by (its clip), are scalars.
     """
+    gradient = gradient * scale
     m = beta_1 * m + (1.0 - beta_1) * gradient
     v = beta_2 * v + (1.0 - beta_2) * ops.square(gradient)
     update = m / (ops.sqrt(v) + epsilon)
@@ -41,18 +43,8 @@ def adam_update(parameter, gradient, m, v, *, learning_rate, beta_1, beta_2, eps
 
 
 # As separate operations the update reads and writes a parameter's memory some twenty times. XLA makes one pass of it,
-# which pays for its compilation where there is much to read.
+# which pays for its compilation from this many elements on.
 FUSE_FROM = 1 << 16
-
-
-def _update_by(parameter, m, v, gradient, scale, learning_rate, **settings):
-    """`adam_update` with a gradient that is still to be clipped: multiplied by `scale`."""
-    gradient = tf.cast(gradient, parameter.dtype) * scale
-    return adam_update(parameter, gradient, m, v, learning_rate=learning_rate, **settings)
-
-
-def _is_large(x) -> bool:
-    return None not in tuple(x.shape) and math.prod(x.shape) >= FUSE_FROM
 
 
 @keras.saving.register_keras_serializable("kobert_tf2")
@@ -87,11 +79,25 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 class ClipAfterTheSum:
     """Mixed into a Keras optimizer: gradients are summed over the replicas, clipped by their global norm, and applied.
 
-    `apply`, and so `model.fit`, does the three at once. `loop.py` calls the parts, to log the norm in between. To
-    clip is to multiply by one number, `scale`, which is left to the update: it reads the gradients anyway.
+    `step` is what `loop.train` calls; Keras' `apply`, and so `model.fit`, does the same through
+    `_backend_update_step`. To clip is to multiply by one number, `scale`, which is left to the update: it reads the
+    gradients anyway. A subclass says in `update_variable` how one variable is updated.
     """
 
     clip_norm: float | None = None
+
+    def step(self, gradients: list, variables: list) -> tf.Tensor:
+        """Replica context. One whole training step. Returns the norm of the summed gradients, before the clip."""
+        gradients, norm = self.sum(gradients)
+        self._apply_weight_decay(variables)
+        self.apply_summed(gradients, variables, self.learning_rate, self.scale(norm))
+        self._iterations.assign_add(1)
+        return norm
+
+    def _backend_update_step(self, grads: list, trainable_variables: list, learning_rate) -> None:
+        """Keras' hook inside `apply`, where its TensorFlow backend would sum and update."""
+        gradients, norm = self.sum(grads)
+        self.apply_summed(gradients, trainable_variables, learning_rate, self.scale(norm))
 
     def sum(self, gradients: list) -> tuple[list, tf.Tensor]:
         """Replica context. The whole batch's gradients, alike on all replicas, and their norm."""
@@ -99,37 +105,29 @@ class ClipAfterTheSum:
         gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         return gradients, tf.linalg.global_norm(gradients)
 
-    def scale(self, norm):
+    def scale(self, norm: tf.Tensor) -> tf.Tensor:
         """What gradients of this norm are multiplied by. A norm that is not finite makes every gradient so."""
         if not self.clip_norm:
             return tf.ones_like(norm)
         return self.clip_norm / tf.maximum(norm, self.clip_norm) + (norm - norm)
 
-    def apply_summed(self, gradients: list, variables: list, scale) -> None:
-        """Replica context. Updates the variables by gradients that `sum` gave times `scale`, and counts the step."""
-        self._apply_weight_decay(variables)
-        self._update(gradients, variables, self.learning_rate, scale)
-        self._iterations.assign_add(1)
+    def apply_summed(self, gradients: list, variables: list, learning_rate, scale) -> None:
+        """Replica context. Updates the variables by gradients that `sum` returned, times `scale`."""
 
-    def _update(self, gradients: list, variables: list, learning_rate, scale) -> None:
+        def on_all_replicas(strategy, pairs, learning_rate, scale):
+            """Cross-replica context. As Keras' `_distributed_tf_update_step`, with one argument more."""
+            for gradient, variable in pairs:
+                arguments = (gradient, learning_rate, scale)
+                strategy.extended.update(variable, self.update_variable, args=arguments, group=False)
+
         pairs = list(zip(gradients, [variable.value for variable in variables], strict=True))
         tf.__internal__.distribute.interim.maybe_merge_call(
-            self._update_everywhere, self._distribution_strategy, pairs, learning_rate, scale
+            on_all_replicas, self._distribution_strategy, pairs, learning_rate, scale
         )
 
-    def _update_everywhere(self, strategy, pairs: list, learning_rate, scale) -> None:
-        """Cross-replica context. As Keras' `_distributed_tf_update_step`, with one argument more."""
-        for gradient, variable in pairs:
-            strategy.extended.update(variable, self.scaled_update, args=(gradient, learning_rate, scale), group=False)
-
-    def scaled_update(self, variable, gradient, learning_rate, scale) -> None:
-        """Updates one variable."""
-        self.update_step(gradient * tf.cast(scale, gradient.dtype), variable, learning_rate)
-
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        """Keras' hook inside `apply`, where its TensorFlow backend would sum and update."""
-        gradients, norm = self.sum(grads)
-        self._update(gradients, trainable_variables, learning_rate, self.scale(norm))
+    def update_variable(self, variable, gradient, learning_rate, scale) -> None:
+        """Updates one variable by `gradient` times `scale`."""
+        raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable("kobert_tf2")
@@ -163,26 +161,28 @@ class BertAdam(ClipAfterTheSum, keras.optimizers.Optimizer):
         self._adam_m, self._adam_v = self.add_optimizer_variables(variables, ["adam_m", "adam_v"])
         self._decay = [self.weight_decay_rate if decays(variable.path) else 0.0 for variable in variables]
 
-    def update_step(self, gradient, variable, learning_rate):
-        self.scaled_update(variable, gradient, learning_rate, tf.ones([], variable.dtype))
-
-    def scaled_update(self, variable, gradient, learning_rate, scale) -> None:
+    def update_variable(self, variable, gradient, learning_rate, scale) -> None:
         index = self._get_variable_index(variable)
-        variables = [variable, self._adam_m[index].value, self._adam_v[index].value]
-        tensors = gradient, tf.cast(scale, variable.dtype), tf.cast(learning_rate, variable.dtype)
+        state = [variable, self._adam_m[index].value, self._adam_v[index].value]
+        tensors = [tf.cast(x, variable.dtype) for x in (gradient, scale, learning_rate)]
         settings = {
             "beta_1": self.beta_1,
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
             "weight_decay": self._decay[index],
         }
-        if _is_large(variable) and not any(isinstance(x, tf.distribute.DistributedValues) for x in variables):
-            training_cpu.updated(_update_by, variables, *tensors, **settings)
+        mirrored = any(isinstance(x, tf.distribute.DistributedValues) for x in state)
+        if _is_large(variable) and not mirrored:
+            xla.update_in_place(adam_update, state, *tensors, **settings)
             return
-        update = functools.partial(training_cpu.compiled, _update_by) if _is_large(variable) else _update_by
-        values = update(*map(tf.convert_to_tensor, variables), *tensors, **settings)
+        update = functools.partial(xla.compiled, adam_update) if _is_large(variable) else adam_update
+        values = update(*map(tf.convert_to_tensor, state), *tensors, **settings)
         for target, value in zip((variable, self._adam_m[index], self._adam_v[index]), values, strict=True):
             self.assign(target, value)
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        """Keras' name for the update of one variable by a gradient that is not clipped."""
+        self.update_variable(variable, gradient, learning_rate, 1.0)
 
     def get_config(self) -> dict:
         return super().get_config() | {
@@ -194,20 +194,27 @@ class BertAdam(ClipAfterTheSum, keras.optimizers.Optimizer):
         }
 
 
-class _WithoutDecayOnSome(ClipAfterTheSum):
-    """Keras' decay, which `exclude_from_weight_decay` steers, on the variables that BERT decays."""
+def _is_large(variable) -> bool:
+    return None not in tuple(variable.shape) and math.prod(variable.shape) >= FUSE_FROM
+
+
+class _OfKeras(ClipAfterTheSum):
+    """An optimizer of Keras' with its own `update_step`, whose weight decay passes over what BERT does not decay."""
 
     def build(self, variables):
         if not self.built:
             self.exclude_from_weight_decay(var_list=[v for v in variables if not decays(v.path)])
         super().build(variables)
 
+    def update_variable(self, variable, gradient, learning_rate, scale) -> None:
+        self.update_step(gradient * tf.cast(scale, gradient.dtype), variable, learning_rate)
 
-class AdamW(_WithoutDecayOnSome, keras.optimizers.AdamW):
+
+class AdamW(_OfKeras, keras.optimizers.AdamW):
     """Keras' AdamW (with bias correction), clipped after the sum, no decay on LayerNorm and biases."""
 
 
-class Lamb(_WithoutDecayOnSome, keras.optimizers.Lamb):
+class Lamb(_OfKeras, keras.optimizers.Lamb):
     """Keras' LAMB for very large batches, clipped after the sum, no decay on LayerNorm and biases."""
 
 

@@ -28,7 +28,7 @@ def adam_by_hand(parameter, gradients, *, learning_rate, weight_decay, beta_1=0.
 def test_adam_without_bias_correction_moves_about_three_rates_in_its_first_step():
     """m = 0.1 g and v = 0.001 g^2, so the step is 0.1 / sqrt(0.001) = 3.16 rates whatever the gradient."""
     parameter, _, _ = optimizers.adam_update(
-        0.0, 7.0, 0.0, 0.0, learning_rate=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-6, weight_decay=0.0
+        0.0, 0.0, 0.0, 7.0, 1.0, 0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-6, weight_decay=0.0
     )
     assert float(parameter) == pytest.approx(-0.0316, abs=1e-4)
 
@@ -78,7 +78,7 @@ def test_a_scale_left_to_the_update_is_a_gradient_scaled_before(name):
         variables = [keras.Variable(np.linspace(-1, 1, 6).reshape(3, 2), dtype="float32", name="kernel")]
         optimizer = optimizers.create_optimizer(name, learning_rate=0.1, num_train_steps=10, clip_norm=None)
         optimizer.build(variables)
-        optimizer.apply_summed([gradient], variables, tf.constant(scale))
+        optimizer.apply_summed([gradient], variables, optimizer.learning_rate, tf.constant(scale))
         return variables[0].numpy()
 
     gradient = tf.constant(np.random.default_rng(0).normal(size=(3, 2)), tf.float32)

@@ -23,8 +23,6 @@ where XLA compiles the whole step (a GPU, a TPU), it makes the same out of those
   `d * g - p * sum(d * g)` for the gradient `g` of `d`. And the sum over a row is that of its outputs times their
   gradient (Dao et al. 2022, FlashAttention, appendix B.2), which are a head's width and not the sequence's.
 - `cross_entropy`: over a vocabulary, from the scores themselves: neither float32 logits nor their softmax are stored.
-- `updated`: for the optimizer, which reads and writes every parameter some twenty times otherwise. Given the variables
-  themselves XLA writes into their memory, and a step needs no second set of parameters and moments.
 
 All shapes must be known while tracing, as XLA compiles for each anew: `applies` says whether they are.
 """
@@ -32,12 +30,12 @@ All shapes must be known while tracing, as XLA compiles for each anew: `applies`
 import contextlib
 import functools
 import math
-import os
 import threading
 
 import tensorflow as tf
 
 from kobert_tf2.bert.dropout import Drop, keep_mask
+from kobert_tf2.bert.kernels.xla import compiled
 
 # ------------------------------------------------------------------------------------------------------------------
 # When, and how
@@ -66,72 +64,6 @@ def applies(*tensors) -> bool:
     if getattr(_context, "remembered", None) is None or tf.executing_eagerly():
         return False
     return all(tf.is_tensor(x) and x.shape.is_fully_defined() for x in tensors)
-
-
-def compiled(function, *tensors, **static):
-    """`function(*tensors, **static)`, compiled by XLA once for these shapes, types and `static` values."""
-    tensors = [tf.convert_to_tensor(x) for x in tensors]
-    specs = tuple((tuple(x.shape), x.dtype) for x in tensors)
-    return _compiled(function, specs, tuple(sorted(static.items())))(*tensors)
-
-
-@functools.cache
-def _compiled(function, specs, static):
-    """Traced outside of the caller's graph and device: another layer, replica or step calls the same program."""
-    _keep_sums_in_xla()
-    with tf.init_scope(), tf.device(None):
-        program = tf.function(functools.partial(function, **dict(static)), jit_compile=True, autograph=False)
-        return program.get_concrete_function(*(tf.TensorSpec(shape, dtype) for shape, dtype in specs))
-
-
-def updated(function, variables: list, *tensors, **static) -> None:
-    """Assigns to the variables what `function(*their values, *tensors, **static)` gives. XLA writes it where the old
-    values lie, once nobody else reads those."""
-    tensors = [tf.convert_to_tensor(x) for x in tensors]
-    specs = tuple((tuple(x.shape), x.dtype) for x in (*variables, *tensors))
-    _update(function, variables, specs, tuple(sorted(static.items())))(variables, tensors)
-
-
-@functools.cache
-def _update_of(function, specs, static):
-    def assign(variables, tensors):
-        values = function(*(variable.read_value() for variable in variables), *tensors, **dict(static))
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-
-    return tf.function(assign, jit_compile=True, autograph=False)
-
-
-def _update(function, variables, specs, static):
-    """Traced as in `_compiled`; other variables of these shapes may stand for `variables`."""
-    _keep_sums_in_xla()
-    with tf.init_scope(), tf.device(None):
-        tensors = [tf.TensorSpec(shape, dtype) for shape, dtype in specs[len(variables) :]]
-        return _update_of(function, specs, static).get_concrete_function(variables, tensors)
-
-
-@functools.cache
-def _keep_sums_in_xla() -> None:
-    """Has XLA make the sums of these functions itself.
-
-    From TensorFlow 2.21 on XLA hands them over to YNNPACK, which breaks a fusion apart (the gradient of softmax then
-    takes twice as long) and, where others met it, crashed in a worker thread (jax-ml/jax issues 39257 and 40412). XLA
-    reads its flags from the environment once in a process, when it first compiles something. What compiles here is a
-    constant, after which the environment is as it was: other libraries with an XLA of their own read it too, and one
-    that does not know a flag ends the process.
-    """
-    flags = os.environ.get("XLA_FLAGS")
-    if not tf.__version__.startswith("2.21.") or (flags and ("ynn_fusion_type" in flags or flags[0] != "-")):
-        return
-    os.environ["XLA_FLAGS"] = f"{flags or ''} --xla_cpu_experimental_ynn_fusion_type="
-    try:
-        with tf.init_scope(), tf.device("CPU:0"):
-            tf.function(lambda: tf.constant(0), jit_compile=True, autograph=False)()
-    finally:
-        if flags is None:
-            del os.environ["XLA_FLAGS"]
-        else:
-            os.environ["XLA_FLAGS"] = flags
 
 
 def _wide(x):

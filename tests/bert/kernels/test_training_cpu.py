@@ -1,9 +1,6 @@
 """The fused functions against the plain mathematics: the same values, the same gradients, the same masks."""
 
 import functools
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -14,7 +11,7 @@ from hypothesis import strategies as st
 
 from kobert_tf2.bert import layers, models
 from kobert_tf2.bert.dropout import Drop, drop_out, dropout_key
-from kobert_tf2.bert.kernels import training_cpu
+from kobert_tf2.bert.kernels import training_cpu, xla
 from kobert_tf2.training import losses, steps
 
 BATCH, LENGTH, HEADS, WIDTH = 3, 6, 2, 8
@@ -370,83 +367,9 @@ def test_the_logits_are_remembered_within_one_context_alone():
 
 def test_one_program_for_all_layers_of_a_shape():
     """The last has a shape of its own."""
-    training_cpu._compiled.cache_clear()
+    xla._compiled.cache_clear()
     model = models.BertForPreTraining(config(num_hidden_layers=2))
     step_of(model, True)
-    of_two_layers = training_cpu._compiled.cache_info().misses
+    of_two_layers = xla._compiled.cache_info().misses
     step_of(models.BertForPreTraining(config(num_hidden_layers=4)), True)
-    assert training_cpu._compiled.cache_info().misses == of_two_layers
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# Variables
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def _moved(parameter, sum_of_all, gradient, rate):
-    return parameter - rate * gradient, sum_of_all + gradient
-
-
-def two_variables(seed: int) -> list:
-    return [tf.Variable(numbers(4, 5, seed=seed + i)) for i in range(2)]
-
-
-def test_an_update_goes_to_the_variables_it_is_given():
-    """One program serves all variables of its shapes, in a graph's loop as well as alone."""
-    first, second, gradient = two_variables(0), two_variables(2), numbers(4, 5, seed=9)
-    before = [[variable.numpy().copy() for variable in pair] for pair in (first, second)]
-
-    @tf.function(autograph=False)
-    def three_times():
-        def body(number):
-            training_cpu.updated(_moved, first, gradient, rate=0.5)
-            training_cpu.updated(_moved, second, gradient, rate=0.5)
-            return (number + 1,)
-
-        tf.while_loop(lambda number: number < 3, body, (tf.constant(0),), parallel_iterations=1)
-
-    three_times()
-    training_cpu.updated(_moved, second, gradient, rate=0.5)
-    for pair, old, times in zip((first, second), before, (3, 4), strict=True):
-        np.testing.assert_allclose(pair[0].numpy(), old[0] - 0.5 * times * gradient, rtol=1e-5)
-        np.testing.assert_allclose(pair[1].numpy(), old[1] + times * gradient, rtol=1e-5)
-
-
-def test_what_was_read_before_an_update_stays_as_it_was():
-    """An array may share a variable's memory, and the update is written where the old value lies."""
-    variables, gradient = two_variables(0), numbers(4, 5, seed=9)
-    read, array = tf.convert_to_tensor(variables[0]), variables[1].numpy()
-    copies = read.numpy().copy(), array.copy()
-    training_cpu.updated(_moved, variables, gradient, rate=0.5)
-    assert np.array_equal(read.numpy(), copies[0])
-    assert np.array_equal(array, copies[1])
-    assert not np.array_equal(variables[0].numpy(), copies[0])
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# What XLA makes of it
-# ----------------------------------------------------------------------------------------------------------------------
-
-COMPILE_SUMS = """
-import os
-import tensorflow as tf
-from kobert_tf2.bert.kernels import training_cpu as fused
-
-before = os.environ.get("XLA_FLAGS")
-tf.function(lambda x: fused._column_sums(x), autograph=False)(tf.ones([4096, 512]))
-assert os.environ.get("XLA_FLAGS") == before
-"""
-
-
-@pytest.mark.parametrize("asked", ["", "--xla_cpu_experimental_ynn_fusion_type=+reduce"])
-def test_sums_stay_in_xla_unless_the_user_says_otherwise(tmp_path, asked):
-    """And the environment, which other libraries read, is as it was."""
-    flags = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text {asked}"
-    process = subprocess.run(
-        [sys.executable, "-c", COMPILE_SUMS], env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True
-    )
-    assert process.returncode == 0, process.stderr
-    programs = [path.read_text() for path in tmp_path.glob("*after_optimizations.txt")]
-    assert programs
-    if tf.__version__.startswith("2.21."):
-        assert any("ynn_fusion" in program for program in programs) == bool(asked)
+    assert xla._compiled.cache_info().misses == of_two_layers
