@@ -9,10 +9,13 @@ import functools
 import glob
 import hashlib
 import json
+import math
 import os
 import re
 import shlex
 import shutil
+import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 
@@ -38,6 +41,14 @@ def exists(path: str) -> bool:
 
 def is_folder(path: str) -> bool:
     return _gfile().isdir(path) if is_remote(path) else os.path.isdir(path)
+
+
+def names_in(folder: str) -> list[str]:
+    """The names in a folder, sorted; none where there is no folder."""
+    if not is_folder(folder):
+        return []
+    names = _gfile().listdir(folder) if is_remote(folder) else os.listdir(folder)
+    return sorted(name.rstrip("/") for name in names)
 
 
 def make_folder(path: str) -> None:
@@ -214,29 +225,49 @@ def read_text(path: str) -> str:
         ) from None
 
 
-def read_json(path: str):
-    """A JSON file; what is not JSON is an `InputError` with line and column."""
-    return parse_json(read_text(path), path)
+def read_json(path: str, kind: type | None = None):
+    """A JSON file whose outermost value is of this kind (`dict` or `list`); anything else is an `InputError`.
+
+    That includes what Python's reader lets pass or fails on in other ways: NaN and infinities, numbers of more than
+    64 bits, nesting beyond the interpreter's limit.
+    """
+    return parse_json(read_text(path), path, kind)
 
 
-def parse_json(text: str, path: str, *, first_line: int = 1, strict: bool = False):
-    """The value of a JSON text that begins at line `first_line` of `path`; what is not JSON is an `InputError`.
+def parse_json(text: str, path: str, kind: type | None = None, *, first_line: int = 1, strict: bool = False):
+    """The value of a JSON text that begins at line `first_line` of `path`, as `read_json` reads it.
 
-    With `strict` also what Python lets pass although it is not JSON or loses data: NaN and Infinity, and a name that
-    stands twice in one object, of which all but the last value would be dropped.
+    With `strict` a name that stands twice in one object is an `InputError` too: all but the last value would be lost.
     """
     if not text.strip():
         raise InputError(f"{path}: expected JSON, but the file is empty")
     hooks = {"object_pairs_hook": functools.partial(_object_of_pairs, path)} if strict else {}
     try:
-        value = json.loads(text, **hooks)
+        value = json.loads(text, parse_int=_json_int, parse_float=_json_float, parse_constant=_no_json, **hooks)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise InputError(f"{path}, line {line}, column {error.colno}: not JSON ({error.msg})") from None
-    if strict and (constant := next((found for found in _CONSTANTS.finditer(text) if found[1]), None)):
+    except RecursionError:
+        raise InputError(f"{path}: expected JSON, but its lists and objects are nested too deeply") from None
+    except _Constant:
+        constant = next(found for found in _CONSTANTS.finditer(text) if found[1])
         line = first_line + text.count("\n", 0, constant.start())
-        raise InputError(f"{path}, line {line}: expected JSON, which has no {constant[1]}; is it null that is meant?")
+        raise InputError(
+            f"{path}, line {line}: expected JSON, which has no {constant[1]}; is it null that is meant?"
+        ) from None
+    except _Number as error:
+        raise InputError(f"{path}: expected JSON, but {error}") from None
+    if kind is not None and not isinstance(value, kind):
+        raise InputError(f"{path}: expected {_JSON_NAMES[kind]}, but found {json_name(value)}")
     return value
+
+
+class _Constant(Exception):
+    """NaN or an infinity."""
+
+
+class _Number(Exception):
+    """A number that no 64 bits hold."""
 
 
 # A string, passed over, or one of the constants of JavaScript that Python reads and JSON does not have.
@@ -253,25 +284,110 @@ def _object_of_pairs(path: str, pairs: list[tuple[str, object]]) -> dict[str, ob
     return value
 
 
+_JSON_NAMES[kind]}, but found {json_name(value)}")
+    return value
+
+
+_JSON_NAMES = {
+    dict: "a JSON object",
+    list: "a JSON list",
+    str: "a JSON string",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+def json_name(value) -> str:
+    """What a value of a JSON file is called in a sentence: "a JSON list"."""
+    return _JSON_NAMES.get(type(value), type(value).__name__)
+
+
+def _json_int(digits: str) -> int:
+    if len(digits) > 20 or not -(1 << 63) <= int(digits) < 1 << 64:
+        raise _Number(f"it holds the number {digits[:12]}... of {len(digits)} digits, which no 64 bits hold")
+    return int(digits)
+
+
+def _json_float(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise _Number(f"it holds the number {digits[:24]}, which is too large")
+    return number
+
+
+def _no_json(name: str) -> None:
+    raise _Constant(name)
+
+
 def _beside(path: str) -> str:
     """A temporary name in the same folder, so that the rename at the end stays on one file system."""
     return f"{path}.tmp-{os.getpid()}"
 
 
+def is_stream(path: str) -> bool:
+    """Whether `path` is written to rather than replaced: a pipe, a character device, an open file of this process."""
+    if is_remote(path):
+        return False
+    if _descriptor(path) is not None:
+        return True
+    mode = os.stat(path).st_mode if os.path.exists(path) else 0
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
+
+
+def _descriptor(path: str) -> int | None:
+    """The number of the open file that a name such as /dev/stdout or /proc/self/fd/3 stands for."""
+    for _ in range(40):  # As many links as Linux follows.
+        path = os.path.abspath(path)
+        folder, name = os.path.split(path)
+        if folder in ("/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd") and name.isdigit():
+            return int(name)
+        if not os.path.islink(path):
+            return None
+        path = os.path.join(folder, os.readlink(path))
+    return None
+
+
+@contextlib.contextmanager
+def _opened_stream(path: str, mode: str):
+    """A stream open for writing. An open file is shared, so that what others write into it is not overwritten."""
+    descriptor = _descriptor(path)
+    if descriptor is None:
+        with open_for_writing(path, mode) as file:
+            yield file
+        return
+    sys.stdout.flush()
+    options = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    with os.fdopen(os.dup(descriptor), mode, **options) as file:
+        yield file
+
+
 @contextlib.contextmanager
 def whole_file(path: str, mode: str = "w"):
-    """Opens `path` for writing (`"w"` UTF-8 text, `"wb"` bytes) so that it appears whole at the end or not at all."""
+    """Opens `path` for writing (`"w"` UTF-8 text, `"wb"` bytes) so that it appears whole at the end or not at all.
+
+    A link is followed: its target is replaced, and keeps its permissions. A pipe or a character device is written to.
+    """
     path = os.fspath(path)
+    if is_stream(path):
+        with _opened_stream(path, mode) as file:
+            yield file
+        return
+    path = path if is_remote(path) else os.path.realpath(path)
     make_folder(os.path.dirname(path))
     temporary = _beside(path)
     try:
         with open_for_writing(temporary, mode) as file:
             yield file
             _flush_to_disk(file)
+        _take_permissions(temporary, path)
         move(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(Exception):
             _gfile().remove(temporary) if is_remote(path) else os.remove(temporary)
+        if isinstance(error, OSError) and error.errno and not error.filename:  # A full disk does not name the file.
+            raise OSError(error.errno, error.strerror, path) from None
         raise
 
 
@@ -279,6 +395,14 @@ def open_for_writing(path: str, mode: str):
     if is_remote(path):
         return _gfile().GFile(path, mode)
     return open(path, mode) if "b" in mode else open(path, mode, encoding="utf-8", newline="\n")
+
+
+def _take_permissions(temporary: str, path: str) -> None:
+    """A file that was private stays private."""
+    if not is_remote(path) and os.path.exists(path):
+        if not os.path.isfile(path):
+            raise InputError(f"{path}: expected a file to write, but this is something else")
+        os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
 
 
 def _flush_to_disk(file) -> None:
@@ -303,22 +427,28 @@ def whole_folder(path: str, *, overwrite: bool = False):
     folder named by mistake must not be emptied.
     """
     path = os.fspath(path).rstrip("/")
-    if exists(path) and not overwrite:
-        raise InputError(f"{path}: already there; name another folder, or ask for it to be overwritten")
-    if exists(path) and not is_folder(path):
-        raise InputError(f"{path}: expected a folder, but this is a file")
+    path = path if is_remote(path) else os.path.realpath(path)
+    _check_new_folder(path, overwrite)
     parent = None if is_remote(path) else os.path.dirname(path) or "."
     make_folder(parent or "")
     temporary = tempfile.mkdtemp(prefix=".tmp-" + os.path.basename(path) + "-", dir=parent)
     try:
         os.chmod(temporary, 0o755)
         yield temporary
+        _check_new_folder(path, overwrite)  # Another run may have made it in the meantime.
         if not exists(path) and not is_remote(path):
             os.rename(temporary, path)
         else:
             _move_tree(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_new_folder(path: str, overwrite: bool) -> None:
+    if exists(path) and not overwrite:
+        raise InputError(f"{path}: already there; name another folder, or ask for it to be overwritten")
+    if exists(path) and not is_folder(path):
+        raise InputError(f"{path}: expected a folder, but this is a file")
 
 
 def _move_tree(source: str, target: str) -> None:
@@ -337,6 +467,15 @@ def remove(path: str) -> None:
     """Removes a file, if it is there."""
     if exists(path):
         _gfile().remove(path) if is_remote(path) else os.remove(path)
+
+
+def remove_empty_folder(path: str) -> None:
+    """Removes a folder if it is there and nothing is in it."""
+    if is_remote(path):
+        if is_folder(path) and not _gfile().listdir(path):
+            _gfile().rmtree(path)
+    elif os.path.isdir(path) and not os.listdir(path):
+        os.rmdir(path)
 
 
 def write_json(path: str, value, *, indent: int | None = 2) -> None:

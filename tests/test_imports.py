@@ -15,6 +15,7 @@ PACKAGE = pathlib.Path(kobert_tf2.__file__).parent
 FOUNDATION = {
     "errors",
     "files",
+    "outputs",
     "hub",
     "parallel",
     "progress",

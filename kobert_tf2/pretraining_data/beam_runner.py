@@ -29,9 +29,13 @@ from kobert_tf2.pretraining_data.stages import Plan
 def create(request: local_runner.Request, options: list[str]) -> dict:
     """Runs the pipeline with these options (such as `--runner=FlinkRunner`) and waits; returns the side-car's
     counts."""
+    return local_runner.replacing_earlier(request, lambda request: _create(request, options))
+
+
+def _create(request: local_runner.Request, options: list[str]) -> dict:
     outputs = request.outputs()
     paths = files.match(request.input_file)
-    _refuse_what_is_there(request, outputs)
+    _refuse_what_is_there(outputs)
     DocumentTokenizer(request.tokenizer, mask_unit=request.settings.mask_unit)  # tells a mistake here, not on a worker
     pipeline_options = PipelineOptions(options)
     pipeline_options.view_as(SetupOptions).save_main_session = False
@@ -49,9 +53,9 @@ def _mistake_on_a_worker(error: Exception) -> InputError | None:
     return said and InputError(said[1])
 
 
-def _refuse_what_is_there(request: local_runner.Request, outputs: list[str]) -> None:
+def _refuse_what_is_there(outputs: list[str]) -> None:
     there = next(filter(files.exists, [tfrecord.sidecar_path(outputs[0]), *outputs]), None)
-    if there is not None and not request.overwrite:
+    if there is not None:
         raise InputError(f"{there}: already there; name another output, or --overwrite")
 
 

@@ -8,6 +8,9 @@ Beside the output stand the side-car `<output>.json` and, while the work lasts, 
 3. Shards are made from the records. Each finished one is entered in the side-car with its size and hash.
 4. The side-car gets the counts and "complete": true, and the folder goes.
 
+With `overwrite`, an earlier set stays as it is until the new one is whole in `.kobert_tf2-new` beside it; then the new
+one takes its place. A set is an earlier one of ours if a side-car says so: nothing else is ever replaced.
+
 Every file appears whole under its name. A run that finds them goes on from there: files of the folder are taken if
 their checksum holds, shards if their size and hash are those of the side-car. Memory is that of a few blocks and one
 bucket for each worker. The disk must hold the records twice, plus 2 to 4 bytes a token.
@@ -21,7 +24,7 @@ import functools
 import glob
 import hashlib
 import os
-import shutil
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +33,7 @@ import google_crc32c
 import numpy as np
 import tqdm
 
-from kobert_tf2 import files
+from kobert_tf2 import files, outputs
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import Workers
 from kobert_tf2.pretraining_data import corpus, tfrecord
@@ -41,6 +44,7 @@ from kobert_tf2.pretraining_data.worker import Worker
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 FORMAT = "kobert_tf2 pre-training records, version 1"
+STAGING_FOLDER = ".kobert_tf2-new"
 _SECONDS_BETWEEN_LINES = 15
 
 
@@ -66,7 +70,7 @@ class Request:
     block_bytes: int | None = None
 
     def outputs(self) -> list[str]:
-        names = [name.strip() for name in self.output_file.split(",") if name.strip()]
+        names = self.names()
         if self.num_shards < 1:
             raise InputError(f"num_shards: expected at least 1, but got {self.num_shards}")
         if len(names) > 1 and self.num_shards not in (1, len(names)):
@@ -78,28 +82,40 @@ class Request:
             raise InputError(f"output_file: expected names, each once, but got {self.output_file!r}")
         return names if len(names) > 1 else tfrecord.shard_names(names[0], self.num_shards)
 
+    def names(self) -> list[str]:
+        """The names of `output_file`, as they were given."""
+        return [name.strip() for name in self.output_file.split(",") if name.strip()]
+
+    def work_folder(self) -> str:
+        """Where the intermediate files are."""
+        return self.work_dir or side_car_paths(self.outputs())[0].removesuffix(".json") + ".work"
+
     def block_size(self, paths: list[str]) -> int:
         return self.block_bytes or corpus.block_bytes(sum(map(corpus.size_of, paths)))
 
 
 def create(request: Request) -> dict:
     """Makes the records; returns the summary that the side-car holds under "counts"."""
+    return replacing_earlier(request, _create)
+
+
+def _create(request: Request) -> dict:
     outputs = request.outputs()
     blocks = list(_cut(files.match(request.input_file), request))
     if not any(block.documents for block in blocks):
         raise InputError(f"{request.input_file}: expected sentences, but there is none")
-    ledger = Ledger(request, outputs, made_with(request, blocks))
-    todo = [index for index, name in enumerate(outputs) if not ledger.holds(name)]
-    if not todo and ledger.car["complete"]:
-        _say("all shards are there already, and are what the side-car says")
-        return ledger.finish(ledger.car["counts"])
-    plan = plan_of(request, blocks=len(blocks), shards=len(outputs))
-    with ledger.withdrawn_after_a_mistake(), _workers(request, ledger.work, len(blocks)) as run:
-        counts = _tokenize(run, request, blocks)
-        plan = plan.with_buckets(counts["tokens"])
-        before = _make_records(run, request, plan, blocks, counts)
-        _write_shards(run, request, plan, before, counts, outputs, todo, ledger)
-    return ledger.finish(summary(counts))
+    with Ledger(request, outputs, made_with(request, blocks)) as ledger:
+        todo = [index for index, name in enumerate(outputs) if not ledger.holds(name)]
+        if not todo and ledger.car["complete"]:
+            _say("all shards are there already, and are what the side-car says")
+            return ledger.finish(ledger.car["counts"])
+        plan = plan_of(request, blocks=len(blocks), shards=len(outputs))
+        with ledger.withdrawn_after_a_mistake(), _workers(request, ledger.work.path, len(blocks)) as run:
+            counts = _tokenize(run, request, blocks)
+            plan = plan.with_buckets(counts["tokens"])
+            before = _make_records(run, request, plan, blocks, counts)
+            _write_shards(run, request, plan, before, counts, outputs, todo, ledger)
+        return ledger.finish(summary(counts))
 
 
 def plan_of(request: Request, *, blocks: int, shards: int) -> Plan:
@@ -262,32 +278,36 @@ def vocabulary_hash(vocab: dict[str, int]) -> str:
 
 
 class Ledger:
-    """The side-car of a run, and the folder of its work."""
+    """The side-car of a run, and the folder of its work, which it holds locked: a context manager."""
 
     def __init__(self, request: Request, outputs: list[str], made: dict):
-        self._paths = list(dict.fromkeys(map(tfrecord.sidecar_path, outputs)))
+        self._paths = side_car_paths(outputs)
         self.path = self._paths[0]
-        self.work = request.work_dir or self.path.removesuffix(".json") + ".work"
-        if request.overwrite:
-            self._clear(outputs)
+        self._read(made, outputs)  # Refuses before anything is made.
+        run = hashlib.sha256(repr((self.path, made)).encode()).hexdigest()
+        self.work = WorkFolder(request.work_folder(), run, afresh=request.overwrite)
         car = self._read(made, outputs)
         self._is_new = car is None
         self.car = car or side_car(request, made)
         self._write()
-        files.make_folder(self.work)
-        _remove_unfinished([*outputs, *self._paths], self.work)
+        _remove_unfinished([*outputs, *self._paths])
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.work.release()
 
     def _read(self, made: dict, outputs: list[str]) -> dict | None:
         if not files.exists(self.path):
-            there = next(filter(files.exists, [*outputs, self.work]), None)
+            there = next(filter(files.exists, outputs), None)
             if there is not None:
                 raise InputError(
-                    f"{there}: already there, and no side-car says how it was made; --overwrite replaces it"
+                    f"{there}: already there, and no side-car says how it was made; name another output, or move it "
+                    "away"
                 )
             return None
-        car = files.read_json(self.path)
-        if not isinstance(car, dict) or car.get("format") != FORMAT:
-            raise InputError(f"{self.path}: expected the side-car of an earlier run, but it is something else")
+        car = read_own_side_car(self.path)
         _refuse_other_flags(self.path, car["made_with"], made)
         return car
 
@@ -313,23 +333,166 @@ class Ledger:
             yield
         except InputError:
             if self._is_new and not self.car["shards"]:
-                self._clear([])
+                for path in self._paths:
+                    files.remove(path)
+                self.work.remove()
             raise
 
     def finish(self, counts: dict) -> dict:
         self.car |= {"complete": True, "counts": counts}
         for path in self._paths:
             files.write_json(path, self.car)
-        _remove_folder(self.work)
+        self.work.remove()
         return counts
 
     def _write(self) -> None:
         files.write_json(self.path, self.car)
 
-    def _clear(self, outputs: list[str]) -> None:
-        for path in [*self._paths, *outputs]:
+
+class WorkFolder:
+    """The folder of intermediate files, held locked for one run.
+
+    `work.json` in it names the run. A folder that was there before, with other files in it, may serve: of those none
+    is replaced or removed, and then the folder stays.
+    """
+
+    _MARKER = "work.json"
+    _OURS = re.compile(r"(?:tokens|records)-\d{5,}(?:\.tmp-\d+)?|work\.json(?:\.tmp-\d+)?")
+
+    def __init__(self, path: str, run: str, *, afresh: bool):
+        self.path, self._afresh = path, afresh
+        is_new = not files.exists(path)
+        files.make_folder(path)
+        self._lock = outputs.FolderLock(path)
+        try:
+            self._is_ours = self._made_by_this_run(run, is_new=is_new)
+        except BaseException:
+            self.release()
+            raise
+        files.write_json(self._marker, outputs.signed({"run": run, "made": self._is_ours}, "create_pretraining_data"))
+        for name in self._names():
+            if ".tmp-" in name:
+                files.remove(f"{path}/{name}")
+
+    @property
+    def _marker(self) -> str:
+        return f"{self.path}/{self._MARKER}"
+
+    def _made_by_this_run(self, run: str, *, is_new: bool) -> bool:
+        """Whether the folder goes at the end. One that holds another run's files is an `InputError`."""
+        if files.exists(self._marker):
+            marker = files.read_json(self._marker, dict)
+            is_signed = outputs.is_signed(self._marker)
+            if not is_signed or (marker.get("run") != run and not self._afresh):
+                raise InputError(
+                    f"{self.path}: holds the files of another run; name another --work_dir, or start with --overwrite"
+                )
+            if marker.get("run") != run:
+                for name in self._names():
+                    files.remove(f"{self.path}/{name}")
+            return marker.get("made") is True
+        if not is_new and (names := self._names()) and not self.path.endswith(".work"):
+            raise InputError(f"{self.path}/{names[0]}: already there, and not of this run; name another --work_dir")
+        return is_new or self.path.endswith(".work")
+
+    def _names(self) -> list[str]:
+        return [name for name in files.names_in(self.path) if self._OURS.fullmatch(name)]
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def remove(self) -> None:
+        """Takes the run's files away, and the folder if the run made it and nothing else is in it."""
+        for name in self._names():
+            files.remove(f"{self.path}/{name}")
+        if self._is_ours:
+            files.remove_empty_folder(self.path)
+        if left := files.names_in(self.path):
+            _say(f"{self.path}: stays, for it holds other files: {', '.join(left[:3])}")
+        self.release()
+
+
+def side_car_paths(outputs: list[str]) -> list[str]:
+    return list(dict.fromkeys(map(tfrecord.sidecar_path, outputs)))
+
+
+def read_own_side_car(path: str) -> dict:
+    """A side-car that this module wrote; anything else is an `InputError`."""
+    car = files.read_json(path, dict)
+    if car.get("format") != FORMAT:
+        raise InputError(f"{path}: expected the side-car of an earlier run, but it is something else")
+    made, shards = car.get("made_with"), car.get("shards")
+    sound = isinstance(made, dict) and isinstance(shards, list) and isinstance(car.get("complete"), bool)
+    counted = not car.get("complete") or isinstance(car.get("counts"), dict)
+    if not sound or not counted or not all(map(tfrecord.is_shard_entry, shards)):
+        raise InputError(f"{path}: this side-car is damaged; move it away, and the shards that it belongs to")
+    return car
+
+
+# ---------------------------------------------------------------------------------------------- over an earlier set
+
+
+def replacing_earlier(request: Request, create: Callable[[Request], dict]) -> dict:
+    """`create(request)`; with `overwrite`, an earlier set is replaced when the new one is whole."""
+    names = request.outputs()
+    _refuse_wrong_outputs(request, names)
+    earlier = _earlier_files(names) if request.overwrite else []
+    if not earlier:
+        return create(request)
+    _remove_staged(names)
+    staged = dataclasses.replace(
+        request, output_file=",".join(_staged(name) for name in request.names()), work_dir=request.work_folder()
+    )
+    try:
+        counts = create(staged)
+        # The side-cars first: it is they that tell a reader, or the next run, of a set that is not whole.
+        for path in [*side_car_paths(names), *names]:
+            files.move(_staged(path), path)
+        for path in set(earlier) - {*names, *side_car_paths(names)}:
             files.remove(path)
-        _remove_folder(self.work)
+    finally:
+        _remove_staged(names)
+    return counts
+
+
+def _refuse_wrong_outputs(request: Request, names: list[str]) -> None:
+    outputs.refuse_inputs(
+        {"output_file": [*names, *side_car_paths(names)]},
+        {"input_file": request.input_file},
+        replaced={"work_dir": request.work_folder()},
+    )
+    for path in [*names, *side_car_paths(names)]:
+        if files.is_stream(path) or files.is_folder(path):
+            raise InputError(f"{path}: expected a name for a file of records, but this is a folder or a device")
+
+
+def _earlier_files(names: list[str]) -> list[str]:
+    """The shards and side-cars of an earlier set under these names; what is no such set is an `InputError`."""
+    found: list[str] = []
+    for path in filter(files.exists, side_car_paths(names)):
+        held = read_own_side_car(path)["made_with"].get("output_file", [])
+        folder = os.path.dirname(path)
+        found += [path, *(os.path.join(folder, os.path.basename(str(name))) for name in held)]
+    for name in filter(files.exists, names):
+        if name not in found:
+            raise InputError(
+                f"{name}: already there, and no side-car says that create_pretraining_data made it; name another "
+                "output, or move it away"
+            )
+    return found
+
+
+def _staged(path: str) -> str:
+    """Where a file waits until all are whole: in a folder beside it, under its own name."""
+    return os.path.join(os.path.dirname(path), STAGING_FOLDER, os.path.basename(path))
+
+
+def _remove_staged(names: list[str]) -> None:
+    """What an earlier run or this one left in the staging folder, if it is what such a run writes."""
+    for path in [*side_car_paths(names), *names]:
+        files.remove(_staged(path))
+    for folder in {os.path.dirname(_staged(name)) for name in names}:
+        files.remove_empty_folder(folder)
 
 
 def _refuse_other_flags(path: str, old: dict, new: dict) -> None:
@@ -340,27 +503,13 @@ def _refuse_other_flags(path: str, old: dict, new: dict) -> None:
     raise InputError(f"{path}: these records were begun with other flags ({said}); name another output, or --overwrite")
 
 
-def _remove_unfinished(paths: list[str], work: str) -> None:
+def _remove_unfinished(paths: list[str]) -> None:
     """What a killed run was writing stands under temporary names, `<name>.tmp-<process>`."""
-    names = set(map(os.path.basename, paths))
-    for folder in {work, *map(os.path.dirname, paths)}:
-        if not files.is_remote(folder):
-            for path in glob.glob(f"{glob.escape(folder or '.')}/*.tmp-*"):
-                if folder == work or os.path.basename(path).rpartition(".tmp-")[0] in names:
-                    os.remove(path)
-
-
-def _remove_folder(path: str) -> None:
-    if files.is_remote(path):
-        _gfile().rmtree(path)
-    else:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _gfile():
-    import tensorflow as tf
-
-    return tf.io.gfile
+    for path in paths:
+        if not files.is_remote(path):
+            for unfinished in glob.glob(f"{glob.escape(path)}.tmp-*"):
+                if unfinished.rpartition(".tmp-")[2].isdigit():
+                    os.remove(unfinished)
 
 
 # ------------------------------------------------------------------------------------------------------------ progress

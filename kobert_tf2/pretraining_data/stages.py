@@ -14,7 +14,6 @@ holds the same share of every block to within one instance, where the original l
 every order is equally likely.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -126,7 +125,7 @@ def save_arrays(path: str, info: dict, arrays: dict[str, np.ndarray]) -> None:
     for content in contents:
         crc = google_crc32c.extend(crc, content.tobytes())
     layout = [[name, str(array.dtype), len(array)] for name, array in arrays.items()]
-    with _whole_file(path) as file:
+    with files.whole_file(path, "wb") as file:
         file.write(json.dumps({"info": info, "layout": layout, "crc32c": crc}).encode() + b"\n")
         for content in contents:
             file.write(content.tobytes())
@@ -178,21 +177,11 @@ def _framed_records(data: bytes) -> Iterable[bytes]:
         start = end
 
 
-@contextlib.contextmanager
-def _whole_file(path: str):
-    """`files.whole_file` for bytes; a full disk is told with the file's name, which the system leaves out."""
-    try:
-        with files.whole_file(path, "wb") as file:
-            yield file
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, error.filename or path) from None
-
-
 def write_shard(path: str, buckets: Iterable[list[bytes]], *, compression: str) -> dict:
     """Writes the framed records of the buckets as one file, whole or not at all; returns what the side-car says of
     it."""
     count = 0
-    with _whole_file(path) as file, tfrecord.compressed(file, compression) as stream:
+    with files.whole_file(path, "wb") as file, tfrecord.compressed(file, compression) as stream:
         for bucket in buckets:
             count += len(bucket)
             stream.write(b"".join(bucket))

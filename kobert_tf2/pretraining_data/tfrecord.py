@@ -363,6 +363,17 @@ def sidecar_path(path: str) -> str:
     return (named["name"] if named else path) + ".json"
 
 
+def is_shard_entry(entry: object) -> bool:
+    """Whether a value is what the side-car says of a shard."""
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("name"), str)
+        and type(entry.get("bytes")) is int
+        and type(entry.get("instances")) is int
+        and isinstance(entry.get("sha256"), str)
+    )
+
+
 def read_sidecar(patterns: str | Iterable[str]) -> dict | None:
     """What the side-cars of these files say, or None where there is none (records of the original script have none).
 

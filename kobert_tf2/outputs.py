@@ -1,0 +1,263 @@
+"""Whether a run may write where it is asked to. The rule for every output of every tool and function:
+
+1. An output is never an input of the same run: not through a link or a hard link, another spelling or a glob; and a
+   folder that is replaced as a whole holds no input.
+2. A file or folder that exists is replaced only if this package wrote it. It carries a sign: the key "kobert_tf2" in
+   its JSON, a side-car, or a form that no other file has. An empty file has nothing to lose.
+3. A link is written at its target; a pipe or a character device, such as /dev/stdout, is written to and stays
+   (`files.whole_file`).
+4. A folder is removed file by file, of what was written there, and only if nothing else is in it.
+5. One run at a time writes into a folder. The lock is the kernel's: it ends with the process that holds it.
+
+What is under gs:// is compared by name alone, and is not locked.
+"""
+
+import contextlib
+import fcntl
+import glob
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from kobert_tf2 import files
+from kobert_tf2.errors import InputError
+
+SIGN = "kobert_tf2"
+
+Paths = str | os.PathLike | Iterable[str] | None
+
+
+# ------------------------------------------------------------------------------------------------- outputs and inputs
+
+
+def refuse_inputs(
+    outputs: Mapping[str, Paths], inputs: Mapping[str, Paths], *, replaced: Mapping[str, Paths] | None = None
+) -> None:
+    """Raises `InputError` where an output is an input; both are {name of the argument: path, paths or None}.
+
+    An input may be globs separated by commas, a folder, the prefix of a TF1 checkpoint, or something that is no file
+    (a hub id). `replaced` are outputs that are replaced as a whole: those that are folders may hold no input either.
+    """
+    replaced = replaced or {}
+    for name, output in _pairs({**outputs, **replaced}):
+        if files.is_stream(output):
+            continue
+        for source_name, source in _pairs(inputs):
+            found = next((path for path in _files_of(source) if _same(output, path)), None)
+            inside = name in replaced and any(_is_inside(path, output) for path in _files_of(source))
+            if found or inside or _matches(output, source):
+                which = f"--{source_name}={source}" if source != output else f"--{source_name}"
+                what = "holds an input" if inside else "is an input"
+                raise InputError(
+                    f"{output}: expected --{name} to be another path, but it {what} of the same run ({which})"
+                )
+
+
+def _pairs(arguments: Mapping[str, Paths]) -> Iterator[tuple[str, str]]:
+    for name, paths in arguments.items():
+        several = [paths] if isinstance(paths, str | os.PathLike) else paths or ()
+        yield from ((name, os.fspath(path)) for path in several if path)
+
+
+def _files_of(source: str) -> list[str]:
+    """Every path that an input stands for and that exists."""
+    if files.is_remote(source):
+        return [source]
+    found = [source] if os.path.lexists(source) else []
+    for pattern in filter(None, map(str.strip, source.split(","))):
+        found += glob.glob(pattern) if glob.has_magic(pattern) else [pattern] * os.path.lexists(pattern)
+        found += glob.glob(f"{glob.escape(pattern)}.index") + glob.glob(f"{glob.escape(pattern)}.data-*")
+    return found
+
+
+def _matches(output: str, source: str) -> bool:
+    """Whether a glob among the inputs would take in the output once it is written."""
+    patterns = [part.strip() for part in source.split(",") if glob.has_magic(part)]
+    return any(pathlib.PurePath(_resolved(output)).match(_resolved(pattern)) for pattern in patterns)
+
+
+def _same(one: str, other: str) -> bool:
+    if files.is_remote(one) or files.is_remote(other):
+        return one.rstrip("/") == other.rstrip("/")
+    with contextlib.suppress(OSError):
+        return os.path.samefile(one, other)
+    return _resolved(one) == _resolved(other)
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    return _resolved(path).startswith(_resolved(folder).rstrip("/") + "/")
+
+
+def _resolved(path: str) -> str:
+    return path if files.is_remote(path) else os.path.realpath(path)
+
+
+# --------------------------------------------------------------------------------------------------- what is there
+
+
+def check_file(path: str, *, what: str, is_ours: Callable[[str], bool], overwrite: bool = True) -> None:
+    """Raises `InputError` if a file may not be written at `path`.
+
+    Args:
+        what: what is written there, for the sentence ("a report of evaluate_mrc").
+        is_ours: tells a file of that kind from any other; it may raise `InputError` for a file that it cannot read.
+        overwrite: whether one of that kind is replaced. Any other file never is.
+    """
+    path = os.fspath(path)
+    if not files.exists(path) or files.is_stream(path):
+        return
+    if files.is_folder(path):
+        raise InputError(f"{path}: expected a file to write, but this is a folder")
+    if is_empty(path):
+        return
+    if not _holds(is_ours, path):
+        raise InputError(f"{path}: already there, and it is not {what}; name another file, or move this one away")
+    if not overwrite:
+        raise InputError(f"{path}: already there; name another file, or replace it with --overwrite")
+    if not files.is_remote(path) and not os.stat(path).st_mode & 0o222:
+        raise InputError(f"{path}: already there and read-only; name another file, or make it writable")
+
+
+def check_folder(folder: str, names: Iterable[str], *, what: str, is_ours: Callable[[str], bool]) -> None:
+    """Raises `InputError` if files of these names (or globs) may not be written into `folder`.
+
+    Other files of a folder do not matter: they stay. `is_ours(folder)` tells whether files of these names there are
+    of an earlier run.
+    """
+    folder = os.fspath(folder).rstrip("/") or "/"
+    if not files.exists(folder):
+        return
+    if not files.is_folder(folder):
+        raise InputError(f"{folder}: expected a folder, but this is a file")
+    there = [path for name in names for path in _found(folder, name) if files.is_folder(path) or not is_empty(path)]
+    if there and not _holds(is_ours, folder):
+        raise InputError(f"{there[0]}: already there, and not of {what}; name another folder, or move this away")
+
+
+def _found(folder: str, name: str) -> list[str]:
+    if files.is_remote(folder) or not glob.has_magic(name):
+        return [f"{folder}/{name}"] if files.exists(f"{folder}/{name}") else []
+    return sorted(glob.glob(f"{glob.escape(folder)}/{name}"))
+
+
+def _holds(is_ours: Callable[[str], bool], path: str) -> bool:
+    with contextlib.suppress(InputError, OSError):
+        return is_ours(path)
+    return False
+
+
+def is_empty(path: str) -> bool:
+    """Whether a file has no bytes; False for what is no file."""
+    if files.is_folder(path) or not files.exists(path):
+        return False
+    with files.open_binary(path) as file:
+        return not file.read(1)
+
+
+def signed(values: dict, tool: str) -> dict:
+    """The values of a JSON object with the sign of this package, for `is_signed`."""
+    return {**values, SIGN: {"written_by": tool}}
+
+
+def is_signed(path: str) -> bool:
+    """Whether a JSON file carries the sign of this package."""
+    with contextlib.suppress(InputError):
+        return files.exists(path) and SIGN in files.read_json(path, dict)
+    return False
+
+
+# ------------------------------------------------------------------------------------------------------------ removing
+
+
+def remove_files(folder: str, names: Iterable[str]) -> bool:
+    """Removes these files, then the folders among them and `folder` itself where nothing is left in them.
+
+    Returns whether `folder` is gone: it stays if it holds anything else.
+    """
+    names = list(names)
+    for name in names:
+        files.remove(f"{folder}/{name}")
+    above = {str(parent) for name in names for parent in pathlib.PurePosixPath(name).parents}
+    for name in sorted(above, key=len, reverse=True):
+        _remove_empty(folder if name == "." else f"{folder}/{name}")
+    return not files.exists(folder)
+
+
+def _remove_empty(folder: str) -> None:
+    if files.is_remote(folder):
+        files.remove_empty_folder(folder)
+        return
+    with contextlib.suppress(OSError):  # Not empty, not there, or a link to elsewhere.
+        os.rmdir(folder)
+
+
+def files_in(folder: str) -> list[str]:
+    """The names of all files in and below a local folder, relative to it, sorted. Links count as files."""
+    found = []
+    for path, folders, names in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(path, name))]
+        found += [os.path.relpath(os.path.join(path, name), folder) for name in (*names, *links)]
+    return sorted(found)
+
+
+# ------------------------------------------------------------------------------------------------------------- locking
+
+# {folder: [descriptor, how often it is held]}. A process may take its own lock again.
+_held: dict[tuple[int, str], list[int]] = {}
+
+
+class FolderLock:
+    """Holds a folder that exists for this process, until `release` or the end of the process.
+
+    Another process that holds it is an `InputError`. Nothing is written; a folder under gs:// is not locked.
+    """
+
+    def __init__(self, folder: str):
+        self._key = None
+        if files.is_remote(folder):
+            return
+        key = (os.getpid(), os.path.realpath(folder))
+        if key in _held:
+            _held[key][1] += 1
+        else:
+            _held[key] = [_locked_descriptor(folder), 1]
+        self._key = key
+
+    def release(self) -> None:
+        key, self._key = self._key, None
+        if key is None or key not in _held:
+            return
+        _held[key][1] -= 1
+        if not _held[key][1]:
+            os.close(_held.pop(key)[0])
+
+    def __enter__(self) -> "FolderLock":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.release()
+
+    def __del__(self):
+        self.release()
+
+
+def _locked_descriptor(folder: str) -> int:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+            raise InputError(f"{folder}: another run has just replaced or removed this folder; start again")
+        return descriptor
+    except BlockingIOError:
+        os.close(descriptor)
+        raise InputError(
+            f"{folder}: another run is writing into this folder; wait for its end, or name another folder"
+        ) from None
+    except OSError as error:  # NFS cannot lock a folder.
+        message = f"warning: {folder}: cannot be locked ({error.strerror}); see that no other run writes into it"
+        print(message, file=sys.stderr)
+        return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
