@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
-from kobert_tf2 import command_help, flag_files
+from kobert_tf2 import command_help, flag_files, outputs
 from kobert_tf2.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -127,6 +127,29 @@ RUNNING_FLAGS = (
 )
 
 
+# What a tool reads and what it writes, by the names of the flags of all tools: no output may be an input.
+INPUT_FLAGS = (
+    *("bert_config_file", "data_dir", "data_file", "dictionary", "eval_file", "init_checkpoint", "input", "input_file"),
+    *("model_dir", "nbest_file", "null_odds_file", "predict_file", "predictions_file", "train_file"),
+    *("user_dictionary", "vocab_file"),
+)
+OUTPUT_FLAGS = (
+    *("josa_report", "misses_file", "output", "output_dir", "output_file", "per_question_file", "report", "work_dir"),
+)
+
+
+def _refuse_inputs_as_outputs() -> None:
+    """Before the tool starts, which may take TensorFlow some seconds."""
+
+    def given(names: tuple[str, ...]) -> dict:
+        return {name: FLAGS[name].value for name in names if name in FLAGS and FLAGS[name].value}
+
+    paths = given(OUTPUT_FLAGS)
+    if isinstance(several := paths.get("output_file"), str) and not os.path.exists(several):
+        paths["output_file"] = [name.strip() for name in several.split(",")]
+    outputs.refuse_inputs(paths, given(INPUT_FLAGS))
+
+
 def run(main: Callable[[], dict | None]) -> None:
     """Parses the flags, calls `main()` and ends the process.
 
@@ -163,6 +186,7 @@ def _call(main: Callable[[], dict | None], argv: list[str]) -> int:
         print(f"error: expected flags alone, but got {' '.join(argv[1:])!r}; see --help", file=sys.stderr)
         return 1
     try:
+        _refuse_inputs_as_outputs()
         result = main()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -39,19 +39,39 @@ def refuse_inputs(
     An input may be globs separated by commas, a folder, the prefix of a TF1 checkpoint, or something that is no file
     (a hub id). `replaced` are outputs that are replaced as a whole: those that are folders may hold no input either.
     """
-    replaced = replaced or {}
-    for name, output in _pairs({**outputs, **replaced}):
-        if files.is_stream(output):
-            continue
-        for source_name, source in _pairs(inputs):
-            found = next((path for path in _files_of(source) if _same(output, path)), None)
-            inside = name in replaced and any(_is_inside(path, output) for path in _files_of(source))
-            if found or inside or _matches(output, source):
-                which = f"--{source_name}={source}" if source != output else f"--{source_name}"
-                what = "holds an input" if inside else "is an input"
+    written = [pair for pair in _pairs({**outputs, **(replaced or {})}) if not files.is_stream(pair[1])]
+    _refuse_two_in_one(written)
+    for source_name, source in _pairs(inputs):
+        paths = _files_of(source)
+        identities = {_identity(path) for path in paths}
+        folders = {parent for path in paths for parent in pathlib.PurePath(_resolved(path)).parents}
+        patterns = [_resolved(part.strip()) for part in source.split(",") if glob.has_magic(part)]
+        for name, output in written:
+            place = pathlib.PurePath(_resolved(output))
+            holds = name in (replaced or {}) and place in folders
+            if holds or _identity(output) in identities or any(map(place.match, patterns)):
                 raise InputError(
-                    f"{output}: expected --{name} to be another path, but it {what} of the same run ({which})"
+                    f"{output}: expected --{name} to be another path, but it {'holds' if holds else 'is'} an input of "
+                    f"the same run (--{source_name}={source})"
                 )
+
+
+def _refuse_two_in_one(written: list[tuple[str, str]]) -> None:
+    seen: dict = {}
+    for name, output in written:
+        identity = _identity(output)
+        if identity in seen:
+            raise InputError(f"{output}: expected --{name} to be a path of its own, but --{seen[identity]} is the same")
+        seen[identity] = name
+
+
+def _identity(path: str) -> object:
+    """Equal for two names of one file, be it there or not yet."""
+    with contextlib.suppress(OSError):
+        if not files.is_remote(path):
+            found = os.stat(path)
+            return found.st_dev, found.st_ino
+    return _resolved(path).rstrip("/")
 
 
 def _pairs(arguments: Mapping[str, Paths]) -> Iterator[tuple[str, str]]:
@@ -69,24 +89,6 @@ def _files_of(source: str) -> list[str]:
         found += glob.glob(pattern) if glob.has_magic(pattern) else [pattern] * os.path.lexists(pattern)
         found += glob.glob(f"{glob.escape(pattern)}.index") + glob.glob(f"{glob.escape(pattern)}.data-*")
     return found
-
-
-def _matches(output: str, source: str) -> bool:
-    """Whether a glob among the inputs would take in the output once it is written."""
-    patterns = [part.strip() for part in source.split(",") if glob.has_magic(part)]
-    return any(pathlib.PurePath(_resolved(output)).match(_resolved(pattern)) for pattern in patterns)
-
-
-def _same(one: str, other: str) -> bool:
-    if files.is_remote(one) or files.is_remote(other):
-        return one.rstrip("/") == other.rstrip("/")
-    with contextlib.suppress(OSError):
-        return os.path.samefile(one, other)
-    return _resolved(one) == _resolved(other)
-
-
-def _is_inside(path: str, folder: str) -> bool:
-    return _resolved(path).startswith(_resolved(folder).rstrip("/") + "/")
 
 
 def _resolved(path: str) -> str:

@@ -40,7 +40,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from absl import flags
 
-from kobert_tf2 import command_line, files
+from kobert_tf2 import command_line, files, outputs
 from kobert_tf2.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -604,10 +604,17 @@ def check_flags() -> None:
             raise InputError(f"--{flag}: expected some of {', '.join(values)}, but got {', '.join(sorted(wrong))}")
 
 
+def is_results(path: str) -> bool:
+    rows = files.read_json(path, list)
+    return all(isinstance(row, dict) and {"contestant", "share_of_floor"} <= row.keys() for row in rows)
+
+
 def main() -> dict:
     if FLAGS.case:
         return measure(Case(**json.loads(FLAGS.case)))
     check_flags()
+    if FLAGS.output:
+        outputs.check_file(FLAGS.output, what="a file of results of benchmark.py", is_ours=is_results)
     results = [row for contestants in cases() for row in compare(contestants)]
     if FLAGS.output:
         files.write_json(FLAGS.output, results)

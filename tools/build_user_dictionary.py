@@ -16,10 +16,13 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("input_file", None, "The list of words, UTF-8, a word a line.", required=True)
 flags.DEFINE_string("output_file", None, "The user dictionary to write.", required=True)
 flags.DEFINE_string("dictionary", None, "Folder of the mecab-ko dictionary; found by itself where it is not given.")
+flags.DEFINE_bool("overwrite", False, "Replace a user dictionary that is there already.")
 
 
 def main() -> dict:
-    words = user_dictionary.compile_user_dictionary(FLAGS.input_file, FLAGS.output_file, dictionary=FLAGS.dictionary)
+    words = user_dictionary.compile_user_dictionary(
+        FLAGS.input_file, FLAGS.output_file, dictionary=FLAGS.dictionary, overwrite=FLAGS.overwrite
+    )
     return {"words": words, "output_file": FLAGS.output_file}
 
 

@@ -39,8 +39,12 @@ def define_flags() -> None:
 
 
 def main() -> dict:
-    from kobert_tf2.reading import squad_files
+    from kobert_tf2.reading import evaluation, report, squad_files
 
+    for kind in ("per_question_file", "misses_file", "josa_report"):
+        evaluation.check_output(kind, FLAGS[kind].value)
+    if FLAGS.report:
+        report.check_output(FLAGS.report)
     questions = squad_files.read_squad(FLAGS.data_file)
     return ceiling(questions) if FLAGS.ceiling else evaluate(questions)
 
@@ -61,13 +65,16 @@ def ceiling(questions) -> dict:
         )
     asked = units["tokenizer" if FLAGS.vocab_file else "eojeol"]
     if FLAGS.misses_file:
-        files.write_json(
-            FLAGS.misses_file, {name: [miss._asdict() for miss in unit.misses] for name, unit in units.items()}
+        evaluation.write(
+            "misses_file",
+            FLAGS.misses_file,
+            {name: [miss._asdict() for miss in unit.misses] for name, unit in units.items()},
         )
     if FLAGS.josa_report:
         gold = {q.id: (a.start, a.end) for q in questions for a in q.answers[:1] if a.start >= 0}
         spans = {"eojeols": units["eojeol"].spans, "gold": gold}
-        files.write_json(
+        evaluation.write(
+            "josa_report",
             FLAGS.josa_report,
             {
                 name: evaluation.josa_report(questions, part, FLAGS.metric, stripper=stripper)
@@ -102,7 +109,9 @@ def evaluate(questions) -> dict:
         null_threshold=FLAGS.null_score_diff_threshold,
     )
     if FLAGS.per_question_file:
-        files.write_json(FLAGS.per_question_file, evaluation.per_question(FLAGS.metric, questions, predictions))
+        evaluation.write(
+            "per_question_file", FLAGS.per_question_file, evaluation.per_question(FLAGS.metric, questions, predictions)
+        )
     if FLAGS.report or FLAGS.josa_report:
         _look_closer(questions, predictions)
     return result
@@ -117,7 +126,7 @@ def _look_closer(questions, predictions) -> None:
     spans = mrc_report.predicted_spans(questions, predictions, files.read_json(path) if path else {})
     if FLAGS.josa_report:
         report = evaluation.josa_report(questions, spans, FLAGS.metric)
-        files.write_json(FLAGS.josa_report, {"predictions": report})
+        evaluation.write("josa_report", FLAGS.josa_report, {"predictions": report})
     if FLAGS.report:
         mrc_report.write(FLAGS.report, questions, predictions, spans, FLAGS.metric)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kobert_tf2 import files
+from kobert_tf2 import files, outputs
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading import metrics
 from kobert_tf2.reading.josa import JosaStripper
@@ -196,3 +196,41 @@ def per_question(metric: str, questions: Sequence[Question], predictions: Mappin
         name: {"exact_match": score.exact, "f1": score.f1, "prediction": predictions.get(name), "gold": gold[name]}
         for name, score in metrics.score(metric, gold, predictions).items()
     }
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files
+# ---------------------------------------------------------------------------------------------------------------------
+
+# What each file holds, and how one that was written here is told from any other: by the shape of its JSON.
+_FILES = {
+    "per_question_file": "the scores of questions that evaluate_mrc writes",
+    "misses_file": "the misses that evaluate_mrc writes",
+    "josa_report": "the report on particles that evaluate_mrc writes",
+}
+
+
+def _is_of_kind(kind: str, path: str) -> bool:
+    values = files.read_json(path, dict).values()
+    if kind == "per_question_file":
+        fields = {"exact_match", "f1", "prediction", "gold"}
+        return all(isinstance(value, dict) and value.keys() == fields for value in values)
+    if kind == "misses_file":
+        return all(
+            isinstance(value, list)
+            and all(isinstance(miss, dict) and miss.keys() == set(Miss._fields) for miss in value)
+            for value in values
+        )
+    return all(isinstance(value, dict) and value.keys() == {"all", "rules"} for value in values)
+
+
+def check_output(kind: str, path: str | None) -> None:
+    """Raises `InputError` if the file of this kind ("per_question_file" ...) may not be written at `path`."""
+    if path:
+        outputs.check_file(path, what=_FILES[kind], is_ours=lambda path: _is_of_kind(kind, path))
+
+
+def write(kind: str, path: str, value: dict) -> None:
+    """Writes a file of this kind; over an earlier one of the same kind alone."""
+    check_output(kind, path)
+    files.write_json(path, value)

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from kobert_tf2 import files
+from kobert_tf2 import files, outputs
 from kobert_tf2.reading import metrics
 from kobert_tf2.reading.josa import JosaStripper, sentence_around
 from kobert_tf2.reading.squad_files import Question
@@ -129,6 +129,19 @@ def rows(
     return {"contexts": list(contexts), "questions": shown, "kinds": KINDS, "lengths": [name for _, name in _LENGTHS]}
 
 
+_SIGN = '<meta name="generator" content="kobert_tf2 evaluate_mrc">'
+
+
+def check_output(path: str) -> None:
+    """Raises `InputError` if the page may not be written at `path`."""
+    outputs.check_file(path, what="a report of evaluate_mrc", is_ours=_is_report)
+
+
+def _is_report(path: str) -> bool:
+    with files.open_binary(path) as file:
+        return _SIGN.encode() in file.read(1000)
+
+
 def write(
     path: str,
     questions: Sequence[Question],
@@ -136,18 +149,20 @@ def write(
     spans: Mapping[str, tuple[int, int]],
     metric: str = "korquad1",
 ) -> None:
-    """Writes the page."""
+    """Writes the page; over an earlier one alone."""
+    check_output(path)
     data = json.dumps(rows(questions, predictions, spans, metric), ensure_ascii=False, separators=(",", ":"))
     # Inside a script element only "</" and "<!--" could end or change the script.
     data = data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     with files.whole_file(path) as file:
-        file.write(_PAGE.replace("@METRIC@", metric).replace("@DATA@", data))
+        file.write(_PAGE.replace("@SIGN@", _SIGN).replace("@METRIC@", metric).replace("@DATA@", data))
 
 
 _PAGE = """<!doctype html>
 <html lang="ko">
 <head>
 <meta charset="utf-8">
+@SIGN@
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Reading report</title>
 <style>

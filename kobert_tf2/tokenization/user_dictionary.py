@@ -11,11 +11,12 @@ import csv
 import io
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
 
-from kobert_tf2 import files
+from kobert_tf2 import files, outputs
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.mecab import find_dictionary
 
@@ -25,6 +26,9 @@ DEFAULT_COST = 0
 _OTHER_SIDE = {"left-id.def": "right-id.def", "right-id.def": "left-id.def"}
 _FILES = ("dicrc", "char.bin", "unk.dic", "matrix.bin", "pos-id.def", "rewrite.def", "feature.def", *_OTHER_SIDE)
 
+# mecab/src/dictionary.cpp: DictionaryMagicID, and MECAB_USR_DIC of mecab.h.
+_MAGIC, _USER = 0xEF718F77, 1
+
 _COMPILER = """
 import ctypes, sys
 arguments = [argument.encode() for argument in sys.argv[2:]]
@@ -32,13 +36,17 @@ sys.exit(ctypes.CDLL(sys.argv[1]).mecab_dict_index(len(arguments), (ctypes.c_cha
 """
 
 
-def compile_user_dictionary(words_file: str, output: str, *, dictionary: str | None = None) -> int:
+def compile_user_dictionary(
+    words_file: str, output: str, *, dictionary: str | None = None, overwrite: bool = False
+) -> int:
     """Compiles a list of words for `MorphemeAnalyser(user_dictionary=output)`; returns how many there are.
 
     A line is `word`, `word,tag`, `word,tag,cost` or `word,tag,cost,parts` (parts as in the dictionary,
     사과/NNG/*+나무/NNG/*); the tag is NNP where none is given. Empty lines and lines that begin with # are passed
-    over.
+    over. A user dictionary that is there already is replaced with `overwrite` alone, any other file never.
     """
+    outputs.refuse_inputs({"output": output}, {"words_file": words_file, "dictionary": dictionary})
+    outputs.check_file(output, what="a compiled Mecab user dictionary", is_ours=_is_compiled, overwrite=overwrite)
     folder, _ = find_dictionary(dictionary)
     rows = [_row(line, f"{words_file}, line {number}", folder) for number, line in _lines(words_file)]
     if not rows:
@@ -48,6 +56,14 @@ def compile_user_dictionary(words_file: str, output: str, *, dictionary: str | N
     with files.whole_file(output, "wb") as file:
         file.write(compiled)
     return len(rows)
+
+
+def _is_compiled(path: str) -> bool:
+    """Mecab's own check: the first number is the file's size, turned by a constant; the third says "user"."""
+    with files.open_binary(path) as file:
+        content = file.read()
+    magic, _, kind = struct.unpack("<3I", content[:12]) if len(content) >= 72 else (0, 0, 0)
+    return magic ^ _MAGIC == len(content) and kind == _USER
 
 
 def _lines(path: str):
