@@ -249,24 +249,24 @@ def parse_json(text: str, path: str, kind: type | None = None, *, first_line: in
         raise InputError(f"{path}, line {line}, column {error.colno}: not JSON ({error.msg})") from None
     except RecursionError:
         raise InputError(f"{path}: expected JSON, but its lists and objects are nested too deeply") from None
-    except _Constant:
+    except _ConstantError:
         constant = next(found for found in _CONSTANTS.finditer(text) if found[1])
         line = first_line + text.count("\n", 0, constant.start())
         raise InputError(
             f"{path}, line {line}: expected JSON, which has no {constant[1]}; is it null that is meant?"
         ) from None
-    except _Number as error:
+    except _NumberError as error:
         raise InputError(f"{path}: expected JSON, but {error}") from None
     if kind is not None and not isinstance(value, kind):
         raise InputError(f"{path}: expected {_JSON_NAMES[kind]}, but found {json_name(value)}")
     return value
 
 
-class _Constant(Exception):
+class _ConstantError(Exception):
     """NaN or an infinity."""
 
 
-class _Number(Exception):
+class _NumberError(Exception):
     """A number that no 64 bits hold."""
 
 
@@ -281,10 +281,6 @@ def _object_of_pairs(path: str, pairs: list[tuple[str, object]]) -> dict[str, ob
         twice = next(name for name in names if names.count(name) > 1)
         shown = json.dumps(value, ensure_ascii=False)
         raise InputError(f"{path}: expected each name of an object once, but {twice!r} stands twice in {shown[:80]}")
-    return value
-
-
-_JSON_NAMES[kind]}, but found {json_name(value)}")
     return value
 
 
@@ -306,19 +302,19 @@ def json_name(value) -> str:
 
 def _json_int(digits: str) -> int:
     if len(digits) > 20 or not -(1 << 63) <= int(digits) < 1 << 64:
-        raise _Number(f"it holds the number {digits[:12]}... of {len(digits)} digits, which no 64 bits hold")
+        raise _NumberError(f"it holds the number {digits[:12]}... of {len(digits)} digits, which no 64 bits hold")
     return int(digits)
 
 
 def _json_float(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise _Number(f"it holds the number {digits[:24]}, which is too large")
+        raise _NumberError(f"it holds the number {digits[:24]}, which is too large")
     return number
 
 
 def _no_json(name: str) -> None:
-    raise _Constant(name)
+    raise _ConstantError(name)
 
 
 def _beside(path: str) -> str:
