@@ -39,31 +39,6 @@ def test_every_token_is_in_a_window_and_exactly_one_speaks_for_it(context, strid
     assert set(zip(windows.token_start[seen], windows.token_end[seen], strict=True)) == set(tokens)
 
 
-def original_max_context(spans, position):
-    """The rule of run_squad.py written out: the smaller side counts, longer windows and then earlier ones first."""
-    covering = [(number, begin, end) for number, (begin, end) in enumerate(spans) if begin <= position < end]
-    return max(covering, key=lambda s: (min(position - s[1], s[2] - 1 - position) + 0.01 * (s[2] - s[1]), -s[0]))[0]
-
-
-@pytest.mark.parametrize(
-    ("tokens", "room", "stride"), [(40, 12, 4), (41, 12, 5), (13, 12, 12), (100, 30, 7), (12, 12, 3)]
-)
-def test_windows_and_max_context_are_those_of_the_original(tokens, room, stride):
-    spans = reading_windows.window_spans(tokens, room, stride)
-    assert spans[0][0] == 0
-    assert spans[-1][1] == tokens
-    assert all(end == tokens for _, end in spans[-1:])
-    assert all(end < tokens for _, end in spans[:-1])
-    speaks = reading_windows.max_context(spans, tokens)
-    for position in range(tokens):
-        best = original_max_context(spans, position)
-        assert [
-            number
-            for number, (begin, end) in enumerate(spans)
-            if begin <= position < end and speaks[number][position - begin]
-        ] == [best]
-
-
 @settings(deadline=None, max_examples=150)
 @given(contexts.filter(str.strip), st.data())
 def test_an_answer_is_the_tokens_that_its_characters_touch(context, data):
