@@ -18,19 +18,27 @@ from kobert_tf2.errors import InputError
 FLAGS = flags.FLAGS
 
 
-def define_tokenizer_flags() -> None:
-    """The tokenizer's settings, for a program that makes a tokenizer rather than loads one."""
-    flags.DEFINE_enum("pre_tokenizer", "mecab", ["mecab", "none"], "Morphemes first (mecab), or plain BERT (none).")
+def define_tokenizer_flags(*, learning: bool = False) -> None:
+    """The tokenizer's settings. With `learning` for a program that makes a tokenizer, where they have defaults; else
+    for one that reads a tokenizer, where those that are not given follow the rule of `tokenization/pretrained.py`.
+    """
+    of = (lambda default: default) if learning else (lambda default: None)
+    note = "" if learning else " Not given: as saved with the tokenizer; none for a vocab.txt that stands alone."
+    flags.DEFINE_enum(
+        "pre_tokenizer", of("mecab"), ["mecab", "none"], f"Morphemes first (mecab), or plain BERT (none).{note}"
+    )
     flags.DEFINE_enum(
         "continuation",
-        "eojeol",
+        of("eojeol"),
         ["eojeol", "morpheme"],
         "Which pieces carry ##: all that do not begin an eojeol, or only those inside a morpheme.",
     )
-    flags.DEFINE_bool("tags", False, "Each piece carries its part-of-speech tag: 사과나무/NNG ##를/JKO.")
-    flags.DEFINE_bool("decompose_compounds", False, "Take compounds apart: 사과나무 -> 사과 ##나무.")
-    flags.DEFINE_bool("do_lower_case", False, "Lower-case the text. Never takes Hangul apart.")
-    flags.DEFINE_bool("strip_accents", False, "Take accents off letters. Never takes Hangul apart.")
+    flags.DEFINE_bool("tags", of(False), "Each piece carries its part-of-speech tag: 사과나무/NNG ##를/JKO.")
+    flags.DEFINE_bool("decompose_compounds", of(False), "Take compounds apart: 사과나무 -> 사과 ##나무.")
+    flags.DEFINE_bool(
+        "do_lower_case", of(False), "Lower-case the text. Never takes Hangul apart. The original's default was on."
+    )
+    flags.DEFINE_bool("strip_accents", of(False), "Take accents off letters. Never takes Hangul apart.")
     flags.DEFINE_string("dictionary", None, "Folder of the mecab-ko dictionary; found by itself where it is not given.")
     flags.DEFINE_string("user_dictionary", None, "A compiled Mecab user dictionary.")
 

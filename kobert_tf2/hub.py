@@ -5,13 +5,18 @@ from collections.abc import Iterable
 
 from kobert_tf2.errors import InputError
 
-# `name` or `owner/name`: nothing that could lead out of a folder.
-_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
+# `name` or `owner/name`, and a branch, tag or commit after an @: nothing that could lead out of a folder.
+_ID = re.compile(r"(?P<name>(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*)(?:@(?P<revision>\w[\w./-]*))?")
+# What a tokenizer may consist of; `*.model` is a SentencePiece model.
+TOKENIZER_FILES = (
+    *("vocab.txt", "tokenizer_config.json", "tokenizer.json", "added_tokens.json", "special_tokens_map.json"),
+    *("*.model", "user.dic"),
+)
 
 
 def is_id(name: str) -> bool:
-    """Whether the hub could have a model of this name."""
-    return _ID.fullmatch(name) is not None and ".." not in name
+    """Whether the hub could have a model of this name; a revision may follow, `klue/bert-base@main`."""
+    return _ID.fullmatch(name) is not None and ".." not in name and "//" not in name
 
 
 def fetch(name: str, patterns: Iterable[str]) -> str:
@@ -20,15 +25,18 @@ def fetch(name: str, patterns: Iterable[str]) -> str:
     `HF_ENDPOINT`, `HF_HUB_OFFLINE` and `HF_HOME` are the client's own. What it cannot read is an `InputError`.
     """
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     hub = constants.ENDPOINT
+    model, revision = _ID.fullmatch(name).group("name", "revision")
     try:
-        return snapshot_download(name, allow_patterns=list(patterns))
+        return snapshot_download(model, revision=revision, allow_patterns=list(patterns))
+    except RevisionNotFoundError:
+        raise InputError(f"{name}: {hub}/{model} has no branch, tag or commit {revision!r}") from None
     except RepositoryNotFoundError:
         raise InputError(f"{name}: there is no such folder here, and no such model at {hub}") from None
     except Exception as error:
-        address = f"{hub}/{name}"
+        address = f"{hub}/{model}"
         raise InputError(
             f"{name}: there is no such folder here, and {address} could not be read ({_first_line(error)}); download "
             f"config.json, model.safetensors and vocab.txt from {address} into a folder and give that folder instead"

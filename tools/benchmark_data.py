@@ -30,7 +30,7 @@ flags.DEFINE_integer("max_seq_length", 128, "Maximum sequence length.")
 flags.DEFINE_integer("max_predictions_per_seq", 20, "Maximum number of predictions.")
 flags.DEFINE_integer("dupe_factor", 5, "Passes over each document.")
 flags.DEFINE_list("num_workers", ["1", "2"], "Measure with so many processes each.")
-command_line.define_tokenizer_flags()
+command_line.define_tokenizer_flags(learning=True)
 
 
 def original(lines: list[str], tokenizer: Tokenizer, settings: Settings, output: str, *, seed: int = 12345) -> int:

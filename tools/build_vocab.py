@@ -31,7 +31,7 @@ flags.DEFINE_integer("num_unused", 0, "How many [unusedN] entries to keep free f
 flags.DEFINE_enum("special_tokens", "[CLS]", ["[CLS]", "<CLS>"], "How the five special tokens are written.")
 flags.DEFINE_integer("held_out", 100, "One in so many lines measures and does not teach; 0: none.", lower_bound=0)
 flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Processes that cut the text.", lower_bound=1)
-command_line.define_tokenizer_flags()
+command_line.define_tokenizer_flags(learning=True)
 
 
 def main() -> dict:

@@ -8,11 +8,12 @@ import os
 
 from absl import flags
 
-from kobert_tf2 import command_line, files
+from kobert_tf2 import command_line
 from kobert_tf2.errors import InputError
 from kobert_tf2.pretraining_data import local_runner
 from kobert_tf2.pretraining_data.instances import Settings
-from kobert_tf2.tokenization.tokenizer import CONFIG_FILE, VOCAB_FILE, Tokenizer
+from kobert_tf2.tokenization import pretrained
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 FLAGS = flags.FLAGS
 
@@ -66,7 +67,9 @@ def main() -> dict:
     request = local_runner.Request(
         input_file=FLAGS.input_file,
         output_file=FLAGS.output_file,
-        tokenizer=load_tokenizer(FLAGS.vocab_file),
+        tokenizer=pretrained.from_flags(
+            Tokenizer, FLAGS.vocab_file, given=command_line.tokenizer_settings(given_only=True)
+        ),
         settings=Settings(
             mask_unit=mask_unit(),
             **{name: FLAGS[name].value for name in _SETTINGS},
@@ -93,23 +96,6 @@ _SETTINGS = (
     "short_seq_prob",
     "dupe_factor",
 )
-
-
-def load_tokenizer(path: str):
-    """The tokenizer of a folder, or of the folder of a vocab.txt; without a tokenizer_config.json the flags decide."""
-    folder = path if files.is_folder(path) else None
-    if folder is None and path.rpartition("/")[2] == VOCAB_FILE:
-        folder = path.rpartition("/")[0] or "."
-    if folder is None or not files.exists(f"{folder}/{CONFIG_FILE}"):
-        return Tokenizer(f"{folder}/{VOCAB_FILE}" if folder else path, **command_line.tokenizer_settings())
-    tokenizer = Tokenizer.from_pretrained(folder)
-    for name, value in command_line.tokenizer_settings(given_only=True).items():
-        if tokenizer.settings()[name] != value:
-            raise InputError(
-                f"--{name} is {value!r}, but {folder}/{CONFIG_FILE} says {tokenizer.settings()[name]!r}; "
-                "leave the flag out, or name a vocab.txt that stands alone"
-            )
-    return tokenizer
 
 
 def mask_unit() -> str:

@@ -52,6 +52,8 @@ def main() -> dict:
 def ceiling(questions) -> dict:
     from kobert_tf2.reading import evaluation
     from kobert_tf2.reading.josa import JosaStripper
+    from kobert_tf2.tokenization import pretrained
+    from kobert_tf2.tokenization.tokenizer import Tokenizer
 
     stripper = JosaStripper()
     units = {
@@ -59,7 +61,8 @@ def ceiling(questions) -> dict:
         "eojeol_stripped": evaluation.eojeol_ceiling(questions, FLAGS.metric, stripper=stripper),
     }
     if FLAGS.vocab_file:
-        tokenizer = _tokenizer(FLAGS.vocab_file)
+        given = command_line.tokenizer_settings(given_only=True)
+        tokenizer = pretrained.from_flags(Tokenizer, FLAGS.vocab_file, given=given)
         units["tokenizer"] = evaluation.tokenizer_ceiling(
             questions, tokenizer, FLAGS.metric, num_workers=FLAGS.num_workers
         )
@@ -82,16 +85,6 @@ def ceiling(questions) -> dict:
             },
         )
     return {**asked.summary(), "total": len(questions), **{name: unit.summary() for name, unit in units.items()}}
-
-
-def _tokenizer(path: str):
-    from kobert_tf2.tokenization.tokenizer import Tokenizer
-
-    folder = path if files.is_folder(path) else os.path.dirname(path) or "."
-    if files.exists(f"{folder}/tokenizer_config.json"):
-        return Tokenizer.from_pretrained(folder)
-    vocab = f"{path}/vocab.txt" if files.is_folder(path) else path
-    return Tokenizer(vocab, **command_line.tokenizer_settings())
 
 
 def evaluate(questions) -> dict:

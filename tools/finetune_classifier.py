@@ -17,8 +17,15 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     flags.DEFINE_string("output_dir", None, "Gets checkpoints/, model/, eval_results.txt, predictions.tsv, logs.")
     flags.DEFINE_string("init_checkpoint", None, "A model directory, TF1 checkpoint or hub id to begin with.")
-    flags.DEFINE_string("bert_config_file", None, "Google's bert_config.json; not needed with a model directory.")
-    flags.DEFINE_string("vocab_file", None, "The tokenizer's folder or vocab.txt; by default the model's own.")
+    flags.DEFINE_string(
+        "bert_config_file", None, "Google's bert_config.json, or a model directory. Alone: training from scratch."
+    )
+    flags.DEFINE_string(
+        "vocab_file", None, "The tokenizer's folder, vocab.txt or hub id; that beside --init_checkpoint if not given."
+    )
+    flags.DEFINE_string(
+        "task_name", None, "Of the original; without effect: a file's header says what its columns hold."
+    )
     flags.DEFINE_string("data_dir", None, "A folder with train.tsv, dev.tsv and test.tsv.")
     flags.DEFINE_string("train_file", None, "Instead of train.tsv in --data_dir.")
     flags.DEFINE_string("eval_file", None, "Instead of dev.tsv in --data_dir.")
@@ -35,14 +42,19 @@ def define_flags() -> None:
     flags.DEFINE_float("num_train_epochs", 3.0, "How often every sentence is seen.")
     flags.DEFINE_float("warmup_proportion", 0.1, "The part of all steps in which the learning rate rises.")
     flags.DEFINE_integer("num_workers", 1, "Processes that tokenize.")
+    command_line.define_tokenizer_flags()
     command_line.define_running_flags()
 
 
 def main() -> dict:
     from kobert_tf2.tasks import classify
 
-    given = command_line.arguments_for(classify.FinetuneSettings)
-    return classify.finetune(classify.FinetuneSettings(**given, running=command_line.running_settings()))
+    settings = classify.FinetuneSettings(
+        **command_line.arguments_for(classify.FinetuneSettings),
+        tokenizer_settings=command_line.tokenizer_settings(given_only=True),
+        running=command_line.running_settings(),
+    )
+    return classify.finetune(settings)
 
 
 if __name__ == "__main__":

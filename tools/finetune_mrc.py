@@ -63,7 +63,7 @@ def main() -> dict:
 
     settings = read.FinetuneSettings(
         **command_line.arguments_for(read.FinetuneSettings),
-        tokenizer_settings=command_line.tokenizer_settings(),
+        tokenizer_settings=command_line.tokenizer_settings(given_only=True),
         running=command_line.running_settings(),
     )
     return read.finetune(settings)

@@ -42,6 +42,7 @@ def define_flags() -> None:
         "preflight", False, "Compile this run's program for one TPU core and count; needs no TPU, no data."
     )
     flags.DEFINE_string("tpu_topology", "v3-8", "For --preflight: v2-8, v3-8, v3-32, v4-8, v5e-8, v5p-8, v6e-8 ...")
+    command_line.define_tokenizer_flags()
     command_line.define_running_flags()
 
 
@@ -52,7 +53,11 @@ def main() -> dict:
     from kobert_tf2.tasks import pretrain
 
     given = command_line.arguments_for(pretrain.PretrainSettings, only_if_given=FOLLOW_THE_DATA)
-    settings = pretrain.PretrainSettings(**given, running=command_line.running_settings())
+    settings = pretrain.PretrainSettings(
+        **given,
+        tokenizer_settings=command_line.tokenizer_settings(given_only=True),
+        running=command_line.running_settings(),
+    )
     if FLAGS.preflight:
         return pretrain.preflight(settings, tpu_topology=FLAGS.tpu_topology)
     return pretrain.pretrain(settings)

@@ -67,7 +67,7 @@ def find_source(path: str, *, allow_pickle: bool = False) -> Source:
     return _source_in_folder(hub.fetch(path, [*_WANTED, *([PYTORCH_BIN] if allow_pickle else [])]))
 
 
-_WANTED = (HF_CONFIG, "model*.safetensors", SAFETENSORS_INDEX, "vocab.txt", "tokenizer_config.json")
+_WANTED = (HF_CONFIG, "model*.safetensors", SAFETENSORS_INDEX, *hub.TOKENIZER_FILES)
 
 
 def is_keras_hub_preset(path: str) -> bool:

@@ -10,7 +10,6 @@ This is the one call that `tools/finetune_classifier.py` makes; files of sentenc
 """
 
 import dataclasses
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -20,9 +19,12 @@ import tensorflow as tf
 
 from kobert_tf2 import files
 from kobert_tf2.bert import models
+from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import sentences
 from kobert_tf2.labelling.sentences import Example
+from kobert_tf2.tasks import start
+from kobert_tf2.tokenization import pretrained
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
 from kobert_tf2.training.job import TrainingJob
@@ -47,6 +49,7 @@ class FinetuneSettings:
     Attributes:
       output_dir: gets everything that the run writes.
       init_checkpoint: weights to start from; None: `bert_config_file` and `vocab_file` begin a new model.
+      tokenizer_settings: the tokenizer flags that the command line has.
       data_dir: holds train.tsv, dev.tsv and test.tsv; `train_file`, `eval_file`, `predict_file` stand in for each.
       eval_fraction: without a file to evaluate on, this part of the training file is held out.
       max_seq_length: pieces of a row; longer ones are cut and counted.
@@ -61,6 +64,7 @@ class FinetuneSettings:
     init_checkpoint: str | None = None
     bert_config_file: str | None = None
     vocab_file: str | None = None
+    tokenizer_settings: dict | None = None
     data_dir: str | None = None
     train_file: str | None = None
     eval_file: str | None = None
@@ -87,17 +91,21 @@ def finetune(settings: FinetuneSettings) -> dict:
     Raises `InputError` for what a user can mend.
     """
     _check_asked(settings)
-    output_dir, bert_config_file, vocab_file = settings.output_dir, settings.bert_config_file, settings.vocab_file
+    output_dir = settings.output_dir
     sources = find_files(settings.data_dir, settings.train_file, settings.eval_file, settings.predict_file)
     job = TrainingJob.start(output_dir, settings.running, init_checkpoint=settings.init_checkpoint)
-    start = _start(settings.do_train, output_dir, settings.init_checkpoint, bert_config_file, vocab_file)
-    tokenizer = read_tokenizer(vocab_file, start)
+    begin = settings.init_checkpoint
+    if not settings.do_train:
+        begin = start.model_to_predict_with(output_dir, begin)
+    tokenizer = pretrained.from_flags(Tokenizer, settings.vocab_file, begin, settings.tokenizer_settings)
     train, evaluation, prediction = _read_all(sources, settings)
-    labels = sentences.label_list([*train, *evaluation]) if settings.do_train else _labels_of(start)
+    labels = sentences.label_list([*train, *evaluation]) if settings.do_train else _labels_of(begin)
 
-    config = read_config(bert_config_file, start, tokenizer, settings.max_seq_length)
+    config = start.find_config(settings.bert_config_file, begin, vocab_size=len(tokenizer.vocab))
+    fit = {"vocab_size": len(tokenizer.vocab), "max_seq_length": settings.max_seq_length}
+    start.check_fits(config, settings.bert_config_file or begin, **fit)
     encoding = _Encoding(tokenizer, settings.max_seq_length, settings.num_workers)
-    model = job.make(lambda: _make_model(config, start, len(labels)))
+    model = job.make(lambda: _make_model(config, begin, settings, len(labels)))
     summary = {"output_dir": output_dir, "labels": labels}
     if settings.do_train:
         summary |= _train(job, model, encoding.features(train, labels), settings, tokenizer, labels)
@@ -207,49 +215,6 @@ def hold_out_examples(examples: Sequence[Example], fraction: float, seed: int) -
     )
 
 
-def _start(do_train: bool, output_dir: str, init_checkpoint, bert_config_file, vocab_file) -> str | None:
-    """Where the weights come from: what this output_dir trained before, unless it is to be trained; None: new ones."""
-    trained = f"{output_dir}/model"
-    if not do_train:
-        if files.exists(f"{trained}/config.json"):
-            return trained
-        if not init_checkpoint:
-            raise InputError(f"{trained}: expected a trained model there, or --init_checkpoint, but there is neither")
-    elif not init_checkpoint and not (bert_config_file and vocab_file):
-        raise InputError("expected --init_checkpoint, or --bert_config_file with --vocab_file to begin from nothing")
-    return init_checkpoint
-
-
-def read_tokenizer(vocab_file: str | None, start: str | None) -> Tokenizer:
-    """The tokenizer of a folder, of a vocab.txt (with the tokenizer_config.json beside it) or of the model."""
-    path = vocab_file or start
-    if files.is_folder(path):
-        return Tokenizer.from_pretrained(path)
-    folder = os.path.dirname(path) or "."
-    if os.path.basename(path) == "vocab.txt" or not vocab_file:
-        return Tokenizer.from_pretrained(folder)
-    return Tokenizer(path)
-
-
-def read_config(bert_config_file: str | None, start: str | None, tokenizer, max_seq_length: int):
-    """The model's configuration, held against the vocabulary and the length asked for."""
-    if bert_config_file:
-        config = models.BertConfig.from_google_json(bert_config_file)
-    else:
-        config = models.BertConfig.from_pretrained(start)
-    where = bert_config_file or start
-    if len(tokenizer.vocab) > config.vocab_size:
-        raise InputError(
-            f"{where}: vocab_size is {config.vocab_size}, but the vocabulary has {len(tokenizer.vocab)} pieces"
-        )
-    if max_seq_length > config.max_position_embeddings:
-        raise InputError(
-            f"{where}: expected --max_seq_length of at most max_position_embeddings, {config.max_position_embeddings}, "
-            f"but got {max_seq_length}"
-        )
-    return config
-
-
 def _labels_of(path: str) -> list[str]:
     config = files.read_json(f"{path}/config.json") if files.exists(f"{path}/config.json") else {}
     named = config.get("id2label")
@@ -258,10 +223,13 @@ def _labels_of(path: str) -> list[str]:
     return [named[key] for key in sorted(named, key=int)]
 
 
-def _make_model(config, start: str | None, num_labels: int):
-    if start is None:
-        return models.BertForSequenceClassification(config, num_labels=num_labels)
-    return models.BertForSequenceClassification.from_pretrained(start, config=config, num_labels=num_labels)
+def _make_model(
+    config: BertConfig, begin: str | None, settings: FinetuneSettings, num_labels: int
+) -> models.BertForSequenceClassification:
+    cls = models.BertForSequenceClassification
+    if settings.do_train:
+        return start.model_to_train(cls, config, begin, settings.output_dir, num_labels=num_labels)
+    return cls.from_pretrained(begin, config=config, num_labels=num_labels)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

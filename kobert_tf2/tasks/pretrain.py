@@ -25,6 +25,9 @@ from kobert_tf2.bert import models
 from kobert_tf2.errors import InputError
 from kobert_tf2.pretraining_data import tfrecord
 from kobert_tf2.tasks import preflight as preflight_module
+from kobert_tf2.tasks import start
+from kobert_tf2.tokenization import pretrained
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import checkpoints, loop, losses, optimizers
 from kobert_tf2.training.job import TrainingJob
 from kobert_tf2.training.scores import write_eval_results
@@ -51,6 +54,7 @@ class PretrainSettings:
       output_dir: gets everything that the run writes.
       init_checkpoint: weights to start from, with a new schedule.
       vocab_file: the tokenizer's folder or a vocab.txt; found through the records where it is None.
+      tokenizer_settings: the tokenizer flags that the command line has.
       eval_file: TFRecords to evaluate on; None: those of `input_file`.
       max_seq_length, max_predictions_per_seq: None: as the records were made.
       train_batch_size, eval_batch_size: rows of all replicas together.
@@ -64,6 +68,7 @@ class PretrainSettings:
     output_dir: str | None
     init_checkpoint: str | None = None
     vocab_file: str | None = None
+    tokenizer_settings: dict | None = None
     eval_file: str | None = None
     max_seq_length: int | None = None
     max_predictions_per_seq: int | None = None
@@ -95,13 +100,12 @@ def pretrain(settings: PretrainSettings) -> dict:
         output_dir, settings.running, input_file=settings.input_file, init_checkpoint=init_checkpoint
     )
     data = _Records.find(settings.input_file, settings.max_seq_length, settings.max_predictions_per_seq)
-    beside = (settings.bert_config_file, settings.input_file, init_checkpoint)
-    tokenizer = _find_tokenizer(settings.vocab_file, beside, data.car)
+    tokenizer = _find_tokenizer(settings, data.car)
 
     vocab_size = _vocab_size(tokenizer, data.car)
-    config = read_config(settings.bert_config_file, init_checkpoint, vocab_size=vocab_size)
+    config = start.find_config(settings.bert_config_file, init_checkpoint, vocab_size=vocab_size)
     _check_config(config, settings.bert_config_file or init_checkpoint, data.features, vocab_size)
-    model = job.make(lambda: _make_model(config, init_checkpoint, output_dir))
+    model = job.make(lambda: start.model_to_train(models.BertForPreTraining, config, init_checkpoint, output_dir))
     optimizer = job.optimizer(**settings.schedule)
     if job.is_chief:
         _say(_resolved(job, model, data, settings), output_dir)
@@ -181,7 +185,7 @@ def preflight(settings: PretrainSettings, *, tpu_topology: str) -> dict:
     car = (tfrecord.read_sidecar(record_files(settings.input_file)) if settings.input_file else None) or {}
     features = _features(settings.max_seq_length, settings.max_predictions_per_seq, car)
     vocab_size = car.get("vocab_size", _USUAL_VOCABULARY)
-    config = read_config(settings.bert_config_file, settings.init_checkpoint, vocab_size=vocab_size)
+    config = start.find_config(settings.bert_config_file, settings.init_checkpoint, vocab_size=vocab_size)
     _check_config(config, settings.bert_config_file or settings.init_checkpoint, features, car.get("vocab_size"))
     report = preflight_module.preflight(
         models.BertForPreTraining(config),
@@ -253,36 +257,24 @@ def _agreed(name: str, given: int | None, car: dict, default: int) -> int:
     return given if given is not None else car.get(name, default)
 
 
-def _find_tokenizer(vocab_file: str | None, beside: tuple[str | None, ...], car: dict):
-    """The tokenizer whose files go into the model directory: the one named, or a folder beside what is named.
+def _find_tokenizer(settings: PretrainSettings, car: dict) -> Tokenizer | None:
+    """The tokenizer whose files go into the model directory: the one named, or one beside what is named.
 
     It must have the vocabulary that the records were made with. None where there is none: then the model directory
     has no tokenizer, and standard error says so.
     """
-    from kobert_tf2.tokenization.tokenizer import Tokenizer
-
-    if vocab_file is not None and not files.is_folder(vocab_file) and not _has_tokenizer(os.path.dirname(vocab_file)):
-        tokenizer = Tokenizer(vocab_file, **car.get("made_with", {}).get("tokenizer", {}))
-        _check_vocabulary(tokenizer, vocab_file, car)
-        return tokenizer
-    named = vocab_file if vocab_file is None or files.is_folder(vocab_file) else os.path.dirname(vocab_file)
-    folders = [named] if named is not None else [_folder_of(path) for path in beside if path]
-    for folder in filter(_has_tokenizer, folders):
-        tokenizer = Tokenizer.from_pretrained(folder or ".")
-        _check_vocabulary(tokenizer, folder, car)
-        return tokenizer
-    if vocab_file is not None:
-        raise InputError(f"{vocab_file}: expected a vocab.txt or a folder with vocab.txt and tokenizer_config.json")
-    return None
-
-
-def _folder_of(path: str) -> str:
-    path = path.split(",")[0]
-    return path if files.is_folder(path) else os.path.dirname(path)
-
-
-def _has_tokenizer(folder: str) -> bool:
-    return all(files.exists(os.path.join(folder, name)) for name in ("vocab.txt", "tokenizer_config.json"))
+    tokenizer = pretrained.from_flags(
+        Tokenizer,
+        settings.vocab_file,
+        settings.init_checkpoint,
+        settings.tokenizer_settings,
+        beside=(settings.bert_config_file, settings.input_file),
+        made_with=car.get("made_with", {}).get("tokenizer"),
+        required=False,
+    )
+    if tokenizer is not None:
+        _check_vocabulary(tokenizer, settings.vocab_file or "the tokenizer that was found", car)
+    return tokenizer
 
 
 def _check_vocabulary(tokenizer, path: str, car: dict) -> None:
@@ -299,37 +291,6 @@ def _vocab_size(tokenizer, car: dict) -> int | None:
     return len(tokenizer.vocab) if tokenizer is not None else car.get("vocab_size")
 
 
-def read_config(path: str | None, init_checkpoint: str | None = None, *, vocab_size: int | None = None):
-    """A `BertConfig` of Google's bert_config.json, of a model directory or its config.json, or of `init_checkpoint`.
-
-    In Google's format "gelu" is the tanh form, in Hugging Face's the erf form. A file without `vocab_size` gets the
-    given one.
-    """
-    if not path:
-        if not init_checkpoint:
-            raise InputError(
-                "expected --bert_config_file, or --init_checkpoint with a configuration beside its weights"
-            )
-        return models.BertConfig.from_pretrained(init_checkpoint)
-    if files.is_folder(path):
-        return models.BertConfig.from_pretrained(path)
-    values = files.read_json(path)
-    if isinstance(values, dict) and {"model_type", "architectures"} & values.keys():
-        return models.BertConfig.from_json(path)
-    if isinstance(values, dict) and "vocab_size" not in values and vocab_size:
-        return _config_with_vocab_size(path, values, vocab_size)
-    return models.BertConfig.from_google_json(path)
-
-
-def _config_with_vocab_size(path: str, values: dict, vocab_size: int):
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        completed = os.path.join(folder, os.path.basename(path))
-        files.write_json(completed, {**values, "vocab_size": vocab_size})
-        return models.BertConfig.from_google_json(completed)
-
-
 def _check_config(config, path: str, features: dict, vocab_size: int | None) -> None:
     if vocab_size is not None and vocab_size != config.vocab_size:
         raise InputError(
@@ -341,14 +302,6 @@ def _check_config(config, path: str, features: dict, vocab_size: int | None) -> 
             f"{path}: max_position_embeddings is {config.max_position_embeddings}, but the records have "
             f"max_seq_length={length}"
         )
-
-
-def _make_model(config, init_checkpoint: str | None, output_dir: str):
-    resumes = bool(checkpoints.steps_in(f"{output_dir}/checkpoints"))
-    if not init_checkpoint or resumes:
-        return models.BertForPreTraining(config)
-    print(f"starting from the weights of {init_checkpoint}, with a new schedule from step 0", file=sys.stderr)
-    return models.BertForPreTraining.from_pretrained(init_checkpoint, config=config)
 
 
 def _load_newest(model, output_dir: str) -> int:

@@ -15,7 +15,6 @@ This is the one call that `tools/finetune_mrc.py` makes.
 
 import dataclasses
 import functools
-import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -32,10 +31,10 @@ from kobert_tf2.reading.answers import Span
 from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.reading.squad_files import Question
 from kobert_tf2.reading.windows import Windows
-from kobert_tf2.tasks.pretrain import read_config
+from kobert_tf2.tasks import start
+from kobert_tf2.tokenization import pretrained
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
-from kobert_tf2.training.checkpoints import steps_in
 from kobert_tf2.training.job import TrainingJob
 from kobert_tf2.training.scores import write_eval_results
 
@@ -51,7 +50,7 @@ class FinetuneSettings:
       init_checkpoint: weights to start from; None: new ones by `bert_config_file`.
       bert_config_file: Google's bert_config.json, or a model directory.
       vocab_file: the tokenizer's folder or a vocab.txt; None: the tokenizer beside `init_checkpoint`.
-      tokenizer_settings: of a vocab.txt without a tokenizer_config.json beside it.
+      tokenizer_settings: the tokenizer flags that the command line has.
       train_file, predict_file: KorQuAD or SQuAD JSON.
       max_seq_length, doc_stride, max_query_length: tokens; see `windows.make_windows`.
       train_batch_size, predict_batch_size: windows of all replicas together.
@@ -115,8 +114,11 @@ def finetune(settings: FinetuneSettings) -> dict:
     _check_asked(settings)
     output_dir, init_checkpoint = settings.output_dir, settings.init_checkpoint
     job = TrainingJob.start(output_dir, settings.running, init_checkpoint=init_checkpoint)
-    tokenizer = load_tokenizer(settings.vocab_file, init_checkpoint, settings.tokenizer_settings or {})
-    config = _config(settings.bert_config_file, init_checkpoint, tokenizer, settings.max_seq_length)
+    begin = init_checkpoint if settings.do_train else start.model_to_predict_with(output_dir, init_checkpoint)
+    tokenizer = pretrained.from_flags(Tokenizer, settings.vocab_file, begin, settings.tokenizer_settings)
+    config = start.find_config(settings.bert_config_file, begin, vocab_size=len(tokenizer.vocab))
+    fit = {"vocab_size": len(tokenizer.vocab), "max_seq_length": settings.max_seq_length}
+    start.check_fits(config, settings.bert_config_file or begin, **fit)
     make_windows = functools.partial(
         window_cache.windows_of_file,
         tokenizer=tokenizer,
@@ -129,10 +131,12 @@ def finetune(settings: FinetuneSettings) -> dict:
     summary, model = {"output_dir": output_dir}, None
     if settings.do_train:
         data = _TrainingData(settings, make_windows)
-        model = job.make(lambda: _model_to_train(config, init_checkpoint, output_dir))
+        model = job.make(
+            lambda: start.model_to_train(models.BertForQuestionAnswering, config, init_checkpoint, output_dir)
+        )
         summary |= _train(job, model, data, settings, tokenizer)
     if settings.do_predict:
-        model = model or job.make(lambda: _model_to_predict(config, init_checkpoint, output_dir))
+        model = model or job.make(lambda: models.BertForQuestionAnswering.from_pretrained(begin))
         summary |= _predict(job, model, settings, make_windows, tokenizer)
     return summary
 
@@ -185,59 +189,6 @@ def _predict(
     if not job.is_chief:
         return {"predict_padding": padding}
     return {"predict_padding": padding, **write_predictions(settings, questions, windows, start, end, tokenizer)}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Tokenizer, configuration, model
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def load_tokenizer(vocab_file: str | None, init_checkpoint: str | None, settings: dict) -> Tokenizer:
-    """The tokenizer of a folder or of a vocab.txt; without either, the one beside the weights to start from.
-
-    A vocab.txt with no tokenizer_config.json beside it takes `settings`, the tokenizer flags of the command line.
-    """
-    path = vocab_file or init_checkpoint
-    if not path:
-        raise InputError("expected --vocab_file, or --init_checkpoint with a vocabulary beside it, but got neither")
-    folder = path if files.is_folder(path) else os.path.dirname(path) or "."
-    if files.exists(f"{folder}/tokenizer_config.json"):
-        return Tokenizer.from_pretrained(folder)
-    vocab = vocab_file if vocab_file and not files.is_folder(vocab_file) else f"{folder}/vocab.txt"
-    if not files.exists(vocab):
-        raise InputError(f"{path}: expected a vocab.txt there, or --vocab_file, but found neither")
-    return Tokenizer(vocab, **settings)
-
-
-def _config(bert_config_file, init_checkpoint, tokenizer, max_seq_length: int):
-    config = read_config(bert_config_file, init_checkpoint, vocab_size=len(tokenizer.vocab))
-    source = bert_config_file or init_checkpoint
-    if config.vocab_size < len(tokenizer.vocab):
-        raise InputError(
-            f"{source}: vocab_size is {config.vocab_size}, but the vocabulary has {len(tokenizer.vocab)} entries"
-        )
-    if config.max_position_embeddings < max_seq_length:
-        raise InputError(
-            f"{source}: max_position_embeddings is {config.max_position_embeddings}, but --max_seq_length is "
-            f"{max_seq_length}"
-        )
-    return config
-
-
-def _model_to_train(config, init_checkpoint: str | None, output_dir: str):
-    if not init_checkpoint or steps_in(f"{output_dir}/checkpoints"):
-        return models.BertForQuestionAnswering(config)
-    print(f"starting from the weights of {init_checkpoint}", file=sys.stderr)
-    return models.BertForQuestionAnswering.from_pretrained(init_checkpoint, config=config)
-
-
-def _model_to_predict(config, init_checkpoint: str | None, output_dir: str):
-    trained = f"{output_dir}/model"
-    path = trained if files.exists(f"{trained}/config.json") else init_checkpoint
-    if not path:
-        raise InputError(f"{trained}: expected a trained model there, or --init_checkpoint, but there is neither")
-    print(f"predicting with {path}", file=sys.stderr)
-    return models.BertForQuestionAnswering.from_pretrained(path)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

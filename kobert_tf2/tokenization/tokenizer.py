@@ -12,31 +12,18 @@ import hashlib
 import itertools
 import json
 import os
-import shutil
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from kobert_tf2 import files, hub
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import ordered_map
-from kobert_tf2.tokenization import vocab_file
+from kobert_tf2.tokenization import pretrained, vocab_file
 from kobert_tf2.tokenization.encoding import EOJEOL, WORD, Encoding, Encodings, laid_out
-from kobert_tf2.tokenization.hf_bundle import CODE_CLASS, CODE_FILE, tokenizer_code
 from kobert_tf2.tokenization.word_cache import PieceTable
 from kobert_tf2.tokenization.wordpiece import WordPiece
 from kobert_tf2.tokenization.words import Segmenter, Word
 
-VOCAB_FILE = "vocab.txt"
-CONFIG_FILE = "tokenizer_config.json"
-USER_DICTIONARY_FILE = "user.dic"
-# Where tokenizer_config.json keeps what transformers has no key for.
-OUR_KEY = "kobert_tf2"
-_FILES_OF_TOKENIZERS = (
-    *(CODE_FILE, USER_DICTIONARY_FILE),
-    *("tokenizer.json", "added_tokens.json", "special_tokens_map.json"),
-)
 SPECIAL_NAMES = ("PAD", "UNK", "CLS", "SEP", "MASK")
 _CHARACTERS_PER_BLOCK = 200_000
 
@@ -230,117 +217,23 @@ class Tokenizer:
         """A hash of what decides the ids: vocabulary, settings, and the analyses of fixed sentences."""
         analyser = self.analyser.fingerprint() if self.analyser else {}
         decisive = [analyser.get(name) for name in ("dictionary_entries", "user_dictionary", "sentences")]
-        content = json.dumps([self._pieces, self._settings_to_save(), decisive], ensure_ascii=False)
+        content = json.dumps([self._pieces, pretrained.settings_to_save(self.settings()), decisive], ensure_ascii=False)
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def save_pretrained(self, path: str) -> None:
-        """Writes `vocab.txt` and `tokenizer_config.json` into a folder, new or there already.
-
-        What transformers' own BertTokenizer cannot do goes along as code and, where there is one, as user dictionary.
-        What is left there of another tokenizer goes: transformers would believe it before these.
+        """Writes `vocab.txt` and `tokenizer_config.json` into a folder, new or there already; what transformers needs
+        to load it goes along.
         """
-        with files.whole_folder(path, overwrite=True) as folder:
-            with files.whole_file(f"{folder}/{VOCAB_FILE}") as file:
-                file.writelines(f"{piece}\n" for piece in self._pieces)
-            files.write_json(f"{folder}/{CONFIG_FILE}", self._config())
-            if self._needs_own_code():
-                with files.whole_file(f"{folder}/{CODE_FILE}") as file:
-                    file.write(tokenizer_code())
-            if self._segmenter.settings["user_dictionary"]:
-                shutil.copyfile(self._segmenter.settings["user_dictionary"], f"{folder}/{USER_DICTIONARY_FILE}")
-            written = os.listdir(folder)
-        for name in _FILES_OF_TOKENIZERS:
-            if name not in written:
-                files.remove(f"{os.fspath(path)}/{name}")
-
-    def _needs_own_code(self) -> bool:
-        """transformers has no Mecab for Korean, and takes Hangul apart with the accents."""
-        return self.analyser is not None or self._segmenter.settings["strip_accents"]
-
-    def _settings_to_save(self) -> dict:
-        """Without paths of this machine."""
-        user_dictionary = USER_DICTIONARY_FILE if self._segmenter.settings["user_dictionary"] else None
-        return {**self._segmenter.settings, "dictionary": None, "user_dictionary": user_dictionary}
-
-    def _config(self) -> dict:
-        own_code = {"auto_map": {"AutoTokenizer": [f"{CODE_FILE.removesuffix('.py')}.{CODE_CLASS}", None]}}
-        return {
-            "tokenizer_class": CODE_CLASS if self._needs_own_code() else "BertTokenizer",
-            **(own_code if self._needs_own_code() else {}),
-            "do_lower_case": self._segmenter.settings["do_lower_case"],
-            "strip_accents": self._segmenter.settings["strip_accents"],
-            "tokenize_chinese_chars": True,
-            "pad_token": self.pad_token,
-            "unk_token": self.unk_token,
-            "cls_token": self.cls_token,
-            "sep_token": self.sep_token,
-            "mask_token": self.mask_token,
-            OUR_KEY: {
-                "settings": self._settings_to_save(),
-                "fingerprint": self.fingerprint(),
-                "analyser": self.analyser.fingerprint() if self.analyser else None,
-            },
-        }
+        pretrained.save_pretrained(self, path)
 
     @classmethod
     def from_pretrained(cls, path: str, **settings) -> "Tokenizer":
-        """Reads a folder with `vocab.txt` and `tokenizer_config.json`, or a hub id; `settings` go before those saved.
+        """Reads a folder, the vocabulary in one, or a hub id; `settings` go before those saved.
 
         A folder that is not ours is plain BERT: as its `tokenizer_config.json` says, or cased where there is none. An
-        analyser that differs from the one of the folder is a warning that says in what.
+        analyser that differs from the one of the folder is a warning that says in what. `pretrained.py` has the rule.
         """
-        folder = _local_folder(os.fspath(path))
-        config = files.read_json(f"{folder}/{CONFIG_FILE}") if files.exists(f"{folder}/{CONFIG_FILE}") else None
-        ours = (config or {}).get(OUR_KEY)
-        saved = dict(ours["settings"]) if ours else _settings_of_others(config)
-        if saved.get("user_dictionary"):
-            saved["user_dictionary"] = f"{folder}/{saved['user_dictionary']}"
-        tokenizer = cls(f"{folder}/{VOCAB_FILE}", **{**saved, **settings})
-        if ours and tokenizer.analyser:
-            _warn_of_another_analyser(folder, ours.get("analyser") or {}, tokenizer.analyser.fingerprint())
-        return tokenizer
-
-
-def _local_folder(path: str) -> str:
-    """The folder of a tokenizer: itself, that of its vocab.txt, or a download from the hub."""
-    if files.is_folder(path):
-        return path.rstrip("/")
-    if os.path.basename(path) == VOCAB_FILE and files.exists(path):
-        return os.path.dirname(path) or "."
-    if files.exists(path) or not hub.is_id(path):
-        raise InputError(f"{path}: expected a folder with {VOCAB_FILE} in it, or the id of a model on the hub")
-    return hub.fetch(path, [VOCAB_FILE, CONFIG_FILE, USER_DICTIONARY_FILE])
-
-
-def _settings_of_others(config: dict | None) -> dict:
-    """Settings of a BertTokenizer's folder. Its own defaults are lower-casing, and stripping accents with it."""
-    if config is None:
-        return {"pre_tokenizer": "none"}
-    lower = bool(config.get("do_lower_case", True))
-    accents = config.get("strip_accents")
-    return {
-        "pre_tokenizer": "none",
-        "do_lower_case": lower,
-        "strip_accents": lower if accents is None else bool(accents),
-    }
-
-
-def _warn_of_another_analyser(folder: str, saved: dict, present: dict) -> None:
-    """Says which versions differ and what became of the first sentence that is cut differently."""
-    found = [
-        f"{name} was {saved.get(name)!r} and is {present[name]!r}"
-        for name in present
-        if name != "sentences" and saved.get(name) != present[name]
-    ]
-    pairs = list(zip(saved.get("sentences", []), present["sentences"], strict=False))
-    changed = [pair for pair in pairs if pair[0] != pair[1]]
-    if changed:
-        was, now = changed[0]
-        found.append(
-            f"{len(changed)} of {len(pairs)} fixed sentences are cut differently, the first was {was!r}, is {now!r}"
-        )
-    if found:
-        warnings.warn(f"{folder}: made with another Mecab than this one: {'; '.join(found)}", stacklevel=3)
+        return pretrained.from_pretrained(cls, path, **settings)
 
 
 @contextlib.contextmanager

@@ -1,73 +1,18 @@
 """A hub id through the real `huggingface_hub` client, against a small hub on loopback and against none."""
 
-import hashlib
-import http.server
-import json
 import os
-import pathlib
 import subprocess
 import sys
 import textwrap
-import threading
 
 import numpy as np
 import pytest
+from loopback_hub import REVISIONS, serve
 from small_models import config
 
-from kobert_tf2.bert import checkpoint_files, models
+from kobert_tf2 import hub as hub_module
+from kobert_tf2.bert import models
 from kobert_tf2.errors import InputError
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-class Hub(http.server.BaseHTTPRequestHandler):
-    """What of the hub's protocol a download needs: a model's commit, its tree, its files."""
-
-    folder: pathlib.Path
-    asked: list
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_GET(self):
-        self.asked.append(self.path)
-        path = self.path.split("?")[0]
-        if path.startswith("/api/models/owner/tiny/tree/"):
-            return self._json([self._entry(file) for file in sorted(self.folder.iterdir())])
-        if path.startswith("/api/models/owner/tiny"):
-            return self._json(
-                {"id": "owner/tiny", "sha": COMMIT, "siblings": [{"rfilename": f} for f in self._names()]}
-            )
-        if path.startswith(f"/owner/tiny/resolve/{COMMIT}/") and path.rpartition("/")[2] in self._names():
-            return self._file(self.folder / path.rpartition("/")[2])
-        self._answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-
-    def _names(self):
-        return [file.name for file in self.folder.iterdir()]
-
-    def _entry(self, file):
-        return {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": self._etag(file)}
-
-    def _etag(self, file):
-        return hashlib.sha1(file.read_bytes()).hexdigest()
-
-    def _json(self, value):
-        self._answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
-
-    def _file(self, file):
-        self._answer(200, file.read_bytes(), {"ETag": f'"{self._etag(file)}"', "X-Repo-Commit": COMMIT})
-
-    def _answer(self, status, body, headers):
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
-
 
 SCRIPT = """
     import sys
@@ -98,11 +43,9 @@ def model(tmp_path):
 
 @pytest.fixture
 def hub(model, tmp_path):
-    handler = type("Hub", (Hub,), {"folder": tmp_path / "served", "asked": []})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", handler.asked
-    server.shutdown()
+    models.BertForQuestionAnswering(config(num_hidden_layers=1)).save_pretrained(tmp_path / "second")
+    with serve(tmp_path / "served", v2=tmp_path / "second") as served:
+        yield served
 
 
 def test_a_hub_id_is_downloaded_once_and_loads_offline_afterwards(hub, model, tmp_path):
@@ -118,6 +61,14 @@ def test_a_hub_id_is_downloaded_once_and_loads_offline_afterwards(hub, model, tm
     assert not any("tf_model.h5" in path for path in asked)
 
 
+def test_a_revision_is_named_after_an_at_sign(hub, tmp_path):
+    result = find_in_a_process("owner/tiny@v2", hub[0], tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.strip().endswith(REVISIONS["v2"])
+    wrong = find_in_a_process("owner/tiny@v3", hub[0], tmp_path)
+    assert "owner/tiny has no branch, tag or commit 'v3'" in wrong.stdout
+
+
 def test_a_name_that_the_hub_does_not_have_is_told(hub, tmp_path):
     result = find_in_a_process("owner/other", hub[0], tmp_path)
     assert result.returncode == 1
@@ -131,8 +82,11 @@ def test_offline_it_says_what_to_download_and_where_to_put_it(tmp_path):
         assert part in result.stdout
 
 
-@pytest.mark.parametrize("name", ["../model", "/no/such/folder", "a/../b", "a/b/c", "./model", "~/model", "bucket//x"])
+@pytest.mark.parametrize(
+    "name",
+    ["../model", "/no/such/folder", "a/../b", "a/b/c", "./model", "~/model", "bucket//x", "a@../b", "a@b//c", "a@"],
+)
 def test_what_is_no_hub_id_never_reaches_the_client(name, monkeypatch):
-    monkeypatch.setattr(checkpoint_files, "_fetch", lambda *args: pytest.fail("asked the hub"))
+    monkeypatch.setattr(hub_module, "fetch", lambda *args: pytest.fail("asked the hub"))
     with pytest.raises(InputError, match="nothing has that name"):
         models.BertBackbone.from_pretrained(name)

@@ -132,7 +132,10 @@ def test_scores_are_those_counted_by_hand():
     [
         ({}, "expected --do_train, --do_eval or --do_predict"),
         ({"do_train": True, "data_dir": None}, "--do_train: expected --train_file, or train.tsv in --data_dir"),
-        ({"do_train": True, "vocab_file": None}, "expected --init_checkpoint, or --bert_config_file with --vocab_file"),
+        (
+            {"do_train": True, "vocab_file": None},
+            "expected --vocab_file, or --init_checkpoint with a vocabulary beside it",
+        ),
         ({"do_train": True, "max_seq_length": 33}, "max_position_embeddings, 32, but got 33"),
         ({"do_eval": True}, "expected a trained model there, or --init_checkpoint"),
         ({"do_eval": True, "eval_fraction": 1.0}, "--eval_fraction"),

@@ -208,9 +208,10 @@ def test_batches_are_static_and_rows_that_fill_up_weigh_nothing(folder):
         ({"predict_file": None}, "expected --predict_file with --do_predict"),
         ({"do_train": True, "train_file": None}, "expected --train_file with --do_train"),
         ({"doc_stride": 60}, "expected doc_stride between 1 and 37"),
-        ({"vocab_file": None}, "expected --vocab_file, or --init_checkpoint"),
-        ({"max_seq_length": 65}, "max_position_embeddings is 64, but --max_seq_length is 65"),
-        ({"bert_config_file": None}, "expected --bert_config_file, or --init_checkpoint"),
+        ({}, "expected a trained model there, or --init_checkpoint"),
+        ({"do_train": True, "vocab_file": None}, "expected --vocab_file, or --init_checkpoint"),
+        ({"do_train": True, "max_seq_length": 65}, "at most max_position_embeddings, 64, but got 65"),
+        ({"do_train": True, "bert_config_file": None}, "expected --bert_config_file, or --init_checkpoint"),
     ],
 )
 def test_what_a_user_can_mend_is_a_sentence(folder, wrong, message):

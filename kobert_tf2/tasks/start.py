@@ -1,0 +1,93 @@
+"""What a task starts from: one rule for `--bert_config_file` and `--init_checkpoint` in every tool.
+
+A configuration is that of `--bert_config_file` (Google's file, a Hugging Face `config.json`, a model directory or a hub
+id), or else the one beside `--init_checkpoint`. Weights are those of `--init_checkpoint`, unless the run is resumed.
+The tokenizer's rule stands in `tokenization/pretrained.py`.
+"""
+
+import sys
+from collections.abc import Callable
+
+import keras
+
+from kobert_tf2 import files
+from kobert_tf2.bert.config import BertConfig
+from kobert_tf2.errors import InputError
+from kobert_tf2.training.checkpoints import steps_in
+
+
+def find_config(
+    bert_config_file: str | None, init_checkpoint: str | None = None, *, vocab_size: int | None = None
+) -> BertConfig:
+    """The configuration that the flags name, and one line on standard error that says which.
+
+    In Google's format "gelu" is the tanh form, in Hugging Face's the erf form. A file of Google's that leaves
+    `vocab_size` out gets the given one.
+    """
+    if not bert_config_file and not init_checkpoint:
+        raise InputError("expected --bert_config_file, or --init_checkpoint with a configuration beside its weights")
+    path = bert_config_file or init_checkpoint
+    is_file = files.exists(path) and not files.is_folder(path) and bert_config_file
+    config = _config_in_file(path, vocab_size) if is_file else BertConfig.from_pretrained(path)
+    sizes = f"{config.num_hidden_layers} layers, width {config.hidden_size}, vocab_size {config.vocab_size:,}"
+    print(f"configuration: {path}, {sizes}, hidden_act {config.hidden_act}", file=sys.stderr)
+    return config
+
+
+def _config_in_file(path: str, vocab_size: int | None) -> BertConfig:
+    values = files.read_json(path)
+    if isinstance(values, dict) and {"model_type", "architectures"} & values.keys():
+        return BertConfig.from_json(path)
+    if isinstance(values, dict) and "vocab_size" not in values and vocab_size:
+        return _config_with_vocab_size(path, values, vocab_size)
+    return BertConfig.from_google_json(path)
+
+
+def _config_with_vocab_size(path: str, values: dict, vocab_size: int) -> BertConfig:
+    import os
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        completed = os.path.join(folder, os.path.basename(path))
+        files.write_json(completed, {**values, "vocab_size": vocab_size})
+        return BertConfig.from_google_json(completed)
+
+
+def check_fits(config: BertConfig, source: str | None, *, vocab_size: int, max_seq_length: int) -> None:
+    """Holds a configuration, from `source`, against the vocabulary and the length asked for."""
+    if vocab_size > config.vocab_size:
+        raise InputError(f"{source}: vocab_size is {config.vocab_size}, but the vocabulary has {vocab_size} pieces")
+    if max_seq_length > config.max_position_embeddings:
+        raise InputError(
+            f"{source}: expected --max_seq_length of at most max_position_embeddings, "
+            f"{config.max_position_embeddings}, but got {max_seq_length}"
+        )
+
+
+def trained_model(output_dir: str) -> str | None:
+    """The model directory that a run wrote into its `output_dir`; None where it has not."""
+    path = f"{output_dir}/model"
+    return path if files.exists(f"{path}/config.json") else None
+
+
+def model_to_predict_with(output_dir: str, init_checkpoint: str | None) -> str:
+    """What this `output_dir` trained before, or else `--init_checkpoint`."""
+    path = trained_model(output_dir) or init_checkpoint
+    if not path:
+        raise InputError(
+            f"{output_dir}/model: expected a trained model there, or --init_checkpoint, but there is neither"
+        )
+    print(f"the weights of {path}", file=sys.stderr)
+    return path
+
+
+def model_to_train(
+    cls: Callable[..., keras.Model], config: BertConfig, init_checkpoint: str | None, output_dir: str, **kwargs
+) -> keras.Model:
+    """A model with the weights of `--init_checkpoint`; with random ones where there is none, or where the run is
+    resumed, whose checkpoint has all of them.
+    """
+    if not init_checkpoint or steps_in(f"{output_dir}/checkpoints"):
+        return cls(config, **kwargs)
+    print(f"starting from the weights of {init_checkpoint}, with a new schedule from step 0", file=sys.stderr)
+    return cls.from_pretrained(init_checkpoint, config=config, **kwargs)
