@@ -13,7 +13,7 @@ import types
 from collections.abc import Sequence
 
 _MODULES = ("kobert_tf2.bert.models", "kobert_tf2.training.optimizers")
-_WITHOUT_KERAS = {"kobert_tf2.bert.config", "kobert_tf2.bert.checkpoint_files"}
+_WITHOUT_KERAS = {"kobert_tf2.bert.config", "kobert_tf2.bert.checkpoint_files", "kobert_tf2.bert.other_models"}
 
 
 class _WaitForKeras(importlib.abc.MetaPathFinder):

@@ -1,9 +1,10 @@
 """The sizes and rates of a BERT, read from either format's configuration file and checked."""
 
 import dataclasses
+import math
 
 from kobert_tf2 import files
-from kobert_tf2.bert import checkpoint_files
+from kobert_tf2.bert import checkpoint_files, other_models
 from kobert_tf2.bert.checkpoint_files import Source
 from kobert_tf2.errors import InputError
 
@@ -13,7 +14,8 @@ class BertConfig:
     """The sizes and rates of a BERT, under the names of `bert_config.json`.
 
     `hidden_act` has Hugging Face's meaning: "gelu" is the exact erf form and "gelu_new" the tanh form. Google's
-    files write "gelu" for the tanh form: read them with `from_google_json`.
+    files write "gelu" for the tanh form: read them with `from_google_json`. `tie_word_embeddings` false: the masked-LM
+    head scores with a matrix of its own, not with the table of the word embeddings.
     """
 
     vocab_size: int
@@ -29,10 +31,17 @@ class BertConfig:
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
+    tie_word_embeddings: bool = True
 
     def __post_init__(self):
         for name in _SIZES:
             _check_size(name, getattr(self, name))
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range", "layer_norm_eps"):
+            _check_number(name, getattr(self, name))
+        if isinstance(self.pad_token_id, bool) or not isinstance(self.pad_token_id, int):
+            raise InputError(f"pad_token_id must be a whole number. Received: {self.pad_token_id!r}")
+        if not isinstance(self.tie_word_embeddings, bool):
+            raise InputError(f"tie_word_embeddings must be true or false. Received: {self.tie_word_embeddings!r}")
         if self.hidden_size % self.num_attention_heads:
             raise InputError(
                 f"hidden_size must be a multiple of num_attention_heads. "
@@ -41,31 +50,31 @@ class BertConfig:
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 0 and below 1. Received: {getattr(self, name)!r}")
+        if self.layer_norm_eps <= 0:
+            raise InputError(f"layer_norm_eps must be above 0. Received: {self.layer_norm_eps!r}")
         if self.hidden_act not in ACTIVATIONS:
             raise InputError(f"hidden_act must be one of {', '.join(ACTIVATIONS)}. Received: {self.hidden_act!r}")
 
     @classmethod
     def from_google_json(cls, path: str) -> "BertConfig":
         """Reads a `bert_config.json` of the original scripts, whose "gelu" is the tanh form."""
-        values = _read_config(path)
+        values = {"hidden_act": "gelu", "max_position_embeddings": 512, "type_vocab_size": 16, **_read_config(path)}
         act = values["hidden_act"]
-        return cls._from_values(dict(values, hidden_act=_GOOGLE_ACTIVATIONS.get(act, act)), path)
+        if act is None or isinstance(act, str):
+            values["hidden_act"] = _GOOGLE_ACTIVATIONS.get(act and act.lower(), act)
+        return cls._from_values(values, path)
 
     @classmethod
     def from_json(cls, path: str) -> "BertConfig":
-        """Reads a Hugging Face `config.json`, whose "gelu" is the erf form."""
-        if "registered_name" in files.read_json(path):
-            raise InputError(
-                f"{path}: this is a keras-hub preset; turn it into a model directory: "
-                "python tools/convert_checkpoint.py --to=hf"
-            )
-        values = _read_config(path)
-        if values.get("model_type", "bert") != "bert":
-            raise InputError(f'{path}: expected "model_type": "bert", but found {values["model_type"]!r}')
-        if values.get("position_embedding_type", "absolute") != "absolute":
-            raise InputError(f"{path}: expected absolute positions, but found {values['position_embedding_type']!r}")
-        if values.get("is_decoder") or values.get("add_cross_attention"):
-            raise InputError(f"{path}: expected an encoder, but this is a decoder's configuration")
+        """Reads a Hugging Face `config.json`, whose "gelu" is the erf form.
+
+        A key that is missing has `transformers`' default, as it has there; the sizes by which two models differ must
+        be there.
+        """
+        values = {"hidden_act": "gelu", "max_position_embeddings": 512, "type_vocab_size": 2, **_read_config(path)}
+        act = values["hidden_act"]
+        if isinstance(act, str):
+            values["hidden_act"] = _SAME_FUNCTION.get(act, act)
         return cls._from_values(values, path)
 
     @classmethod
@@ -81,10 +90,19 @@ class BertConfig:
 
     @classmethod
     def _from_values(cls, values: dict, path: str) -> "BertConfig":
+        if values.get("pad_token_id", 0) is None:  # No row of the embeddings is for padding: none of ours is, either.
+            del values["pad_token_id"]
+        known = [field.name for field in dataclasses.fields(cls)]
+        missing = [name for name in _SIZES if name not in values]
+        if missing:
+            raise InputError(f"{path}: expected a BERT configuration, but {', '.join(missing)} is missing")
         try:
-            return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values})
+            other_models.refuse(values)
+            config = cls(**{name: values[name] for name in known if name in values})
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
+        other_models.report_unknown_keys(values, known, path)
+        return config
 
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)
@@ -102,9 +120,8 @@ class BertConfig:
                 f"layer_norm_eps={self.layer_norm_eps} cannot be said in the original bert_config.json, which means "
                 "1e-12: this model would answer differently there"
             )
-        values = {
-            name: value for name, value in self.to_dict().items() if name not in ("layer_norm_eps", "pad_token_id")
-        }
+        unknown_there = ("layer_norm_eps", "pad_token_id", "tie_word_embeddings")
+        values = {name: value for name, value in self.to_dict().items() if name not in unknown_there}
         return dict(values, hidden_act=_AS_GOOGLE_SAYS[self.hidden_act])
 
 
@@ -120,19 +137,35 @@ _SIZES = (
 # What `hidden_act` may say, in Hugging Face's meaning; the functions themselves are in `layers.py`.
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh", "linear")
 _AS_GOOGLE_SAYS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "relu": "relu", "tanh": "tanh", "linear": "linear"}
-_GOOGLE_ACTIVATIONS = {"gelu": "gelu_new", "": "linear", None: "linear"}
+_GOOGLE_ACTIVATIONS = {"gelu": "gelu_new", "relu": "relu", "tanh": "tanh", "": "linear", None: "linear"}
 
 
-def _check_size(name: str, value) -> None:
+# Hugging Face's other names for functions that we compute.
+_SAME_FUNCTION = {
+    "gelu_python": "gelu",
+    "gelu_python_tanh": "gelu_pytorch_tanh",
+    "gelu_fast": "gelu_new",
+    "gelu_accurate": "gelu_new",
+}
+
+
+def _check_size(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InputError(f"{name} must be a positive whole number. Received: {value!r}")
+
+
+def _check_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise InputError(f"{name} must be a number that is not negative. Received: {value!r}")
 
 
 def _read_config(path: str) -> dict:
     values = files.read_json(path)
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a JSON object, but found {type(values).__name__}")
-    missing = [name for name in (*_SIZES, "hidden_act") if name not in values]
-    if missing:
-        raise InputError(f"{path}: expected a BERT configuration, but {', '.join(missing)} is missing")
+    if "registered_name" in values:
+        raise InputError(
+            f"{path}: this is a keras-hub preset; turn it into a model directory: "
+            "python tools/convert_checkpoint.py --to=hf"
+        )
     return values

@@ -451,7 +451,8 @@ class MaskedLMHead(_ConfiguredLayer):
     """Scores of the vocabulary, of the states at the masked positions alone: [B, P, H] -> float32 [B, P, V].
 
     `word_embeddings` gives the backbone's table, which is the output matrix too. It is a function, so that the
-    table belongs to the embeddings and to nobody else.
+    table belongs to the embeddings and to nobody else. Where the configuration does not tie the two, the output matrix
+    is a weight of this layer, `decoder` [V, H].
     """
 
     def __init__(self, *, word_embeddings: Callable, **kwargs):
@@ -472,6 +473,13 @@ class MaskedLMHead(_ConfiguredLayer):
         self.transform.build((None, None, self.config.hidden_size))
         self.norm.build((None, None, self.config.hidden_size))
         self.output_bias = self.add_weight(name="output_bias", shape=(self.config.vocab_size,), initializer="zeros")
+        if not self.config.tie_word_embeddings:
+            self.decoder = self.add_weight(
+                name="decoder",
+                shape=(self.config.vocab_size, self.config.hidden_size),
+                initializer=_initializer(self.config),
+                autocast=False,
+            )
 
     def call(self, hidden):
         fused = _fused(hidden) if _are_as_made(self.transform) else None
@@ -483,8 +491,12 @@ class MaskedLMHead(_ConfiguredLayer):
         logits = ops.cast(products, "float32") + ops.cast(ops.convert_to_tensor(self.output_bias), "float32")
         return ops.reshape(logits, (batch, predictions, self.config.vocab_size))
 
+    def output_matrix(self):
+        """The weight that scores the vocabulary, [V, H]."""
+        return self.word_embeddings() if self.config.tie_word_embeddings else self.decoder
+
     def _table(self):
-        return ops.cast(ops.convert_to_tensor(self.word_embeddings()), self.compute_dtype)
+        return ops.cast(ops.convert_to_tensor(self.output_matrix()), self.compute_dtype)
 
     def _fused_call(self, fused, hidden):
         """The same on [B * P, H]."""
@@ -493,7 +505,7 @@ class MaskedLMHead(_ConfiguredLayer):
         states = fused.norm_and_drop(
             inner, *self.norm.values(), epsilon=self.norm.epsilon, drop=None, dtype=self.compute_dtype
         )
-        table = fused.table_of(self.word_embeddings(), self.compute_dtype)
+        table = fused.table_of(self.output_matrix(), self.compute_dtype)
         scores = fused.times_rows(states, table, ops.convert_to_tensor(self.output_bias))  # [B * P, V]
         logits = ops.reshape(ops.cast(scores, "float32"), (*hidden.shape[:-1], self.config.vocab_size))
         fused.remember_scores(logits, scores)

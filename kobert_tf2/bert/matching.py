@@ -6,6 +6,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from kobert_tf2.bert.checkpoint_files import Checkpoint
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.weight_names import (
@@ -17,6 +19,7 @@ from kobert_tf2.bert.weight_names import (
     is_required,
     names_in,
     part,
+    prefix_of_all,
     table,
     transpose,
 )
@@ -31,10 +34,16 @@ class Contents(NamedTuple):
     checkpoint: Checkpoint
     found: dict[Row, str]  # the checkpoint's name of each weight
     unknown: list[str]  # its names that belong to no weight, sorted
+    prefix: str = ""  # what stands before BERT's own names in all of `found`
 
     @property
     def parts(self) -> set[str]:
         return {part(row) for row in self.found}
+
+    @property
+    def untied(self) -> list[Row]:
+        """The weights that other models share with another weight, and that this checkpoint holds apart."""
+        return [row for row in self.found if row.tied_to]
 
     @property
     def num_labels(self) -> int | None:
@@ -54,13 +63,36 @@ class Contents(NamedTuple):
 
 def scan(checkpoint: Checkpoint, config: BertConfig) -> Contents:
     """Which of a checkpoint's names holds which weight of a model of this depth."""
-    found = {}
+    prefix = prefix_of_all(checkpoint.shapes, checkpoint.format)
+    names = {name.removeprefix(prefix): name for name in checkpoint.shapes if name.startswith(prefix)}
+    found, passed_over = {}, {name for own, name in names.items() if is_ignored(own)}
     for row in table(config.num_hidden_layers):
-        name = next((name for name in names_in(row, checkpoint.format) if name in checkpoint.shapes), None)
-        if name is not None:
-            found[row] = name
-    others = sorted(set(checkpoint.shapes) - set(found.values()))
-    return Contents(checkpoint, found, [name for name in others if not is_ignored(name)])
+        present = [names[name] for name in names_in(row, checkpoint.format) if name in names]
+        if present:
+            found[row] = present[0]
+            passed_over |= {name for name in present[1:] if _are_equal(checkpoint, name, present[0])}
+    unknown = sorted(set(checkpoint.shapes) - set(found.values()) - passed_over)
+    contents = Contents(checkpoint, found, unknown, prefix)
+    return _without_copies(contents) if config.tie_word_embeddings else contents
+
+
+def _without_copies(contents: Contents) -> Contents:
+    """Leaves out a weight that repeats the one it is tied to, as `transformers` 5 does.
+
+    Where they differ, both count; where only the copy is there, it stands for both.
+    """
+    found, by_keras = dict(contents.found), {row.keras: row for row in table(0)}
+    for copy in contents.untied:
+        original = by_keras[copy.tied_to]
+        if original not in found:
+            found[original] = found.pop(copy)
+        elif _are_equal(contents.checkpoint, found[copy], found[original]):
+            del found[copy]
+    return contents._replace(found=found)
+
+
+def _are_equal(checkpoint: Checkpoint, name: str, other: str) -> bool:
+    return np.array_equal(checkpoint.read(name), checkpoint.read(other))
 
 
 class Match(NamedTuple):
@@ -83,7 +115,8 @@ def match(contents: Contents, expected: Shapes) -> Match:
     problems = [
         *(Missing(row, expected[row]) for row in absent if part(row) not in new),
         *(OtherShape(row, expected[row], contents.shape(row)) for row in found if contents.shape(row) != expected[row]),
-        *(Unexpected(name, contents.checkpoint.shapes[name]) for name in contents.unknown if is_in_the_encoder(name)),
+        *(Unexpected(name, contents.checkpoint.shapes[name]) for name in _in_the_encoder(contents)),
+        *(NoPlace(row) for row in contents.untied if row not in expected and part(row) in map(part, expected)),
     ]
     if problems:
         raise InputError(_report(contents, problems))
@@ -114,7 +147,17 @@ class Unexpected(NamedTuple):
     found: tuple[int, ...]
 
 
-Problem = Missing | OtherShape | Unexpected
+class NoPlace(NamedTuple):
+    """A weight that the model shares with another one, and that the checkpoint holds apart."""
+
+    row: Row
+
+
+Problem = Missing | OtherShape | Unexpected | NoPlace
+
+
+def _in_the_encoder(contents: Contents) -> list[str]:
+    return [name for name in contents.unknown if is_in_the_encoder(name.removeprefix(contents.prefix))]
 
 
 def _report(contents: Contents, problems: list[Problem]) -> str:
@@ -129,7 +172,9 @@ def _line(problem: Problem, contents: Contents) -> str:
     if isinstance(problem, Unexpected):
         return f"unexpected: {problem.name} {list(problem.found)}"
     row, file_format = problem.row, contents.checkpoint.format
-    name = contents.found.get(row, names_in(row, file_format)[0])
+    name = contents.found.get(row) or getattr(row, file_format) or row.hf
+    if isinstance(problem, NoPlace):
+        return f"no place: {name} differs from {row.tied_to}, which it is in the model"
     expected = list(transpose(problem.expected, row, source="keras", target=file_format))
     if isinstance(problem, Missing):
         return f"missing: {name} {expected}"
@@ -146,8 +191,15 @@ def _hints(contents: Contents, problems: list[Problem]) -> Iterator[str]:
         yield "give num_labels as the checkpoint has it, or load the backbone alone and put a new head on it"
     elif misshapen:
         yield "use the configuration file that belongs to this checkpoint"
+    if any(isinstance(problem, NoPlace) for problem in problems):
+        yield "make the model with tie_word_embeddings=False, or load it with from_pretrained, which does so"
+    if any(isinstance(problem, Missing) and problem.row.tied_to for problem in problems):
+        yield "set tie_word_embeddings to true in the configuration, if the decoder is the table of the embeddings"
     if not any(is_required(row) for row in contents.found):
         some = ", ".join(sorted(contents.checkpoint.shapes)[:3]) or "no names at all"
         yield f"this looks like another model's checkpoint (it holds {some} ...): name a BERT's"
-    elif len(misshapen) < len(problems):
+    elif any(
+        is_required(problem.row) if isinstance(problem, Missing) else isinstance(problem, Unexpected)
+        for problem in problems
+    ):
         yield "compare num_hidden_layers in the configuration with the checkpoint, and see that all its files are there"

@@ -3,6 +3,7 @@
 `matching.py` finds what of a checkpoint belongs where, and reports what does not fit.
 """
 
+import dataclasses
 import sys
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ from kobert_tf2.bert import checkpoint_files, layers, matching
 from kobert_tf2.bert.checkpoint_files import Checkpoint
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.matching import Contents, Match
-from kobert_tf2.bert.weight_names import Row, part, table, transpose
+from kobert_tf2.bert.weight_names import Row, names_to_write, part, table, transpose
 
 
 def variables(model: keras.Model) -> dict[Row, keras.Variable]:
@@ -42,7 +43,7 @@ def load_contents(model: keras.Model, contents: Contents) -> list[str]:
     targets, matched = variables(model), match_model(model, contents)
     for row in matched.found:
         targets[row].assign(read(contents, row))
-    announce(contents.checkpoint, matched)
+    announce(contents, matched)
     return matched.new
 
 
@@ -57,8 +58,11 @@ def read(contents: Contents, row: Row):
     return values if keras.backend.backend() == "tensorflow" else np.asarray(values)
 
 
-def announce(checkpoint: Checkpoint, matched: Match) -> None:
+def announce(contents: Contents, matched: Match) -> None:
     """Reports on standard error what starts new and what was not used: neither is dropped in silence."""
+    checkpoint = contents.checkpoint
+    if contents.prefix:
+        print(f"{checkpoint.path}: {contents.prefix!r} was taken off the names of its weights", file=sys.stderr)
     for new in matched.new:
         print(f"{checkpoint.path} has no weights for {new!r}: it starts new and needs training", file=sys.stderr)
     if matched.unused:
@@ -79,9 +83,23 @@ def from_pretrained(
     config = config or BertConfig.from_source(source)
     with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
         contents = matching.scan(checkpoint, config)
+        config = as_tied(config, contents)
         model = uninitialized(cls, config, contents, **kwargs)
         _initialize(model, load_contents(model, contents))
     return model
+
+
+def as_tied(config: BertConfig, contents: Contents) -> BertConfig:
+    """The configuration of a model with a place for each weight that a checkpoint holds apart; reports the change."""
+    if not contents.untied or not config.tie_word_embeddings:
+        return config
+    names = ", ".join(contents.found[row] for row in contents.untied)
+    print(
+        f"{contents.checkpoint.path}: {names} differs from the table of the embeddings: the model gets a decoder of "
+        "its own (tie_word_embeddings: false)",
+        file=sys.stderr,
+    )
+    return dataclasses.replace(config, tie_word_embeddings=False)
 
 
 def uninitialized(cls: Callable[..., keras.Model], config: BertConfig, contents: Contents, **kwargs) -> keras.Model:
@@ -114,16 +132,14 @@ def hf_config(config: BertConfig, architecture: str, num_labels: int | None = No
 
 def save_pretrained(model: keras.Model, folder: str, tokenizer=None) -> None:
     """Writes the model's directory (and the tokenizer's files where one is given), whole or not at all."""
-    by_name = {row.hf: (row, variable) for row, variable in variables(model).items()}
+    saved = variables(model)
+    names = names_to_write(saved)
 
     def read(name: str) -> np.ndarray:
-        row, variable = by_name[name]
-        return transpose(keras.ops.convert_to_numpy(variable.value), row, source="keras", target="hf")
+        row = names[name]
+        return transpose(keras.ops.convert_to_numpy(saved[row].value), row, source="keras", target="hf")
 
-    shapes = {
-        name: transpose(tuple(variable.shape), row, source="keras", target="hf")
-        for name, (row, variable) in by_name.items()
-    }
+    shapes = {name: transpose(tuple(saved[row].shape), row, source="keras", target="hf") for name, row in names.items()}
     name = type(model).__name__
     config = hf_config(model.config, _ARCHITECTURES.get(name, name), getattr(model, "num_labels", None))
     with files.whole_folder(folder, overwrite=True) as unfinished:

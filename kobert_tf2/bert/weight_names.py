@@ -7,6 +7,7 @@ of "encoder_layer_{i}" is `encoder_layer_0/query/kernel` in `models.py`,
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +18,10 @@ from kobert_tf2.bert.config import BertConfig
 class Row(NamedTuple):
     keras: str
     shape: str  # in Keras: V vocabulary, H hidden, P positions, T segments, I intermediate, L labels
-    tf1: str
+    tf1: str  # "" where TF1 has no place for it
     hf: str
     transposed: str = ""  # the formats that hold its transpose: "hf", or "hf tf1"
+    tied_to: str = ""  # the weight, in Keras, that it is unless a checkpoint holds another
 
 
 class Block(NamedTuple):
@@ -65,6 +67,7 @@ TABLE = (
         Row("norm/gamma", "H", "transform/LayerNorm/gamma", "transform.LayerNorm.weight"),
         Row("norm/beta", "H", "transform/LayerNorm/beta", "transform.LayerNorm.bias"),
         Row("output_bias", "V", "output_bias", "bias"),
+        Row("decoder", "V H", "", "decoder.weight", tied_to="embeddings/word_embeddings"),
     )),
     Block("next_sentence", "cls/seq_relationship", "cls.seq_relationship", (
         Row("kernel", "H 2", "output_weights", "weight", "hf tf1"),
@@ -96,22 +99,24 @@ def _full_names(block: Block, i: int) -> list[Row]:
         Row(
             f"{block.keras}/{row.keras}".format(i=i),
             row.shape,
-            f"{block.tf1}/{row.tf1}".lstrip("/").format(i=i),
+            f"{block.tf1}/{row.tf1}".lstrip("/").format(i=i) if row.tf1 else "",
             f"{block.hf}.{row.hf}".format(i=i),
             row.transposed,
+            row.tied_to,
         )
         for row in block.rows
     ]
 
 
-# What a checkpoint holds beside weights, or a second time.
+_WORD_EMBEDDINGS = next(row for row in table(0) if row.keras == "embeddings/word_embeddings")
+
+# What a checkpoint holds beside weights.
 _IGNORED = re.compile(
     "|".join([
         r"/(adam|adamw|lamb)_[mv]$",
         r"/(Adam|Adam_1|Momentum|ExponentialMovingAverage)$",
         r"(^|/)(global_step|beta[12]_power|loss_scale|current_loss_scale|good_steps)$",
-        r"position_ids$",
-        r"^cls\.predictions\.decoder\.(weight|bias)$",
+        r"^(bert\.)?embeddings\.(position_ids|token_type_ids)$",
     ])
 )  # fmt: skip
 _IN_THE_ENCODER = re.compile(r"(bert[./])?(embeddings|encoder)[./]")
@@ -125,6 +130,32 @@ def is_ignored(name: str) -> bool:
 def is_in_the_encoder(name: str) -> bool:
     """Whether a checkpoint's name belongs to the embeddings or the encoder, whatever the number of layers."""
     return _IN_THE_ENCODER.match(name) is not None
+
+
+def prefix_of_all(names: Iterable[str], file_format: str) -> str:
+    """What somebody's wrapper put before BERT's own names (`module.`, `model.`, `bert.bert.`), or "".
+
+    The table of the word embeddings, which every BERT has once, shows where its own names begin.
+    """
+    known = names_in(_WORD_EMBEDDINGS, file_format)
+    separator = "." if file_format == "hf" else "/"
+    prefixes = set()
+    for name in names:
+        if name in known:
+            return ""
+        ending = next((own for own in known if name.endswith(separator + own)), None)
+        if ending:
+            prefixes.add(name.removesuffix(ending))
+    only = prefixes.pop() if len(prefixes) == 1 else ""
+    return "" if _OTHER_FAMILIES.search(only) else only
+
+
+# Models with BERT's names inside and another function: positions that count from 2, shared layers, other embeddings.
+_OTHER_FAMILIES = re.compile(
+    r"(?i)roberta|electra|albert|distil|deberta|xlm|camembert|mpnet|layoutlm|longformer|ernie|funnel|convbert|"
+    r"squeezebert|mobilebert|splinter|data2vec|megatron|nezha|roformer|rembert|luke|tapas|bigbird|big_bird|esm|"
+    r"markuplm|lilt|visual|vilt|clip|decoder|generator"
+)
 
 
 def is_required(row: Row) -> bool:
@@ -148,15 +179,29 @@ def has_label_axis(row: Row) -> bool:
 
 
 def names_in(row: Row, file_format: str) -> list[str]:
-    """The names under which a file may hold this weight; the first is the one that we write."""
+    """The names under which a file may hold this weight, the one to take first at the head.
+
+    What we write is `row.hf` or `row.tf1`.
+    """
     if file_format in ("tf1", "keras"):
-        return [getattr(row, file_format)]
+        return [name] if (name := getattr(row, file_format)) else []
     names = [row.hf, row.hf.removeprefix("bert.")]
     if "LayerNorm" in row.hf:
         names += [re.sub("weight$", "gamma", re.sub("bias$", "beta", name)) for name in names]
-    if row.hf == "cls.predictions.bias":
-        names.append("cls.predictions.decoder.bias")
+    if row.hf == "cls.predictions.bias":  # The decoder's is the one that transformers adds, if there are two.
+        names.insert(0, "cls.predictions.decoder.bias")
     return list(dict.fromkeys(names))
+
+
+def names_to_write(rows: Iterable[Row]) -> dict[str, Row]:
+    """The names of a Hugging Face file for these weights.
+
+    A bias beside a decoder of its own is written twice: `transformers` 5 takes the decoder's there, 4 the head's.
+    """
+    names = {row.hf: row for row in rows}
+    if "cls.predictions.decoder.weight" in names:
+        names["cls.predictions.decoder.bias"] = names["cls.predictions.bias"]
+    return names
 
 
 def keras_shape(row: Row, config: BertConfig, num_labels: int = 2) -> tuple[int, ...]:

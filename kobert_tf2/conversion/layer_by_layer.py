@@ -27,7 +27,7 @@ def forward(
     with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
         config = BertConfig.from_source(source)
         contents = matching.scan(checkpoint, config)
-        model = pretrained.uninitialized(cls, config, contents)
+        model = pretrained.uninitialized(cls, pretrained.as_tied(config, contents), contents)
         _load_when_called(model, contents)
         return {name: np.asarray(values) for name, values in model(batch).items()}
 
@@ -52,7 +52,7 @@ def _layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def _uses(layer: str, row: Row) -> bool:
-    """The masked-LM head scores with the table of the embeddings, beside the weights of its own."""
+    """The masked-LM head scores with the table of the embeddings, unless it has one of its own."""
     return part(row) == layer or (layer == "masked_lm" and row.keras == "embeddings/word_embeddings")
 
 

@@ -16,7 +16,7 @@ from kobert_tf2 import files
 from kobert_tf2.bert import checkpoint_files, matching, pretrained
 from kobert_tf2.bert.checkpoint_files import Checkpoint
 from kobert_tf2.bert.config import BertConfig
-from kobert_tf2.bert.weight_names import Row, is_required, keras_shape, part, table, transpose
+from kobert_tf2.bert.weight_names import Row, is_required, keras_shape, names_to_write, part, table, transpose
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
@@ -93,12 +93,14 @@ def _open(path: str, architecture: str | None, allow_pickle: bool) -> Iterator[O
 
 def _opened(checkpoint: Checkpoint, config: BertConfig, architecture: str | None, folder: str) -> Opened:
     contents = matching.scan(checkpoint, config)
+    config = pretrained.as_tied(config, contents)
     shapes = {
         row: keras_shape(row, config, contents.num_labels or 2)
         for row in table(config.num_hidden_layers)
-        if is_required(row) or part(row) in contents.parts
+        if (row.tied_to and row in contents.found)
+        or (not row.tied_to and (is_required(row) or part(row) in contents.parts))
     }
-    pretrained.announce(checkpoint, matching.match(contents, shapes))
+    pretrained.announce(contents, matching.match(contents, shapes))
 
     def read(row: Row, target: str) -> np.ndarray:
         return np.asarray(contents.read(row, target=target), np.float32)
@@ -121,7 +123,7 @@ def _architecture(parts: set[str]) -> str:
 
 
 def _write_hf(folder: str, opened: Opened) -> None:
-    rows = {row.hf: row for row in opened.shapes}
+    rows = names_to_write(opened.shapes)
     checkpoint_files.write_safetensors(
         f"{folder}/{checkpoint_files.SAFETENSORS}",
         {name: transpose(opened.shapes[row], row, source="keras", target="hf") for name, row in rows.items()},
@@ -133,6 +135,12 @@ def _write_hf(folder: str, opened: Opened) -> None:
 
 def _write_tf1(folder: str, opened: Opened) -> None:
     values = opened.config.to_google_dict()
+    for row in opened.shapes:
+        if not row.tf1:
+            raise InputError(
+                f"{row.hf} differs from the table of the embeddings, and a TF1 checkpoint has no place for it: this "
+                "model would answer differently there"
+            )
     rows = {row.tf1: row for row in opened.shapes}
     prefix = f"{folder}/{checkpoint_files.TF1_NAME}"
     checkpoint_files.write_tf1(prefix, rows, lambda name: opened.read(rows[name], "tf1"))

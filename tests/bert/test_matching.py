@@ -9,7 +9,8 @@ from kobert_tf2.bert.checkpoint_files import Checkpoint
 from kobert_tf2.bert.weight_names import is_required, keras_shape, names_in, table, transpose
 from kobert_tf2.errors import InputError
 
-SHAPES = {row: keras_shape(row, config(), 5) for row in table(2)}
+SHAPES = {row: keras_shape(row, config(), 5) for row in table(2) if not row.tied_to}
+DECODER = next(row for row in table(2) if row.tied_to)
 
 
 def checkpoint(rows, file_format: str, *, name: int = 0, **more) -> Checkpoint:
@@ -53,3 +54,78 @@ def test_a_checkpoint_is_scanned_once(monkeypatch):
     monkeypatch.setattr(matching, "table", lambda *_: pytest.fail("scanned again"))
     with pytest.raises(InputError, match=r"missing: bert\.encoder\.layer\.1"):
         matching.match(contents, SHAPES)
+
+
+# --- Names under a prefix, and names twice ---
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "bert.", "0.auto_model."])
+def test_a_prefix_is_taken_off_and_what_lies_beside_it_is_named(prefix):
+    held = checkpoint(SHAPES, "hf")
+    shapes = {prefix + name: shape for name, shape in held.shapes.items()} | {"classifier.weight": (5, 16)}
+    contents = matching.scan(held._replace(shapes=shapes), config())
+    assert set(contents.found) == set(SHAPES)
+    assert contents.prefix == prefix
+    assert contents.unknown == ["classifier.weight"]
+
+
+def test_a_layer_too_many_is_found_behind_a_prefix():
+    held = checkpoint(SHAPES, "hf")
+    held = held._replace(shapes={f"module.{name}": shape for name, shape in held.shapes.items()})
+    contents = matching.scan(held, config(num_hidden_layers=1))
+    expected = {row: shape for row, shape in SHAPES.items() if row in contents.found}
+    with pytest.raises(InputError, match=r"unexpected: module\.bert\.encoder\.layer\.1"):
+        matching.match(contents, expected)
+
+
+WORDS, BIAS = "bert.embeddings.word_embeddings.weight", "cls.predictions.bias"
+OWN_WEIGHT, OWN_BIAS = "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"
+OUTPUT_BIAS = next(row for row in SHAPES if row.hf == BIAS)
+
+
+def filled(values: dict[str, float | None], *, tie: bool) -> matching.Contents:
+    """A scan of a checkpoint in which each of these names is filled with a number, or is not there (`None`)."""
+    held = checkpoint(SHAPES, "hf")
+    sizes = {WORDS: (40, 16), OWN_WEIGHT: (40, 16), BIAS: (40,), OWN_BIAS: (40,)}
+    shapes = {name: shape for name, shape in held.shapes.items() if name not in sizes}
+    shapes |= {name: sizes[name] for name, value in values.items() if value is not None}
+    read = lambda name: np.full(shapes[name], values.get(name) or 0.0, np.float32)  # noqa: E731
+    return matching.scan(held._replace(shapes=shapes, read=read), config(tie_word_embeddings=tie))
+
+
+@pytest.mark.parametrize(
+    ("tie", "values", "decoder", "bias", "unknown"),
+    [
+        (True, {WORDS: 1, BIAS: 3}, None, BIAS, []),
+        (True, {WORDS: 1, OWN_WEIGHT: 1, BIAS: 3, OWN_BIAS: 3}, None, OWN_BIAS, []),
+        (True, {WORDS: 1, OWN_WEIGHT: 2, BIAS: 3, OWN_BIAS: 3}, OWN_WEIGHT, OWN_BIAS, []),
+        (True, {WORDS: 1, OWN_WEIGHT: 2, BIAS: 3}, OWN_WEIGHT, BIAS, []),
+        (True, {WORDS: 1, BIAS: 3, OWN_BIAS: 4}, None, OWN_BIAS, [BIAS]),
+        (True, {WORDS: 1, OWN_BIAS: 4}, None, OWN_BIAS, []),
+        (True, {OWN_WEIGHT: 2, BIAS: 3}, None, BIAS, []),
+        (False, {WORDS: 1, OWN_WEIGHT: 1, BIAS: 3, OWN_BIAS: 3}, OWN_WEIGHT, OWN_BIAS, []),
+        (False, {WORDS: 1, OWN_WEIGHT: 2, BIAS: 3}, OWN_WEIGHT, BIAS, []),
+    ],
+)
+def test_a_decoder_counts_where_it_differs_or_is_not_tied(tie, values, decoder, bias, unknown):
+    contents = filled(values, tie=tie)
+    assert contents.found.get(DECODER) == decoder
+    assert contents.found[OUTPUT_BIAS] == bias
+    assert contents.unknown == unknown
+    assert len(contents.found) == len(SHAPES) + (decoder is not None)
+
+
+def test_an_untied_decoder_never_vanishes_in_a_model_that_has_no_place_for_it():
+    contents = filled({WORDS: 1, OWN_WEIGHT: 2, BIAS: 3}, tie=True)
+    with pytest.raises(
+        InputError, match=r"no place: cls\.predictions\.decoder\.weight differs(.|\n)*tie_word_embeddings"
+    ):
+        matching.match(contents, SHAPES)
+    without_the_head = {row: shape for row, shape in SHAPES.items() if not row.keras.startswith("masked_lm")}
+    assert OWN_WEIGHT in matching.match(contents, without_the_head).unused
+
+
+def test_a_decoder_of_its_own_is_never_left_to_chance():
+    contents = filled({WORDS: 1, BIAS: 3}, tie=False)
+    with pytest.raises(InputError, match=r"missing: cls\.predictions\.decoder\.weight \[40, 16\]"):
+        matching.match(contents, {**SHAPES, DECODER: (40, 16)})

@@ -52,4 +52,31 @@ def test_optimizer_state_counters_and_buffers_are_ignored(name):
 
 def test_no_weight_is_ignored():
     names = {name for row in ROWS for file_format in ("tf1", "hf") for name in weight_names.names_in(row, file_format)}
-    assert [name for name in names if weight_names.is_ignored(name)] == ["cls.predictions.decoder.bias"]
+    assert not [name for name in names if weight_names.is_ignored(name)]
+
+
+@pytest.mark.parametrize(
+    ("names", "prefix"),
+    [
+        (["bert.embeddings.word_embeddings.weight"], ""),
+        (["embeddings.word_embeddings.weight"], ""),
+        (["module.bert.embeddings.word_embeddings.weight", "classifier.weight"], "module."),
+        (["bert.bert.embeddings.word_embeddings.weight"], "bert."),
+        (["model.embeddings.word_embeddings.weight"], "model."),
+        (["0.auto_model.embeddings.word_embeddings.weight"], "0.auto_model."),
+        (["_orig_mod.module.bert.embeddings.word_embeddings.weight"], "_orig_mod.module."),
+        (["question.embeddings.word_embeddings.weight", "context.embeddings.word_embeddings.weight"], ""),
+        (["roberta.embeddings.word_embeddings.weight"], ""),
+        (["model.xlm_roberta.embeddings.word_embeddings.weight"], ""),
+        (["electra.embeddings.word_embeddings.weight"], ""),
+        (["my_embeddings.word_embeddings.weight"], ""),
+        (["generator.conv.weight"], ""),
+    ],
+)
+def test_a_wrappers_prefix_is_what_stands_before_the_one_table_of_words(names, prefix):
+    assert weight_names.prefix_of_all(names, "hf") == prefix
+
+
+def test_a_prefix_of_a_tf1_checkpoint_ends_with_a_slash():
+    names = ["module/bert/embeddings/word_embeddings", "module/bert/embeddings/word_embeddings/adam_m"]
+    assert weight_names.prefix_of_all(names, "tf1") == "module/"
