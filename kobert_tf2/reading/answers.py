@@ -6,9 +6,8 @@ context.
 Letters for shapes: W windows, S sequence, N n-best size, L longest answer in tokens, C candidates.
 """
 
-import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ from kobert_tf2.reading.windows import Windows
 class Span(NamedTuple):
     """A predicted answer: `text` is `context[start:end]`. "No answer" is the empty span at 0.
 
-    `score` is the sum of the two logits; `probability` is over the n-best list that it stands in.
+    `score` is the sum of the two logits; `probability` is over the list of spans that it stands in.
     """
 
     text: str
@@ -32,6 +31,57 @@ class Span(NamedTuple):
     end_logit: float
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# "No answer"
+# ---------------------------------------------------------------------------------------------------------------------
+
+# How much "no answer" is preferred where the context has no token: above every threshold, and finite for JSON.
+NO_SPAN = 1e9
+
+
+def prefers_no_answer(null_score_diff, threshold: float):
+    """The rule of run_squad: whether there is no answer, by how much higher the score of "no answer" is than the best
+    span's. Numbers, arrays and tensors alike, so that the graph of an export has this very rule."""
+    return null_score_diff > threshold
+
+
+class Answer(NamedTuple):
+    """What was found for one question.
+
+    Attributes:
+      spans: the n best, best first; empty only if the context has no token.
+      null: "no answer" with its logits, where it is a candidate (SQuAD 2.0), otherwise None.
+      null_score_diff: then how much higher its score is than the best span's; `NO_SPAN` where there is no span.
+    """
+
+    spans: list[Span]
+    null: Span | None = None
+    null_score_diff: float | None = None
+
+    def is_none(self, threshold: float | None) -> bool:
+        """Whether "no answer" is the answer; a threshold of None says that every question has one."""
+        if threshold is None or self.null_score_diff is None:
+            return not self.spans
+        return prefers_no_answer(self.null_score_diff, threshold)
+
+    def ranked(self, threshold: float | None = 0.0) -> list[Span]:
+        """All candidates, the answer to give first; their probabilities are still those among the spans.
+
+        "No answer" comes first where it is preferred by more than the threshold; otherwise it comes behind the best
+        span, where its score puts it.
+        """
+        if self.null is None:
+            return self.spans
+        behind = 1 + sum(span.score >= self.null.score for span in self.spans[1:])
+        place = 0 if self.is_none(threshold) else behind
+        return [*self.spans[:place], self.null, *self.spans[place:]]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Decoding
+# ---------------------------------------------------------------------------------------------------------------------
+
+
 def decode(
     questions: Sequence[Question],
     windows: Windows,
@@ -41,8 +91,8 @@ def decode(
     n_best_size: int = 20,
     max_answer_length: int = 30,
     with_null: bool = False,
-) -> list[list[Span]]:
-    """The best answers of every question over all its windows, best first.
+) -> list[Answer]:
+    """The best answers of every question over all its windows.
 
     A span lies in the context, begins where its window has the maximum context, and has at most `max_answer_length`
     tokens. The n best are exact: the original takes pairs of the n best starts and the n best ends, which may hold no
@@ -51,22 +101,26 @@ def decode(
     Args:
       start_logits, end_logits: float [W, S], row by row those of `windows`.
       with_null: SQuAD 2.0: "no answer" is a candidate too, with the lowest null score over the windows.
-
-    Returns:
-      For each question up to `n_best_size` spans; none at all only if its context has no token and `with_null` is off.
     """
     candidates = _best_in_windows(windows, start_logits, end_logits, n_best_size, max_answer_length)
     order, bounds = _best_first(candidates, len(questions))
-    nulls = _null_logits(windows, start_logits, end_logits, len(questions)) if with_null else None
     starts, ends, first, last = (column[order].tolist() for column in candidates[1:])
-    answers = []
+    found = []
     for index, question in enumerate(questions):
         rows = range(bounds[index], bounds[index + 1])
-        spans = [(starts[row], ends[row], first[row], last[row]) for row in rows]
-        if nulls is not None:
-            bisect.insort(spans, (0, 0, *nulls[index].tolist()), key=lambda span: -(span[2] + span[3]))
-        answers.append(_n_best(question.context, spans, n_best_size))
-    return answers
+        spans = ((starts[row], ends[row], first[row], last[row]) for row in rows)
+        found.append(Answer(_n_best(question.context, spans, n_best_size)))
+    if not with_null:
+        return found
+    nulls = _null_logits(windows, start_logits, end_logits, len(questions))
+    scores = nulls.sum(axis=1).tolist()
+    return [_with_null(answer, score, *null) for answer, score, null in zip(found, scores, nulls.tolist(), strict=True)]
+
+
+def _with_null(answer: Answer, score: float, first: float, last: float) -> Answer:
+    """`score` is the sum in float32, as a graph computes it: both must decide alike."""
+    difference = score - answer.spans[0].score if answer.spans else NO_SPAN
+    return Answer(answer.spans, Span("", 0, 0, first + last, 1.0, first, last), difference)
 
 
 class _Candidates(NamedTuple):
@@ -152,22 +206,25 @@ def _best_first(candidates: _Candidates, questions: int) -> tuple[np.ndarray, np
     return order, np.searchsorted(candidates.question[order], np.arange(questions + 1))
 
 
-def _n_best(context: str, spans: Sequence[tuple[int, int, float, float]], n_best_size: int) -> list[Span]:
-    """The first spans with different texts, and their probabilities among each other."""
-    kept: dict[str, tuple[int, int, float, float]] = {}
-    for span in spans:
-        kept.setdefault(context[span[0] : span[1]], span)
+def _n_best(context: str, spans: Iterable[tuple[int, int, float, float]], n_best_size: int) -> list[Span]:
+    """The first spans with different texts, out of (start, end, start logit, end logit), best first."""
+    kept: dict[str, Span] = {}
+    for start, end, first, last in spans:
+        text = context[start:end]
+        kept.setdefault(text, Span(text, start, end, first + last, 0.0, first, last))
         if len(kept) == n_best_size:
             break
-    if not kept:
+    return with_probabilities(list(kept.values()))
+
+
+def with_probabilities(spans: Sequence[Span]) -> list[Span]:
+    """The same spans with the softmax of their scores."""
+    if not spans:
         return []
-    highest = max(span[2] + span[3] for span in kept.values())
-    weights = [math.exp(span[2] + span[3] - highest) for span in kept.values()]
+    highest = max(span.score for span in spans)
+    weights = [math.exp(span.score - highest) for span in spans]
     total = sum(weights)
-    return [
-        Span(text, start, end, first + last, weight / total, first, last)
-        for (text, (start, end, first, last)), weight in zip(kept.items(), weights, strict=True)
-    ]
+    return [span._replace(probability=weight / total) for span, weight in zip(spans, weights, strict=True)]
 
 
 def _null_logits(windows: Windows, start_logits, end_logits, questions: int) -> np.ndarray:
@@ -176,8 +233,3 @@ def _null_logits(windows: Windows, start_logits, end_logits, questions: int) -> 
     order = np.lexsort((pair.sum(axis=1), windows.question_index))
     first = np.searchsorted(windows.question_index[order], np.arange(questions))
     return pair[order[first]]
-
-
-def null_scores(windows: Windows, start_logits: np.ndarray, end_logits: np.ndarray, questions: int) -> np.ndarray:
-    """How much a model is for "no answer" to each question, float32 [questions]: to be held against a span's score."""
-    return _null_logits(windows, start_logits, end_logits, questions).sum(axis=1)

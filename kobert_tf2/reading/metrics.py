@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from kobert_tf2.errors import InputError
+from kobert_tf2.reading.answers import prefers_no_answer
 
 METRICS = ("korquad1", "squad1", "squad2")
 
@@ -147,7 +148,7 @@ def _means(scores: Mapping[str, Score], exact_name: str, prefix: str = "", *, ad
 def _evaluate_squad2(answers, predictions, scores, null_odds, null_threshold) -> dict:
     odds = _checked_odds(null_odds, answers) if null_odds is not None else dict.fromkeys(answers, 0.0)
     final = {
-        name: Score(*(2 * [float(not answers[name])])) if odds[name] > null_threshold else score
+        name: Score(*(2 * [float(not answers[name])])) if prefers_no_answer(odds[name], null_threshold) else score
         for name, score in scores.items()
     }
     result = _means(final, "exact")

@@ -14,7 +14,7 @@ Letters for shapes: W windows, S sequence.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -268,14 +268,50 @@ def epoch_batches(lengths: np.ndarray, widths: Sequence[int], batch_size: int, r
     return [batches[place] for place in rng.permutation(len(batches))]
 
 
-def prediction_batches(lengths: np.ndarray, widths: Sequence[int], batch_size: int) -> list[Batch]:
-    """All rows once, the shortest first, so that each batch is as narrow as can be; the last of a width is short."""
+def prediction_batches(
+    lengths: np.ndarray,
+    widths: Sequence[int],
+    batch_size: int | Callable[[int], int],
+    *,
+    powers_of_two: bool = False,
+) -> list[Batch]:
+    """All rows once, the shortest first, so that each batch is as narrow as can be.
+
+    Args:
+      lengths: int [W], tokens of each row.
+      widths: ascending; a row goes to the first that holds it.
+      batch_size: rows of a batch, or what gives them for a width.
+      powers_of_two: what is left of a width is cut in powers of two rather than being one short batch: with a batch
+        size that is one too, few shapes occur however many rows come.
+    """
     bucket = np.searchsorted(widths, lengths)
     batches = []
-    for number, width in enumerate(widths):
-        rows = np.flatnonzero(bucket == number)
-        batches += [Batch(rows[begin : begin + batch_size], width) for begin in range(0, len(rows), batch_size)]
+    for number in np.unique(bucket):
+        width, rows = int(widths[number]), np.flatnonzero(bucket == number)
+        size = batch_size if isinstance(batch_size, int) else batch_size(width)
+        while len(rows):
+            if powers_of_two:
+                size = min(size, 1 << (len(rows).bit_length() - 1))
+            batches.append(Batch(rows[:size], width))
+            rows = rows[size:]
     return batches
+
+
+def predict_logits(
+    windows: Windows,
+    batches: Sequence[Batch],
+    forward: Callable[[Iterable[dict[str, np.ndarray]]], Iterable[Mapping[str, np.ndarray]]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Start and end logits of every window, float32 [W, S]; -inf behind the width that a window was cut to.
+
+    `forward` is a model: for each batch of inputs, int32 [rows, width], in turn its `start_logits` and `end_logits`.
+    """
+    start, end = np.full((2, *windows.input_ids.shape), -np.inf, np.float32)
+    inputs = ({name: getattr(windows, name)[batch.rows, : batch.width] for name in INPUTS} for batch in batches)
+    for batch, outputs in zip(batches, forward(inputs), strict=True):
+        start[batch.rows, : batch.width] = outputs["start_logits"]
+        end[batch.rows, : batch.width] = outputs["end_logits"]
+    return start, end
 
 
 def padding_share(batches: Sequence[Batch], lengths: np.ndarray) -> float:

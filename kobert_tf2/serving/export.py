@@ -12,7 +12,7 @@ lie in the `assets` of each. `signatures.py` has the signatures.
 """
 
 import contextlib
-import math
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -25,7 +25,7 @@ import tensorflow as tf
 from kobert_tf2 import files
 from kobert_tf2.bert import checkpoint_files, models, pretrained
 from kobert_tf2.errors import InputError
-from kobert_tf2.reading import windows
+from kobert_tf2.reading.settings import ReadingSettings
 from kobert_tf2.serving.signatures import HEADS, Servable
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
@@ -33,47 +33,6 @@ SETTINGS_FILE = "serving.json"
 ONNX_FILE = "model.onnx"
 TEXT_FOLDER = "text"
 FORMATS = ("saved_model", "onnx")
-
-
-class ReadingSettings(NamedTuple):
-    """How a reader is served: run_squad's lengths, and how many answers are kept.
-
-    `null_score_diff_threshold` None: every question has an answer. Otherwise none is given where the score of "no
-    answer" is higher than the best span's by more than this (SQuAD 2.0; the original's default is 0).
-    """
-
-    max_seq_length: int = 384
-    doc_stride: int = 128
-    max_query_length: int = 64
-    max_answer_length: int = 30
-    n_best_size: int = 20
-    null_score_diff_threshold: float | None = None
-
-    @classmethod
-    def fitting(cls, max_position_embeddings: int, **given) -> "ReadingSettings":
-        """The defaults, no longer than the model's positions; what is given (and not None) stands, and is checked."""
-        given = {name: value for name, value in given.items() if value is not None}
-        longest = given.setdefault("max_seq_length", min(384, max_position_embeddings))
-        query = given.setdefault("max_query_length", min(64, longest // 4))
-        given.setdefault("doc_stride", min(128, max(1, (longest - query - 3) // 2)))
-        settings = cls(**given)
-        settings.check(max_position_embeddings)
-        return settings
-
-    def check(self, max_position_embeddings: int) -> None:
-        if self.max_seq_length > max_position_embeddings:
-            raise InputError(
-                f"max_seq_length: expected at most the model's max_position_embeddings, {max_position_embeddings}, "
-                f"but got {self.max_seq_length}"
-            )
-        windows.check_lengths(
-            max_seq_length=self.max_seq_length, doc_stride=self.doc_stride, max_query_length=self.max_query_length
-        )
-        for name in ("max_answer_length", "n_best_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}: expected at least 1, but got {getattr(self, name)}")
-        if self.null_score_diff_threshold is not None and math.isnan(self.null_score_diff_threshold):
-            raise InputError("null_score_diff_threshold: expected a number, but got nan")
 
 
 def head_of(source: checkpoint_files.Source) -> str:
@@ -160,7 +119,7 @@ def export_model(
     head = next(name for name, entry in HEADS.items() if entry.model == type(model).__name__)
     takes_text = _takes_text(with_text, head, tokenizer, file_format)
     settings = ReadingSettings.fitting(model.config.max_position_embeddings, **reading) if head == "reading" else None
-    about = {"head": head, "labels": labels, "reading": settings and settings._asdict()}
+    about = {"head": head, "labels": labels, "reading": settings and dataclasses.asdict(settings)}
     model = in_float32(model, without_zeros=file_format == "onnx")
     with tempfile.TemporaryDirectory() as scratch:
         servable = Servable(model, HEADS[head], settings=settings, tokenizer=tokenizer)

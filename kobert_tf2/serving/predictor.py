@@ -1,14 +1,12 @@
 """Questions answered by a model that is loaded once: text in, answers with their places in the text out.
 
-A `Predictor` reads a model directory or an export of `export.py`. Windows are made and logits are read by `windows`;
-here they are put into batches of like length, so that little is computed for padding. Nothing is built again after
-the first call.
+A `Predictor` reads a model directory or an export of `export.py`. Windows, batches and answers are made by the same
+functions as in `tasks/read.py`. Nothing is built again after the first call.
 """
 
 import functools
 import os
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,11 +17,11 @@ from kobert_tf2.bert.kernels import inference_cpu
 from kobert_tf2.bert.models import BertForQuestionAnswering
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading import answers, josa
-from kobert_tf2.reading import windows as reading_windows
-from kobert_tf2.reading.answers import Span
+from kobert_tf2.reading.answers import Answer, Span, with_probabilities
+from kobert_tf2.reading.settings import ReadingSettings
 from kobert_tf2.reading.squad_files import Question
-from kobert_tf2.reading.windows import INPUTS, Windows
-from kobert_tf2.serving.export import SETTINGS_FILE, ReadingSettings, check_vocabulary
+from kobert_tf2.reading.windows import INPUTS, Batch, make_windows, predict_logits, prediction_batches
+from kobert_tf2.serving.export import SETTINGS_FILE, check_vocabulary
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 # Windows are padded to the next multiple of 16 and computed so many tokens at a time: more rows where they are short.
@@ -31,8 +29,6 @@ LENGTHS = tuple(range(16, 513, 16))
 TOKENS_IN_A_BATCH = 4096
 # Questions whose windows are in memory at the same time.
 QUESTIONS_AT_ONCE = 256
-# How much "no answer" is preferred where the context has no token: above every threshold, and finite for JSON.
-NO_SPAN = 1e9
 
 
 class Predictor:
@@ -106,42 +102,27 @@ class Predictor:
     def answer_batch(self, pairs: Iterable[tuple[str, str]], *, n_best: int = 1, strip_josa: bool = True) -> list[dict]:
         """`answer` of every (question, context), in order, computed together."""
         questions = [_question(place, *pair) for place, pair in enumerate(pairs)]
-        found_answers = []
+        results = []
         for first in range(0, len(questions), QUESTIONS_AT_ONCE):
-            for question, found in self._found(questions[first : first + QUESTIONS_AT_ONCE]):
-                best = [self._answer(question, span, strip_josa) for span in found.spans[:n_best]]
-                found_answers.append(_told(best, n_best, strip_josa) | found.about_null())
-        return found_answers
+            block = questions[first : first + QUESTIONS_AT_ONCE]
+            for question, found in zip(block, self._found(block), strict=True):
+                spans = with_probabilities(found.ranked(self.settings.null_score_diff_threshold))
+                best = [self._entry(question, span, strip_josa) for span in spans[:n_best]]
+                null = {} if found.null_score_diff is None else {"null_score_diff": found.null_score_diff}
+                results.append(_result(best, n_best, strip_josa) | null)
+        return results
 
-    def _found(self, questions: Sequence[Question]):
-        lengths = {name: getattr(self.settings, name) for name in ("max_seq_length", "doc_stride", "max_query_length")}
-        windows = reading_windows.make_windows(questions, self.tokenizer, **lengths)
-        start_logits, end_logits = self._logits(windows)
-        found = answers.decode(
-            questions,
-            windows,
-            start_logits,
-            end_logits,
-            n_best_size=self.settings.n_best_size,
-            max_answer_length=self.settings.max_answer_length,
-        )
-        if self.settings.null_score_diff_threshold is None:
-            return zip(questions, map(Found, found), strict=True)
-        nulls = answers.null_scores(windows, start_logits, end_logits, len(questions)).tolist()
-        or_none = functools.partial(with_no_answer, threshold=self.settings.null_score_diff_threshold)
-        return zip(questions, map(or_none, found, nulls), strict=True)
+    def _found(self, questions: Sequence[Question]) -> list[Answer]:
+        windows = make_windows(questions, self.tokenizer, **self.settings.lengths)
+        batches = serving_batches(windows.lengths, windows.input_ids.shape[1])
+        logits = predict_logits(windows, batches, self._outputs)
+        with_null = self.settings.null_score_diff_threshold is not None
+        return answers.decode(questions, windows, *logits, **self.settings.best, with_null=with_null)
 
-    def _logits(self, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
-        """float32 [W, S] each; 0 where a window is padded."""
-        inputs = windows.features()
-        logits = np.zeros((2, *windows.input_ids.shape), np.float32)
-        for rows, length in batches(windows.lengths, windows.input_ids.shape[1]):
-            outputs = self._forward(**{name: tf.constant(inputs[name][rows, :length]) for name in INPUTS})
-            logits[0, rows, :length] = outputs["start_logits"]
-            logits[1, rows, :length] = outputs["end_logits"]
-        return logits[0], logits[1]
+    def _outputs(self, batches: Iterable[dict[str, np.ndarray]]) -> Iterable[dict]:
+        return (self._forward(**{name: tf.constant(value) for name, value in batch.items()}) for batch in batches)
 
-    def _answer(self, question: Question, span, strip_josa: bool) -> dict:
+    def _entry(self, question: Question, span: Span, strip_josa: bool) -> dict:
         answer = {
             "text": span.text,
             "start": span.start,
@@ -160,32 +141,6 @@ class Predictor:
         return answer
 
 
-class Found(NamedTuple):
-    """What was found for one question, best first, and how much "no answer" is preferred, if that is a candidate."""
-
-    spans: Sequence[Span]
-    null_score_diff: float | None = None
-
-    def about_null(self) -> dict:
-        return {} if self.null_score_diff is None else {"null_score_diff": self.null_score_diff}
-
-
-def with_no_answer(spans: Sequence[Span], null_score: float, *, threshold: float) -> Found:
-    """Puts "no answer" among the spans: first where it is preferred by more than the threshold, else behind the best.
-
-    The rule of the original run_squad: its score is held against the best span's. Probabilities are among all of them.
-    """
-    difference = null_score - spans[0].score if spans else NO_SPAN
-    # Behind the best span it stands where its score puts it.
-    place = 0 if difference > threshold else 1 + sum(span.score >= null_score for span in spans[1:])
-    scores = np.array([null_score, *(span.score for span in spans)])
-    weights = np.exp(scores - scores.max())
-    null, *probabilities = (weights / weights.sum()).tolist()
-    every = [span._replace(probability=value) for span, value in zip(spans, probabilities, strict=True)]
-    every.insert(place, Span("", 0, 0, null_score, null, null_score, 0.0))
-    return Found(every, difference)
-
-
 def find_export(path: str) -> str | None:
     """The SavedModel that `path` means: itself, or the highest of its numbered folders; None if neither."""
     if files.exists(f"{path}/saved_model.pb"):
@@ -197,21 +152,14 @@ def find_export(path: str) -> str | None:
     return f"{path}/{max(versions)}" if versions else None
 
 
-def batches(lengths: np.ndarray, longest: int) -> Iterable[tuple[np.ndarray, int]]:
-    """Puts windows of like length together: (rows, the length that they are padded to), a few shapes in all.
+def serving_batches(lengths: np.ndarray, longest: int) -> list[Batch]:
+    """Windows of like length together, about `TOKENS_IN_A_BATCH` tokens in each batch, in a few shapes in all."""
+    widths = [length for length in LENGTHS if length < longest] + [longest]
 
-    Full batches hold `TOKENS_IN_A_BATCH` tokens; what is left of a length goes in powers of two, so that the number
-    of shapes stays small and no row is computed for nothing.
-    """
-    sizes = np.array([length for length in LENGTHS if length < longest] + [longest])
-    bucket = np.searchsorted(sizes, lengths)
-    for place in np.unique(bucket):
-        rows = np.flatnonzero(bucket == place)
-        size = 1 << (max(1, TOKENS_IN_A_BATCH // int(sizes[place])).bit_length() - 1)
-        while len(rows):
-            size = min(size, 1 << (len(rows).bit_length() - 1))
-            yield rows[:size], int(sizes[place])
-            rows = rows[size:]
+    def rows(width: int) -> int:
+        return 1 << (max(1, TOKENS_IN_A_BATCH // width).bit_length() - 1)
+
+    return prediction_batches(lengths, widths, rows, powers_of_two=True)
 
 
 def _policy(precision: str) -> str:
@@ -238,7 +186,7 @@ def _question(place: int, question: str, context: str) -> Question:
     return Question(id=str(place), question=question, context=context)
 
 
-def _told(best: list[dict], n_best: int, strip_josa: bool) -> dict:
+def _result(best: list[dict], n_best: int, strip_josa: bool) -> dict:
     if best:
         return dict(best[0], n_best=best) if n_best > 1 else best[0]
     nothing = {"text": "", "start": 0, "end": 0, "score": 0.0, "probability": 0.0}

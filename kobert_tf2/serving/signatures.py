@@ -11,10 +11,11 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from kobert_tf2.reading.answers import prefers_no_answer
+from kobert_tf2.reading.windows import INPUTS
 from kobert_tf2.serving import graph_reading
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
-INPUTS = ("input_ids", "input_mask", "segment_ids")
 # In `answer_text`, so that a long context needs no more memory than a short one.
 WINDOWS_AT_ONCE = 16
 
@@ -61,7 +62,7 @@ class Servable(tf.Module):
     """The traced functions and, as attributes so that the SavedModel keeps them, the variables and files they need.
 
     Args:
-        settings: a `export.ReadingSettings`, for a reader.
+        settings: a `ReadingSettings`, for a reader.
     """
 
     def __init__(self, model: keras.Model, head: Head, *, tokenizer: Tokenizer, settings=None):
@@ -104,13 +105,9 @@ class Servable(tf.Module):
         outputs = self._forward(inputs)
         start_logits, end_logits = outputs["start_logits"], outputs["end_logits"]
         allowed = graph_reading.context_positions(**inputs, sep_id=self._plain.sep_id)
-        spans = graph_reading.best_spans(start_logits, end_logits, allowed, allowed, **self._best)
+        spans = graph_reading.best_spans(start_logits, end_logits, allowed, allowed, **self._settings.best)
         null_score = start_logits[:, 0] + end_logits[:, 0]
         return dict(spans._asdict(), null_score=null_score, null_score_diff=null_score - spans.score[:, 0])
-
-    @property
-    def _best(self) -> dict:
-        return {name: getattr(self._settings, name) for name in ("n_best_size", "max_answer_length")}
 
     def _answer_text(self):
         """Strings in, answers out: tokens, windows, spans and offsets are all found in the graph."""
@@ -121,12 +118,11 @@ class Servable(tf.Module):
         return tf.function(self._read_text, autograph=False).get_concrete_function(**text)
 
     def _read_text(self, question, context) -> dict:
-        lengths = {name: getattr(self._settings, name) for name in ("max_seq_length", "doc_stride", "max_query_length")}
         ids = {name: getattr(self._plain, name) for name in ("cls_id", "sep_id", "pad_id")}
         tokens = self.tokenizer(context)
-        windows = graph_reading.make_windows(self.tokenizer(question).ids, tokens.ids, **ids, **lengths)
+        windows = graph_reading.make_windows(self.tokenizer(question).ids, tokens.ids, **ids, **self._settings.lengths)
         logits = graph_reading.logits_in_chunks(self._span_logits, windows.inputs, size=WINDOWS_AT_ONCE)
-        spans = graph_reading.merge_spans(windows, *logits, **self._best)
+        spans = graph_reading.merge_spans(windows, *logits, **self._settings.best)
         null_score = graph_reading.null_scores(windows, *logits)
         start = graph_reading.of_tokens(tokens.starts, spans.start)
         end = graph_reading.of_tokens(tokens.ends, spans.end)
@@ -149,7 +145,7 @@ def _or_none(first: dict, scores, null_score, threshold: float) -> dict:
 
     Probabilities are then among the n best and "no answer".
     """
-    is_none = null_score - scores[:, 0] > threshold
+    is_none = prefers_no_answer(null_score - scores[:, 0], threshold)
     probabilities = tf.nn.softmax(tf.concat([scores, null_score[:, tf.newaxis]], axis=1))
     nothing = {
         "answer": "",

@@ -16,7 +16,7 @@ This is the one call that `tools/finetune_mrc.py` makes.
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -27,8 +27,9 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.progress import progress
 from kobert_tf2.reading import answers, metrics, squad_files, training_windows, window_cache
 from kobert_tf2.reading import windows as reading_windows
-from kobert_tf2.reading.answers import Span
+from kobert_tf2.reading.answers import Answer, Span, with_probabilities
 from kobert_tf2.reading.josa import JosaStripper
+from kobert_tf2.reading.settings import ReadingSettings
 from kobert_tf2.reading.squad_files import Question
 from kobert_tf2.reading.windows import Windows
 from kobert_tf2.tasks import start
@@ -95,14 +96,11 @@ class FinetuneSettings:
     running: dict
 
     @property
-    def lengths(self) -> dict[str, int]:
-        """How long texts are cut into windows, as `windows.make_windows` takes it."""
-        return {name: getattr(self, name) for name in ("max_seq_length", "doc_stride", "max_query_length")}
-
-    @property
-    def null_threshold(self) -> float | None:
-        """None where every question has an answer."""
-        return self.null_score_diff_threshold if self.version_2_with_negative else None
+    def reading(self) -> ReadingSettings:
+        """The part of the settings that says how texts are read."""
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(ReadingSettings)}
+        threshold = self.null_score_diff_threshold if self.version_2_with_negative else None
+        return ReadingSettings(**given | {"null_score_diff_threshold": threshold})
 
 
 def finetune(settings: FinetuneSettings) -> dict:
@@ -125,7 +123,7 @@ def finetune(settings: FinetuneSettings) -> dict:
         cache_dir=f"{output_dir}/features",
         num_workers=settings.num_workers,
         progress=progress,
-        **settings.lengths,
+        **settings.reading.lengths,
     )
 
     summary, model = {"output_dir": output_dir}, None
@@ -148,7 +146,7 @@ def _check_asked(settings: FinetuneSettings) -> None:
         raise InputError("expected --train_file with --do_train, but it is not given")
     if settings.do_predict and not settings.predict_file:
         raise InputError("expected --predict_file with --do_predict, but it is not given")
-    reading_windows.check_lengths(**settings.lengths)
+    settings.reading.check()
 
 
 def _train(job: TrainingJob, model, data: "_TrainingData", settings: FinetuneSettings, tokenizer: Tokenizer) -> dict:
@@ -179,16 +177,18 @@ def _predict(
     """Answers the questions of a file."""
     questions = squad_files.read_squad(settings.predict_file)
     windows = make_windows(settings.predict_file, questions)
-    start, end, padding = predict_logits(
-        model,
-        windows,
-        batch_size=settings.predict_batch_size,
-        strategy=job.strategy,
-        jit_compile=job.running["jit_compile"],
-    )
-    if not job.is_chief:
-        return {"predict_padding": padding}
-    return {"predict_padding": padding, **write_predictions(settings, questions, windows, start, end, tokenizer)}
+    widths = reading_windows.bucket_widths(windows.lengths, longest=windows.input_ids.shape[1])
+    batches = reading_windows.prediction_batches(windows.lengths, widths, settings.predict_batch_size)
+
+    def forward(inputs: Iterable[dict]) -> Iterable[dict]:
+        reported = progress(inputs, "prediction", total=len(batches), unit="batches")
+        return loop.predict_batches(model, reported, strategy=job.strategy, jit_compile=job.running["jit_compile"])
+
+    logits = reading_windows.predict_logits(windows, batches, forward)
+    with_null = settings.reading.null_score_diff_threshold is not None
+    found = answers.decode(questions, windows, *logits, **settings.reading.best, with_null=with_null)
+    summary = {"predict_padding": round(reading_windows.padding_share(batches, windows.lengths), 4)}
+    return {**summary, **write_predictions(settings, questions, found, tokenizer)} if job.is_chief else summary
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -248,75 +248,31 @@ class _TrainingData:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def predict_logits(
-    model, windows: Windows, *, batch_size: int, strategy=None, jit_compile: bool | None = None
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Start and end logits of every window, float32 [W, S], and the share of padding in what was computed.
-
-    Windows are predicted in batches of their length; behind a window's width its logits are as low as can be.
-    """
-    lengths = windows.lengths
-    widths = reading_windows.bucket_widths(lengths, longest=windows.input_ids.shape[1])
-    batches = reading_windows.prediction_batches(lengths, widths, batch_size)
-    inputs = {name: getattr(windows, name) for name in ("input_ids", "input_mask", "segment_ids")}
-    dataset = ({name: value[batch.rows, : batch.width] for name, value in inputs.items()} for batch in batches)
-    outputs = loop.predict(
-        model,
-        progress(dataset, "prediction", total=len(batches), unit="batches"),
-        strategy=strategy,
-        padding_value=-np.inf,
-        jit_compile=jit_compile,
-    )
-    order = np.concatenate([batch.rows for batch in batches])
-    logits = []
-    for name in ("start_logits", "end_logits"):
-        array = np.full(windows.input_ids.shape, -np.inf, np.float32)
-        array[order, : outputs[name].shape[1]] = outputs[name]
-        logits.append(array)
-    return *logits, round(reading_windows.padding_share(batches, lengths), 4)
-
-
 def write_predictions(
-    settings: FinetuneSettings,
-    questions: Sequence[Question],
-    windows: Windows,
-    start_logits: np.ndarray,
-    end_logits: np.ndarray,
-    tokenizer: Tokenizer,
+    settings: FinetuneSettings, questions: Sequence[Question], found: Sequence[Answer], tokenizer: Tokenizer
 ) -> dict:
-    """Reads the answers off the logits and writes the files of answers; the summary of what was found."""
-    output_dir, null_threshold = settings.output_dir, settings.null_threshold
-    spans = answers.decode(
-        questions,
-        windows,
-        start_logits,
-        end_logits,
-        n_best_size=settings.n_best_size,
-        max_answer_length=settings.max_answer_length,
-        with_null=null_threshold is not None,
-    )
-    stripper = JosaStripper()
-    told = progress(zip(questions, spans, strict=True), "answers", total=len(questions), unit="questions")
-    nbest = {question.id: _entries(question, found, stripper) for question, found in told}
-    best = {name: next((e for e in entries if e["text"]), _NOTHING) for name, entries in nbest.items()}
-    odds = {}
-    if null_threshold is not None:
-        null = answers.null_scores(windows, start_logits, end_logits, len(questions)).tolist()
-        for score, (name, entry) in zip(null, best.items(), strict=True):
-            odds[name] = score - entry["start_logit"] - entry["end_logit"]
-        best = {name: _NOTHING if odds[name] > null_threshold else entry for name, entry in best.items()}
-        files.write_json(f"{output_dir}/null_odds.json", odds)
-    kinds = {"raw": "text", "stripped": "stripped"}
-    predictions = {kind: {name: entry[key] for name, entry in best.items()} for kind, key in kinds.items()}
-    files.write_json(f"{output_dir}/nbest_predictions.json", nbest)
-    for kind, texts in predictions.items():
-        files.write_json(f"{output_dir}/predictions_{kind}.json", texts)
+    """Writes the files of answers and scores; the summary of them."""
+    output_dir, threshold = settings.output_dir, settings.reading.null_score_diff_threshold
+    stripper = JosaStripper(tokenizer.analyser)
+    nbest, raw, stripped = {}, {}, {}
+    reported = progress(zip(questions, found, strict=True), "answers", total=len(questions), unit="questions")
+    for question, answer in reported:
+        spans = with_probabilities(answer.ranked()[: settings.n_best_size])
+        nbest[question.id] = [_entry(question, span, stripper) for span in spans]
+        entry = _NOTHING if answer.is_none(threshold) else _entry(question, answer.spans[0], stripper)
+        raw[question.id], stripped[question.id] = entry["text"], entry["stripped"]
+    odds = {question.id: answer.null_score_diff for question, answer in zip(questions, found, strict=True)}
     strip = strips_josa(settings.strip_josa, tokenizer)
-    chosen = "stripped" if strip else "raw"
-    files.write_json(f"{output_dir}/predictions.json", predictions[chosen])
-    summary = {"predictions": len(best), "strip_josa": strip}
+    files.write_json(f"{output_dir}/nbest_predictions.json", nbest)
+    files.write_json(f"{output_dir}/predictions_raw.json", raw)
+    files.write_json(f"{output_dir}/predictions_stripped.json", stripped)
+    files.write_json(f"{output_dir}/predictions.json", stripped if strip else raw)
+    if threshold is not None:
+        files.write_json(f"{output_dir}/null_odds.json", odds)
+    summary = {"predictions": len(questions), "strip_josa": strip}
     metric = settings.metric or ("squad2" if settings.version_2_with_negative else "korquad1")
-    return summary | _scores(output_dir, questions, predictions, chosen, metric, odds or None)
+    texts = {"raw": raw, "stripped": stripped}
+    return summary | _scores(output_dir, questions, texts, strip, metric, odds if threshold is not None else None)
 
 
 def strips_josa(asked: bool | None, tokenizer: Tokenizer) -> bool:
@@ -325,44 +281,45 @@ def strips_josa(asked: bool | None, tokenizer: Tokenizer) -> bool:
     return tokenizer.settings()["pre_tokenizer"] == "none" if asked is None else asked
 
 
-_NOTHING = {"text": "", "stripped": "", "start_logit": 0.0, "end_logit": 0.0}
+_NOTHING = {"text": "", "stripped": ""}
 
 
-def _entries(question: Question, spans: Sequence[Span], stripper: JosaStripper) -> list[dict]:
-    """The n-best list of a question as the original writes it, with places in the context and the stripped text."""
-    entries = []
-    for span in spans:
-        start, end = stripper(question.context, span.start, span.end)
-        entries.append(
-            {
-                "text": span.text,
-                "stripped": question.context[start:end],
-                "start": span.start,
-                "end": span.end,
-                "stripped_start": start,
-                "stripped_end": end,
-                "probability": span.probability,
-                "start_logit": span.start_logit,
-                "end_logit": span.end_logit,
-            }
-        )
-    return entries
+def _entry(question: Question, span: Span, stripper: JosaStripper) -> dict:
+    """One of the n best as the original writes it, with its place in the context and the stripped text."""
+    start, end = stripper(question.context, span.start, span.end)
+    return {
+        "text": span.text,
+        "stripped": question.context[start:end],
+        "start": span.start,
+        "end": span.end,
+        "stripped_start": start,
+        "stripped_end": end,
+        "probability": span.probability,
+        "start_logit": span.start_logit,
+        "end_logit": span.end_logit,
+    }
 
 
-def _scores(output_dir, questions, predictions: dict, chosen: str, metric: str, odds) -> dict:
-    """EM and F1 of both kinds of answers, where the file has gold answers."""
+def _scores(
+    output_dir: str,
+    questions: Sequence[Question],
+    texts: dict[str, dict[str, str]],
+    strip: bool,
+    metric: str,
+    odds: dict[str, float] | None,
+) -> dict:
+    """EM and F1 of the raw and the stripped answers, where the file has gold answers."""
     gold = squad_files.gold_answers(questions)
     if not all(gold.values()) and metric != "squad2":
         print("not every question has a gold answer: nothing to score", file=sys.stderr)
         return {}
     results = {
-        kind: metrics.evaluate(metric, gold, texts, null_odds=odds, null_threshold=np.inf)
-        for kind, texts in predictions.items()
+        kind: metrics.evaluate(metric, gold, answers, null_odds=odds, null_threshold=np.inf)
+        for kind, answers in texts.items()
     }
-    flat = {f"{kind}_{name}": result[name] for kind, result in results.items() for name in ("exact_match", "f1")}
-    write_eval_results(output_dir, {"metric": metric, **results[chosen], **flat})
-    return {"metric": metric, **results[chosen], **{kind: _short(result) for kind, result in results.items()}}
-
-
-def _short(result: dict) -> dict:
-    return {name: round(result[name], 4) for name in ("exact_match", "f1")}
+    chosen = results["stripped" if strip else "raw"]
+    both = {kind: {name: result[name] for name in ("exact_match", "f1")} for kind, result in results.items()}
+    flat = {f"{kind}_{name}": value for kind, scores in both.items() for name, value in scores.items()}
+    write_eval_results(output_dir, {"metric": metric, **chosen, **flat})
+    rounded = {kind: {name: round(value, 4) for name, value in scores.items()} for kind, scores in both.items()}
+    return {"metric": metric, **chosen, **rounded}

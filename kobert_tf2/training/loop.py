@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -429,14 +429,28 @@ def predict(
     Features named in `keep` (a window's number, say) come back beside the outputs. Where lengths differ from batch to
     batch, shorter ones are filled up with `padding_value`. Rows that only pad the last batch are left out.
     """
+    parts: dict[str, list[np.ndarray]] = {}
+    for outputs in predict_batches(model, dataset, strategy=strategy, keep=keep, jit_compile=jit_compile):
+        for name, value in outputs.items():
+            parts.setdefault(name, []).append(value)
+    return {name: _joined(arrays, padding_value) for name, arrays in parts.items()}
+
+
+def predict_batches(
+    model,
+    dataset: Iterable[dict],
+    *,
+    strategy: tf.distribute.Strategy | None = None,
+    keep: tuple[str, ...] = (),
+    jit_compile: bool | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """The model's outputs for each batch of the dataset in turn, [rows, ...]; see `predict`."""
     strategy = strategy or tf.distribute.get_strategy()
     forward = steps.ForwardPass(strategy, model, None, jit_compile=jit_compile)
-    parts: dict[str, list[np.ndarray]] = {}
     for batch, rows in _padded_batches(dataset, strategy, None):
         outputs = {name: value.numpy() for name, value in forward.outputs(steps.inputs_of(batch)).items()}
-        for name, value in (outputs | {name: np.asarray(batch[name]) for name in keep}).items():
-            parts.setdefault(name, []).append(value[:rows])
-    return {name: _joined(arrays, padding_value) for name, arrays in parts.items()}
+        outputs |= {name: np.asarray(batch[name]) for name in keep}
+        yield {name: value[:rows] for name, value in outputs.items()}
 
 
 def _joined(arrays: list[np.ndarray], padding_value: float) -> np.ndarray:

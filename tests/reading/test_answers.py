@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from reading_windows import question, windows_of
 
 from kobert_tf2.reading import answers as reading_answers
+from kobert_tf2.reading.answers import Answer, Span
 
 contexts = st.text("가나다라 \n", min_size=1, max_size=80)
 
@@ -40,7 +41,7 @@ def test_the_n_best_are_those_of_trying_every_pair(texts, longest, size, seed):
     start, end = np.random.default_rng(seed).normal(size=(2, *windows.input_ids.shape)).astype(np.float32)
     answers = reading_answers.decode(questions, windows, start, end, n_best_size=size, max_answer_length=longest)
     expected = all_spans(questions, windows, start, end, longest)
-    for index, spans in enumerate(answers):
+    for index, (spans, *_) in enumerate(answers):
         scores = sorted(expected[index].values(), reverse=True)[:size]
         # A text that stands twice may push others out of a window's n best: what is there is right, the best is first.
         assert spans[0].score == pytest.approx(scores[0])
@@ -56,7 +57,7 @@ def test_the_n_best_of_distinct_texts_are_exact():
     questions = [question(context)]
     windows = windows_of(*questions, max_seq_length=32)
     start, end = np.random.default_rng(5).normal(size=(2, *windows.input_ids.shape)).astype(np.float32)
-    (spans,) = reading_answers.decode(questions, windows, start, end, n_best_size=10, max_answer_length=4)
+    ((spans, *_),) = reading_answers.decode(questions, windows, start, end, n_best_size=10, max_answer_length=4)
     expected = sorted(all_spans(questions, windows, start, end, 4)[0].items(), key=lambda item: -item[1])[:10]
     assert [span.text for span in spans] == [text for text, _ in expected]
 
@@ -67,7 +68,7 @@ def test_an_answer_begins_only_where_its_window_speaks_for_the_token():
     row, column = np.argwhere((windows.token_start >= 0) & ~windows.max_context)[0]
     start, end = np.random.default_rng(1).normal(size=(2, *windows.input_ids.shape)).astype(np.float32)
     start[row, column] = 99
-    (spans,) = reading_answers.decode(questions, windows, start, end)
+    ((spans, *_),) = reading_answers.decode(questions, windows, start, end)
     assert max(span.start_logit for span in spans) < 99
 
 
@@ -75,14 +76,14 @@ def test_the_question_and_the_padding_never_answer():
     questions = [question("가나다 라")]
     windows = windows_of(*questions)
     start = np.where(windows.token_start >= 0, -50, 50).astype(np.float32)
-    (spans,) = reading_answers.decode(questions, windows, start, start)
+    ((spans, *_),) = reading_answers.decode(questions, windows, start, start)
     assert {span.text for span in spans} == {"가나", "가나다", "가나다 라", "다", "다 라", "라"}
 
 
 def test_a_context_without_a_token_has_no_span():
     windows = windows_of(question(" "))
     logits = np.zeros(windows.input_ids.shape, np.float32)
-    assert reading_answers.decode([question(" ")], windows, logits, logits) == [[]]
+    assert reading_answers.decode([question(" ")], windows, logits, logits) == [Answer([])]
 
 
 def test_no_answer_is_a_candidate_with_the_lowest_null_score():
@@ -93,7 +94,32 @@ def test_no_answer_is_a_candidate_with_the_lowest_null_score():
     start[:, 0] = np.arange(len(windows))[::-1] + 2
     lowest = start[windows.question_index == 0, 0].min() * 2
     answers = reading_answers.decode(questions, windows, start, start, with_null=True, n_best_size=3)
-    assert reading_answers.null_scores(windows, start, start, 2).tolist() == [lowest, 4]
-    assert answers[0][0][:4] == ("", 0, 0, lowest)
-    assert len(answers[0]) == 3
-    assert [span.text for span in answers[1]] == ["", "가"]
+    assert [answer.null.score for answer in answers] == [lowest, 4]
+    assert [answer.null_score_diff for answer in answers] == [lowest + 18, 4 + 18]
+    assert answers[0].ranked()[0][:4] == ("", 0, 0, lowest)
+    assert len(answers[0].ranked()) == 4
+    assert [span.text for span in answers[1].ranked()] == ["", "가"]
+
+
+SPANS = [Span("가", 0, 1, 3.0, 0.0, 2.0, 1.0), Span("나", 1, 2, 1.0, 0.0, 1.0, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("null_score", "threshold", "texts"),
+    [
+        (5.0, 1.0, ["", "가", "나"]),
+        (5.0, 2.0, ["가", "", "나"]),  # as much as the threshold is not more
+        (2.0, 0.0, ["가", "", "나"]),
+        (0.0, 0.0, ["가", "나", ""]),
+        (0.0, -4.0, ["", "가", "나"]),
+    ],
+)
+def test_no_answer_stands_where_threshold_and_score_put_it(null_score, threshold, texts):
+    null = Span("", 0, 0, null_score, 1.0, null_score, 0.0)
+    answer = Answer(SPANS, null, null_score - 3.0)
+    found = reading_answers.with_probabilities(answer.ranked(threshold))
+    assert [span.text for span in found] == texts
+    assert answer.is_none(threshold) == (texts[0] == "")
+    weights = {"가": np.exp(3.0), "나": np.exp(1.0), "": np.exp(null_score)}
+    for span in found:
+        assert span.probability == pytest.approx(weights[span.text] / sum(weights.values()))

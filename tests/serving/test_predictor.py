@@ -8,7 +8,6 @@ from hypothesis import given, settings
 import kobert_tf2 as kb
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading import answers
-from kobert_tf2.reading.answers import Span
 from kobert_tf2.reading.squad_files import Question
 from kobert_tf2.reading.windows import make_windows
 from kobert_tf2.serving import export, predictor
@@ -62,7 +61,7 @@ def test_answers_are_those_of_the_model_windows_and_decoder_one_by_one(model_dir
     outputs = model(windows.features(), training=False)
     logits = outputs["start_logits"].numpy(), outputs["end_logits"].numpy()
     expected = answers.decode(questions, windows, *logits, n_best_size=10, max_answer_length=8)
-    for (_, context), spans, answer in zip(asked, expected, reader.answer_batch(asked, n_best=3), strict=True):
+    for (_, context), (spans, *_), answer in zip(asked, expected, reader.answer_batch(asked, n_best=3), strict=True):
         assert [best["text"] for best in answer["n_best"]] == [span.text for span in spans[:3]]
         assert answer["text"] == context[answer["start"] : answer["end"]]
         assert answer["score"] == pytest.approx(spans[0].score, abs=1e-4)
@@ -133,29 +132,7 @@ def test_no_answer_is_given_where_its_score_is_higher_by_more_than_the_threshold
             assert (found["text"], found["start"]) == (answer["text"], answer["start"])
             assert found["probability"] < answer["probability"]
     nothing = sometimes.answer(*asked[12])
-    assert (nothing["text"], nothing["probability"], nothing["null_score_diff"]) == ("", 1.0, predictor.NO_SPAN)
-
-
-SPANS = [Span("가", 0, 1, 3.0, 0.0, 2.0, 1.0), Span("나", 1, 2, 1.0, 0.0, 1.0, 0.0)]
-
-
-@pytest.mark.parametrize(
-    ("null_score", "threshold", "texts"),
-    [
-        (5.0, 1.0, ["", "가", "나"]),
-        (5.0, 2.0, ["가", "", "나"]),  # as much as the threshold is not more
-        (2.0, 0.0, ["가", "", "나"]),
-        (0.0, 0.0, ["가", "나", ""]),
-        (0.0, -4.0, ["", "가", "나"]),
-    ],
-)
-def test_no_answer_stands_where_threshold_and_score_put_it(null_score, threshold, texts):
-    found = predictor.with_no_answer(SPANS, null_score, threshold=threshold)
-    assert [span.text for span in found.spans] == texts
-    assert found.null_score_diff == null_score - 3.0
-    weights = {"가": np.exp(3.0), "나": np.exp(1.0), "": np.exp(null_score)}
-    for span in found.spans:
-        assert span.probability == pytest.approx(weights[span.text] / sum(weights.values()))
+    assert (nothing["text"], nothing["probability"], nothing["null_score_diff"]) == ("", 1.0, answers.NO_SPAN)
 
 
 @pytest.mark.parametrize("question", ["", " \u3000"])
@@ -195,7 +172,7 @@ def test_every_window_is_computed_once_in_a_shape_that_holds_it(lengths, spare):
     lengths = np.array(lengths)
     longest = lengths.max() + spare
     seen, shapes = [], set()
-    for rows, length in predictor.batches(lengths, longest):
+    for rows, length in predictor.serving_batches(lengths, longest):
         assert (lengths[rows] <= length).all()
         assert length <= longest
         assert len(rows) == 1 or len(rows) * length <= predictor.TOKENS_IN_A_BATCH
