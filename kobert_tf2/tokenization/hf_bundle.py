@@ -12,6 +12,7 @@ CODE_CLASS = "KoBertTokenizer"
 _MODULES = (
     "errors",
     "tokenization/normalization",
+    "tokenization/substitutes",
     "tokenization/mecab",
     "tokenization/wordpiece",
     "tokenization/words",

@@ -15,6 +15,7 @@ characters.
 import hashlib
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.normalization import Normalizer
+from kobert_tf2.tokenization.substitutes import readable
 
 # Longest text that MeCab gets at once. At most 4 us a character are lost on a run without a space (it grows with the
 # square).
@@ -116,15 +118,12 @@ class MorphemeAnalyser:
         """The morphemes of a normalised text, each with the spaces before it; with `features`, a tab and its feature
         follow.
 
-        The lengths before the tab add up to the text (spaces at its end excepted).
+        What stands before the tab adds up to the text (spaces at its end excepted).
         """
         parse = self._tagger(r"%M\t%H\n" if features else r"%M\n").parse
-        if len(text) <= CHUNK:
-            return _lines(parse(text))
-        keys: list[str] = []
-        for chunk in self._chunks(text, parse):
-            keys += chunk
-        return keys
+        read = readable(text)
+        keys = _lines(parse(read)) if len(read) <= CHUNK else list(itertools.chain(*self._chunks(read, parse)))
+        return keys if read is text else _spelled_as(text, keys)
 
     def lines_of_texts(self, texts: Sequence[str], *, features: bool = False) -> list[str]:
         """`keys` of normalised texts as they come from MeCab, for each text one string: a line for each key and an
@@ -132,7 +131,10 @@ class MorphemeAnalyser:
         """
         parse = self._tagger(r"%M\t%H\n" if features else r"%M\n").parse
         outputs = [
-            parse(text) if len(text) <= CHUNK else _output_of(self.keys(text, features=features)) for text in texts
+            parse(text)
+            if len(text) <= CHUNK and readable(text) is text
+            else _output_of(self.keys(text, features=features))
+            for text in texts
         ]
         if None in outputs:
             raise RuntimeError("MeCab gave no analysis")
@@ -231,6 +233,16 @@ def _spaces_moved(lines: list[str]) -> list[str]:
         moved.append(spaces + bare + tab + feature)
         spaces = spaced[len(bare) :]
     return moved
+
+
+def _spelled_as(text: str, keys: list[str]) -> list[str]:
+    """Keys of `readable(text)` with the characters of the text itself."""
+    spelled, start = [], 0
+    for key in keys:
+        spaced, tab, feature = key.partition("\t")
+        spelled.append(text[start : start + len(spaced)] + tab + feature)
+        start += len(spaced)
+    return spelled
 
 
 def _length(keys: list[str]) -> int:

@@ -35,11 +35,12 @@ HOSTILE = {
     "tabs and commas": 'a,b,"c"\td\\n \\t %M %H',
     "an entry of the dictionary that ends with a space": "진 캘리 사랑해요 캘리  캘리 ",
     "half width": "ﾊﾝｸﾞﾙ ￦１２３ ｶﾞ",
+    "letters used as punctuation": "서울ㆍ부산ㆍ대구를 존재감ㅡ그 자체ㅡ을 ㅇ서울은 KBS×MBC 1945⁽¹⁾년 가ㅤ나 ㅡㅡ; ㅎᆞᆫ글",
     "tags": "\U000e0041가\U000e007f",
 }
 
 ALPHABET = (
-    "가각갂힣아버지사과나무를이었다ᄀ하ᅵᆨᇂㄱㅎㅏㅋ漢樂金あがカ゛ABcdéÉßİΣσς̖́̂12½①.,!?#[]/\\\"'-_"
+    "ㆍㅡㅇ×⁽ㅤ가각갂힣아버지사과나무를이었다ᄀ하ᅵᆨᇂㄱㅎㅏㅋ漢樂金あがカ゛ABcdéÉßİΣσς̖́̂12½①.,!?#[]/\\\"'-_"
     "\x00\x07\t\n\r \u00a0\u3000\u2028\u200b\u200d\u200e\u202e\ufeff\u00ad\ufe0f\ufffd\ue000\ud800\udfff\u0958\u0344"
     "👍🏽👨❤🇰𝒜𠀀"
 )
