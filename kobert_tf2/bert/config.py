@@ -32,6 +32,7 @@ class BertConfig:
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
     tie_word_embeddings: bool = True
+    classifier_dropout: float | None = None  # before a classification head; None: `hidden_dropout_prob`
 
     def __post_init__(self):
         for name in _SIZES:
@@ -52,6 +53,10 @@ class BertConfig:
                 raise InputError(f"{name} must be at least 0 and below 1. Received: {getattr(self, name)!r}")
         if self.layer_norm_eps <= 0:
             raise InputError(f"layer_norm_eps must be above 0. Received: {self.layer_norm_eps!r}")
+        if self.classifier_dropout is not None and not _is_rate(self.classifier_dropout):
+            raise InputError(
+                f"classifier_dropout must be at least 0 and below 1. Received: {self.classifier_dropout!r}"
+            )
         if self.hidden_act not in ACTIVATIONS:
             raise InputError(f"hidden_act must be one of {', '.join(ACTIVATIONS)}. Received: {self.hidden_act!r}")
 
@@ -120,7 +125,7 @@ class BertConfig:
                 f"layer_norm_eps={self.layer_norm_eps} cannot be said in the original bert_config.json, which means "
                 "1e-12: this model would answer differently there"
             )
-        unknown_there = ("layer_norm_eps", "pad_token_id", "tie_word_embeddings")
+        unknown_there = ("layer_norm_eps", "pad_token_id", "tie_word_embeddings", "classifier_dropout")
         values = {name: value for name, value in self.to_dict().items() if name not in unknown_there}
         return dict(values, hidden_act=_AS_GOOGLE_SAYS[self.hidden_act])
 
@@ -147,6 +152,10 @@ _SAME_FUNCTION = {
     "gelu_fast": "gelu_new",
     "gelu_accurate": "gelu_new",
 }
+
+
+def _is_rate(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
 
 
 def _check_size(name: str, value: object) -> None:

@@ -50,6 +50,10 @@ class Contents(NamedTuple):
         """How many labels the checkpoint's classifier has; `None` where it has none."""
         return next((self.shape(row)[-1] for row in self.found if has_label_axis(row)), None)
 
+    def without(self, name: str) -> "Contents":
+        """The same checkpoint as if it did not hold one part."""
+        return self._replace(found={row: held for row, held in self.found.items() if part(row) != name})
+
     def shape(self, row: Row) -> tuple[int, ...]:
         """The shape of a weight that was found, as Keras has it."""
         shape = tuple(self.checkpoint.shapes[self.found[row]])
@@ -188,7 +192,7 @@ def _hints(contents: Contents, problems: list[Problem]) -> Iterator[str]:
         size = misshapen[0].found[0]
         yield f"load it with vocab_size {size}, then call resize_token_embeddings(n) or add_tokens(...)"
     elif misshapen and all(has_label_axis(problem.row) for problem in misshapen):
-        yield "give num_labels as the checkpoint has it, or load the backbone alone and put a new head on it"
+        yield "give num_labels as the checkpoint has it, or the names of other labels as labels=[...] for a new head"
     elif misshapen:
         yield "use the configuration file that belongs to this checkpoint"
     if any(isinstance(problem, NoPlace) for problem in problems):

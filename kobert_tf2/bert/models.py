@@ -3,9 +3,12 @@
 Nothing here reads or writes a file of weights (`pretrained.py` does), knows a loss or sees text.
 """
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
+from kobert_tf2.bert import labels as label_names
 from kobert_tf2.bert import pretrained, resizing
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.dropout import Dropout, dropout_seed
@@ -59,14 +62,26 @@ class _BertModel(keras.Model):
     def from_pretrained(cls, path: str, **kwargs):
         """Loads a model directory, a TF1 checkpoint (its prefix, its `.index`, or its folder) or a hub id.
 
-        A weight of the backbone that is missing or misshapen is an `InputError` that lists all of them; a
-        head that the files do not have starts new, and standard error says so. `kwargs` go to the
-        constructor.
+        A weight of the backbone that is missing or misshapen is an `InputError` that lists all of them; a head that
+        the files do not have starts new, and standard error says so: `new_parts` lists them until they are trained.
+        With `require_trained` it is an `InputError`. A classifier has the labels of the files; where `labels` names
+        others its head starts new. `kwargs` go to the constructor.
         """
         return pretrained.from_pretrained(cls, path, **kwargs)
 
+    @property
+    def new_parts(self) -> tuple[str, ...]:
+        """The parts that the loaded files did not have and that still hold their random start: `("span",)`.
+
+        Nothing may answer with these. A model that was made by its constructor has none: its weights are the caller's.
+        """
+        return pretrained.new_parts(self)
+
     def save_pretrained(self, folder: str, tokenizer=None) -> None:
-        """Writes a model directory, which Hugging Face's `transformers` loads too; whole or not at all."""
+        """Writes a model directory, which Hugging Face's `transformers` loads too; whole or not at all.
+
+        `new_parts` are left out, and standard error says so: the folder must not pass for a trained model.
+        """
         pretrained.save_pretrained(self, folder, tokenizer)
 
     def resize_token_embeddings(self, vocab_size: int):
@@ -222,22 +237,46 @@ class BertForQuestionAnswering(_BertModel):
 
 
 class _Classifier(_BertModel):
-    """What the two classification models share: the number of labels."""
+    """What the two classification models share: their labels.
+
+    `labels` are the names in the order of the logits, LABEL_0, LABEL_1 ... where none were given; `problem_type` is
+    one of `labels.PROBLEM_TYPES`, or None.
+    """
 
     def get_config(self):
-        return dict(super().get_config(), num_labels=self.num_labels)
+        named = {"labels": list(self.labels), "problem_type": self.problem_type}
+        return dict(super().get_config(), num_labels=self.num_labels, **named)
+
+
+def _classifier_dropout(config: BertConfig, policy) -> Dropout:
+    rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+    return Dropout(rate, site="classifier/dropout", dtype=policy, name="dropout")
 
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")
 class BertForSequenceClassification(_Classifier):
-    """A label for a text or a pair of texts. Outputs: `logits`, float32 [batch, num_labels]."""
+    """A label for a text or a pair of texts. Outputs: `logits`, float32 [batch, num_labels].
 
-    def __init__(self, config: BertConfig, *, num_labels: int = 2, dtype=None, **kwargs):
+    Args:
+        num_labels: how many, 2 where neither it nor `labels` is given.
+        labels: their names, in the order of the logits.
+        problem_type: "single_label_classification", "multi_label_classification" or "regression", for `config.json`.
+    """
+
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        num_labels: int | None = None,
+        labels: Sequence[str] | None = None,
+        problem_type: str | None = None,
+        dtype=None,
+        **kwargs,
+    ):
+        names, problem_type = label_names.make(num_labels, labels, problem_type)
         backbone = BertBackbone(config, dtype=dtype, name="backbone")
-        dropout = Dropout(
-            config.hidden_dropout_prob, site="classifier/dropout", dtype=backbone._layer_policy, name="dropout"
-        )
-        classifier = logits_layer(config, num_labels, "classifier")
+        dropout = _classifier_dropout(config, backbone._layer_policy)
+        classifier = logits_layer(config, len(names), "classifier")
 
         inputs = _backbone_inputs()
         encoded = backbone(inputs, output_positions=inputs["input_ids"][:, :0])
@@ -247,20 +286,31 @@ class BertForSequenceClassification(_Classifier):
         self.config = config
         self.backbone = backbone
         self.classifier = classifier
-        self.num_labels = num_labels
+        self.num_labels, self.labels, self.problem_type = len(names), names, problem_type
         self._layer_policy = backbone._layer_policy
 
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")
 class BertForTokenClassification(_Classifier):
-    """A label for every token. Outputs: `logits`, float32 [batch, sequence, num_labels]."""
+    """A label for every token; the arguments are those of `BertForSequenceClassification`.
 
-    def __init__(self, config: BertConfig, *, num_labels: int = 2, dtype=None, **kwargs):
+    Outputs: `logits`, float32 [batch, sequence, num_labels].
+    """
+
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        num_labels: int | None = None,
+        labels: Sequence[str] | None = None,
+        problem_type: str | None = None,
+        dtype=None,
+        **kwargs,
+    ):
+        names, problem_type = label_names.make(num_labels, labels, problem_type)
         backbone = BertBackbone(config, add_pooling_layer=False, dtype=dtype, name="backbone")
-        dropout = Dropout(
-            config.hidden_dropout_prob, site="classifier/dropout", dtype=backbone._layer_policy, name="dropout"
-        )
-        classifier = logits_layer(config, num_labels, "classifier")
+        dropout = _classifier_dropout(config, backbone._layer_policy)
+        classifier = logits_layer(config, len(names), "classifier")
 
         inputs = _backbone_inputs()
         outputs = {"logits": classifier(dropout(backbone(inputs)["sequence_output"]))}
@@ -269,5 +319,5 @@ class BertForTokenClassification(_Classifier):
         self.config = config
         self.backbone = backbone
         self.classifier = classifier
-        self.num_labels = num_labels
+        self.num_labels, self.labels, self.problem_type = len(names), names, problem_type
         self._layer_policy = backbone._layer_policy

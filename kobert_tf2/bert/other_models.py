@@ -59,7 +59,7 @@ _MUST_BE: dict[str, tuple] = {
 # trained, stored, fed and asked, and what was never used.
 _HARMLESS = frozenset(
     """
-    architectures auto_map transformers_version torch_dtype dtype name_or_path _name_or_path _commit_hash
+    architectures architecture auto_map transformers_version torch_dtype dtype name_or_path _name_or_path _commit_hash
     _attn_implementation attn_implementation _attn_implementation_autoset _num_labels num_labels id2label label2id
     problem_type classifier_dropout finetuning_task task_specific_params tokenizer_class prefix position_embedding_type
     embedding_size num_key_value_heads head_dim attention_head_size output_attentions output_hidden_states output_past

@@ -4,18 +4,21 @@
 """
 
 import dataclasses
+import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
 
 from kobert_tf2 import files
-from kobert_tf2.bert import checkpoint_files, layers, matching
-from kobert_tf2.bert.checkpoint_files import Checkpoint
+from kobert_tf2.bert import checkpoint_files, heads, layers, matching
+from kobert_tf2.bert.checkpoint_files import Checkpoint, Source
 from kobert_tf2.bert.config import BertConfig
+from kobert_tf2.bert.labels import Labels
 from kobert_tf2.bert.matching import Contents, Match
 from kobert_tf2.bert.weight_names import Row, names_to_write, part, table, transpose
+from kobert_tf2.errors import InputError
 
 
 def variables(model: keras.Model) -> dict[Row, keras.Variable]:
@@ -76,16 +79,25 @@ def from_pretrained(
     *,
     config: BertConfig | None = None,
     allow_pickle: bool = False,
+    require_trained: bool = False,
     **kwargs,
 ) -> keras.Model:
-    """A model of class `cls` with the weights at `path`; `config` stands in for the one beside the weights."""
+    """A model of class `cls` with the weights at `path`; `config` stands in for the one beside the weights.
+
+    A part that the weights do not hold starts new; with `require_trained` it is an `InputError`.
+    """
     source = checkpoint_files.find_source(path, allow_pickle=allow_pickle)
     config = config or BertConfig.from_source(source)
     with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
         contents = matching.scan(checkpoint, config)
         config = as_tied(config, contents)
+        contents, kwargs = _with_labels(cls, source, contents, kwargs)
         model = uninitialized(cls, config, contents, **kwargs)
-        _initialize(model, load_contents(model, contents))
+        if require_trained:
+            heads.refuse_untrained(match_model(model, contents).new, checkpoint)
+        new = load_contents(model, contents)
+    _initialize(model, new)
+    mark_new(model, new)
     return model
 
 
@@ -104,7 +116,7 @@ def as_tied(config: BertConfig, contents: Contents) -> BertConfig:
 
 def uninitialized(cls: Callable[..., keras.Model], config: BertConfig, contents: Contents, **kwargs) -> keras.Model:
     """A model for a checkpoint's weights. Those of its backbone hold nothing until they are loaded."""
-    if "num_labels" in cls.__init__.__kwdefaults__ and contents.num_labels:
+    if _has_labels(cls) and kwargs.get("labels") is None and contents.num_labels:
         kwargs = {"num_labels": contents.num_labels, **kwargs}
     with layers.uninitialized_weights():
         return cls(config, **kwargs)
@@ -117,22 +129,112 @@ def _initialize(model: keras.Model, new: list[str]) -> None:
             variable.assign(layers.initial_values(model.config)(variable.shape))
 
 
-_ARCHITECTURES = {"BertBackbone": "BertModel"}
+# ------------------------------------------------------------------------------------------------------------------
+# Parts that start new
+# ------------------------------------------------------------------------------------------------------------------
 
 
-def hf_config(config: BertConfig, architecture: str, num_labels: int | None = None) -> dict:
+def mark_new(model: keras.Model, parts: Iterable[str]) -> None:
+    """Remembers the random start of these parts: whatever trains them, they are new for as long as they hold it."""
+    model._start_of_new_parts = tuple((name, _digest(model, name)) for name in parts)
+
+
+def new_parts(model: keras.Model) -> tuple[str, ...]:
+    """The parts that were marked and have not changed since."""
+    marked = getattr(model, "_start_of_new_parts", ())
+    return tuple(name for name, start in marked if _digest(model, name) == start)
+
+
+def _digest(model: keras.Model, name: str) -> str:
+    digest = hashlib.sha256()
+    for row, variable in variables(model).items():
+        if part(row) == name:
+            digest.update(np.asarray(keras.ops.convert_to_numpy(variable.value), np.float32).tobytes())
+    return digest.hexdigest()
+
+
+def parts_not_in(model: keras.Model, path: str) -> list[str]:
+    """The parts of a model that the weights at `path` do not hold, found by names alone; nothing is loaded."""
+    source = checkpoint_files.find_source(path)
+    with checkpoint_files.open_source(source) as checkpoint:
+        contents = matching.scan(checkpoint, model.config)
+        named = {"labels": model.labels} if hasattr(model, "labels") else {}
+        contents, _ = _with_labels(type(model), source, contents, named)
+        return match_model(model, contents).new
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Labels
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def _has_labels(cls: Callable[..., keras.Model]) -> bool:
+    return "num_labels" in (cls.__init__.__kwdefaults__ or {})
+
+
+def _with_labels(cls, source: Source, contents: Contents, kwargs: dict) -> tuple[Contents, dict]:
+    """What a checkpoint holds, and the arguments of a classifier's constructor: the checkpoint's labels by default.
+
+    A head of other labels, of another kind of problem or of the other kind of classifier is left out: it starts new.
+    """
+    if not _has_labels(cls) or contents.num_labels is None:
+        return contents, kwargs
+    described = heads.describe(source)
+    if described.has_other_classifier(cls.__name__):
+        reason = f"its classification head is that of a {described.architecture}"
+        return _without_classifier(contents, reason), kwargs
+    held, asked, problem = described.labels(contents.num_labels), kwargs.get("labels"), kwargs.get("problem_type")
+    if asked is None and kwargs.get("num_labels") not in (None, contents.num_labels):
+        return contents, kwargs  # The report of shapes says what to do.
+    asked = held.names if asked is None else tuple(asked)
+    kwargs = {**kwargs, "labels": asked, "problem_type": problem or held.problem_type}
+    if problem and held.problem_type and problem != held.problem_type:
+        reason = f"its classification head is for {held.problem_type}, and {problem} is asked for"
+        return _without_classifier(contents, reason), kwargs
+    if set(asked) != set(held.names):
+        reason = f"its labels are {', '.join(held.names)}, and {', '.join(asked)} are asked for"
+        return _without_classifier(contents, reason), {**kwargs, "problem_type": problem}
+    if asked != held.names:
+        raise InputError(
+            f"{source.config}: the labels of this classifier are {', '.join(held.names)}, in this order, but labels "
+            f"gives {', '.join(asked)}: give them in its order, or leave labels out"
+        )
+    return contents, kwargs
+
+
+def _without_classifier(contents: Contents, reason: str) -> Contents:
+    print(f"{contents.checkpoint.path}: {reason}: that head is not used", file=sys.stderr)
+    return contents.without("classifier")
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# A model as a folder
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def architecture(model: keras.Model) -> str:
+    """The Hugging Face class of one of our models."""
+    return {"BertBackbone": "BertModel"}.get(type(model).__name__, type(model).__name__)
+
+
+def labels_of(model: keras.Model) -> Labels | None:
+    """The labels of a classifier, None of another model."""
+    return Labels(model.labels, model.problem_type) if hasattr(model, "labels") else None
+
+
+def hf_config(config: BertConfig, architecture: str, labels: Labels | None = None) -> dict:
     """The contents of a Hugging Face `config.json`."""
     values = {"architectures": [architecture], "model_type": "bert", **config.to_dict()}
     values["position_embedding_type"] = "absolute"
-    if num_labels is not None:
-        values["id2label"] = {str(i): f"LABEL_{i}" for i in range(num_labels)}
-        values["label2id"] = {f"LABEL_{i}": i for i in range(num_labels)}
-    return values
+    return values | (labels.to_config() if labels else {})
 
 
 def save_pretrained(model: keras.Model, folder: str, tokenizer=None) -> None:
     """Writes the model's directory (and the tokenizer's files where one is given), whole or not at all."""
-    saved = variables(model)
+    untrained = new_parts(model)
+    for name in untrained:
+        print(f"{folder}: the {heads.DESCRIPTIONS[name]} is not trained yet and is left out", file=sys.stderr)
+    saved = {row: variable for row, variable in variables(model).items() if part(row) not in untrained}
     names = names_to_write(saved)
 
     def read(name: str) -> np.ndarray:
@@ -140,8 +242,7 @@ def save_pretrained(model: keras.Model, folder: str, tokenizer=None) -> None:
         return transpose(keras.ops.convert_to_numpy(saved[row].value), row, source="keras", target="hf")
 
     shapes = {name: transpose(tuple(saved[row].shape), row, source="keras", target="hf") for name, row in names.items()}
-    name = type(model).__name__
-    config = hf_config(model.config, _ARCHITECTURES.get(name, name), getattr(model, "num_labels", None))
+    config = hf_config(model.config, architecture(model), labels_of(model))
     with files.whole_folder(folder, overwrite=True) as unfinished:
         checkpoint_files.write_safetensors(f"{unfinished}/{checkpoint_files.SAFETENSORS}", shapes, read)
         files.write_json(f"{unfinished}/{checkpoint_files.HF_CONFIG}", config)

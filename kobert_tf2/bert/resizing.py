@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from kobert_tf2.bert.pretrained import variables
+from kobert_tf2.bert.pretrained import mark_new, new_parts, variables
 from kobert_tf2.bert.weight_names import has_vocabulary_axis
 
 
@@ -24,6 +24,7 @@ def resize_token_embeddings(model: keras.Model, vocab_size: int) -> keras.Model:
             start = keras.ops.convert_to_numpy(variable.value)
             values = np.concatenate([values[:vocab_size], start[len(values) :]])
         variable.assign(values)
+    mark_new(resized, new_parts(model))
     return resized
 
 
@@ -40,4 +41,5 @@ def add_tokens(model: keras.Model, tokenizer, pieces: Iterable[str]) -> tuple[ke
             for new, ids in replaced.items():
                 values[new] = values[ids].mean(axis=0)
             variable.assign(values)
+    mark_new(grown, new_parts(model))
     return grown, larger

@@ -65,12 +65,16 @@ def ask_keras(path: str, architecture: str, *, allow_pickle: bool = False) -> tu
     batch = sample_batch(BertConfig.from_pretrained(path))
     name = _KERAS_CLASSES.get(architecture, architecture)
     answers = layer_by_layer.forward(getattr(models, name), path, batch, allow_pickle=allow_pickle)
-    if architecture == "BertForMaskedLM":
-        del answers["next_sentence_logits"]
+    left_out = {"BertForMaskedLM": "next_sentence_logits", "BertForNextSentencePrediction": "masked_lm_logits"}
+    answers.pop(left_out.get(architecture, ""), None)
     return batch, answers
 
 
-_KERAS_CLASSES = {"BertModel": "BertBackbone", "BertForMaskedLM": "BertForPreTraining"}
+_KERAS_CLASSES = {
+    "BertModel": "BertBackbone",
+    "BertForMaskedLM": "BertForPreTraining",
+    "BertForNextSentencePrediction": "BertForPreTraining",
+}
 
 
 def _ask_transformers(output: str, architecture: str, batch: dict):

@@ -74,8 +74,9 @@ def answer(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     answers = {
         ours: outputs[theirs].float().numpy() for theirs, ours in _NAMES.items() if outputs.get(theirs) is not None
     }
-    if name == "BertForMaskedLM":
-        answers["masked_lm_logits"] = answers.pop("logits")
+    renamed = {"BertForMaskedLM": "masked_lm_logits", "BertForNextSentencePrediction": "next_sentence_logits"}
+    if name in renamed:
+        answers[renamed[name]] = answers.pop("logits")
     if "masked_lm_logits" in answers and "masked_lm_positions" in batch:
         positions = batch["masked_lm_positions"][:, :, None].astype(np.int64)
         answers["masked_lm_logits"] = np.take_along_axis(answers["masked_lm_logits"], positions, axis=1)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 
-from kobert_tf2.bert import checkpoint_files, matching, pretrained
+from kobert_tf2.bert import checkpoint_files, heads, matching, pretrained
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.matching import Contents
 from kobert_tf2.bert.weight_names import Row, part
@@ -21,7 +21,7 @@ def forward(
 ) -> dict[str, np.ndarray]:
     """What a model of class `cls` with the weights at `path` answers, as `from_pretrained(path)(batch)` does.
 
-    A head that the checkpoint does not have answers nothing that means anything.
+    Outputs of parts that the checkpoint does not hold are left out.
     """
     source = checkpoint_files.find_source(path, allow_pickle=allow_pickle)
     with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
@@ -29,7 +29,11 @@ def forward(
         contents = matching.scan(checkpoint, config)
         model = pretrained.uninitialized(cls, pretrained.as_tied(config, contents), contents)
         _load_when_called(model, contents)
-        return {name: np.asarray(values) for name, values in model(batch).items()}
+        return {
+            name: np.asarray(values)
+            for name, values in model(batch).items()
+            if contents.parts.issuperset(heads.OUTPUTS.get(name, ()))
+        }
 
 
 def _load_when_called(model: keras.Model, contents: Contents) -> None:

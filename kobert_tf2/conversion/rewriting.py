@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from kobert_tf2 import files
-from kobert_tf2.bert import checkpoint_files, matching, pretrained
+from kobert_tf2.bert import checkpoint_files, heads, matching, pretrained
 from kobert_tf2.bert.checkpoint_files import Checkpoint
 from kobert_tf2.bert.config import BertConfig
+from kobert_tf2.bert.labels import Labels
 from kobert_tf2.bert.weight_names import Row, is_required, keras_shape, names_to_write, part, table, transpose
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.tokenizer import Tokenizer
@@ -33,7 +34,7 @@ class Opened(NamedTuple):
     shapes: matching.Shapes
     read: Callable[[Row, str], np.ndarray]  # a weight in the layout of a format
     architecture: str
-    num_labels: int | None
+    labels: Labels | None
     folder: str
 
 
@@ -84,14 +85,17 @@ def _open(path: str, architecture: str | None, allow_pickle: bool) -> Iterator[O
         from kobert_tf2.conversion import keras_hub
 
         config, checkpoint = keras_hub.open_preset(path)
-        yield _opened(checkpoint, config, architecture, path)
+        yield _opened(checkpoint, config, heads.Described(path, None, {}), architecture, path)
         return
     source = checkpoint_files.find_source(path, allow_pickle=allow_pickle)
     with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
-        yield _opened(checkpoint, BertConfig.from_source(source), architecture, source.folder)
+        config = BertConfig.from_source(source)
+        yield _opened(checkpoint, config, heads.describe(source), architecture, source.folder)
 
 
-def _opened(checkpoint: Checkpoint, config: BertConfig, architecture: str | None, folder: str) -> Opened:
+def _opened(
+    checkpoint: Checkpoint, config: BertConfig, described: heads.Described, architecture: str | None, folder: str
+) -> Opened:
     contents = matching.scan(checkpoint, config)
     config = pretrained.as_tied(config, contents)
     shapes = {
@@ -101,20 +105,30 @@ def _opened(checkpoint: Checkpoint, config: BertConfig, architecture: str | None
         or (not row.tied_to and (is_required(row) or part(row) in contents.parts))
     }
     pretrained.announce(contents, matching.match(contents, shapes))
+    architecture = _architecture(contents, described, architecture)
+    labels = described.labels(contents.num_labels) if contents.num_labels else None
 
     def read(row: Row, target: str) -> np.ndarray:
         return np.asarray(contents.read(row, target=target), np.float32)
 
-    return Opened(config, shapes, read, architecture or _architecture(contents.parts), contents.num_labels, folder)
+    return Opened(config, shapes, read, architecture, labels, folder)
 
 
-def _architecture(parts: set[str]) -> str:
-    """The Hugging Face class that has a place for the heads of a checkpoint."""
-    if "masked_lm" in parts:
-        return "BertForPreTraining" if "next_sentence" in parts else "BertForMaskedLM"
-    if "span" in parts:
-        return "BertForQuestionAnswering"
-    return "BertForSequenceClassification" if "classifier" in parts else "BertModel"
+def _architecture(contents: matching.Contents, described: heads.Described, asked: str | None) -> str:
+    """The Hugging Face class to name: the one asked for, else the configuration's, else the one that the heads have.
+
+    One with a head that the weights do not hold is an `InputError`: whoever loads it would get a random one.
+    """
+    by_parts = heads.architecture_of(contents.parts)
+    named = asked or described.architecture or by_parts
+    who = "--architecture" if asked else f"{described.path}: architectures"
+    if named not in heads.ARCHITECTURES:
+        known = ", ".join(heads.ARCHITECTURES)
+        raise InputError(f"{who}: expected one of {known}. Received: {named!r}; --architecture={by_parts} stands in")
+    lacking = set(heads.ARCHITECTURES[named]) - contents.parts
+    why = f"{who} names {named}; --architecture={by_parts} writes what is there"
+    heads.refuse_untrained(lacking, contents.checkpoint, why)
+    return named
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -129,12 +143,12 @@ def _write_hf(folder: str, opened: Opened) -> None:
         {name: transpose(opened.shapes[row], row, source="keras", target="hf") for name, row in rows.items()},
         lambda name: opened.read(rows[name], "hf"),
     )
-    values = pretrained.hf_config(opened.config, opened.architecture, opened.num_labels)
+    values = pretrained.hf_config(opened.config, opened.architecture, opened.labels)
     files.write_json(f"{folder}/{checkpoint_files.HF_CONFIG}", values)
 
 
 def _write_tf1(folder: str, opened: Opened) -> None:
-    values = opened.config.to_google_dict()
+    values = opened.config.to_google_dict() | heads.to_google_dict(opened.config, opened.architecture, opened.labels)
     for row in opened.shapes:
         if not row.tf1:
             raise InputError(

@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import sys
 import tempfile
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from kobert_tf2 import files
-from kobert_tf2.bert import checkpoint_files, models, pretrained
+from kobert_tf2.bert import checkpoint_files, heads, models, pretrained
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading.settings import ReadingSettings
 from kobert_tf2.serving.signatures import HEADS, Servable
@@ -36,12 +37,12 @@ FORMATS = ("saved_model", "onnx")
 
 
 def head_of(source: checkpoint_files.Source) -> str:
-    """The head that a model directory's config.json names."""
-    if source.format == "tf1":
+    """The head that a model's configuration names."""
+    named = heads.describe(source).architecture
+    if named is None and source.format == "tf1":
         raise InputError(f"{source.prefix}: a checkpoint does not name its head; ask for one of {', '.join(HEADS)}")
-    named = files.read_json(source.config).get("architectures") or []
     for name, head in HEADS.items():
-        if set(named) & set(head.architectures):
+        if named in head.architectures:
             return name
     raise InputError(
         f"{source.config}: expected architectures with a head of BERT, but found {named}; ask for one of "
@@ -69,7 +70,8 @@ def export(
 
     Args:
         file_format: "saved_model", or "onnx": `model.onnx` with the signature `serving_default`, and the same assets.
-        head: one of `HEADS`; by default what config.json says. A model with any head can be exported as "embedding".
+        head: one of `HEADS`; by default what config.json says. A model with any head can be exported as "embedding",
+            without `pooled_output` where its weights hold no pooler.
         with_text: the model with `answer_text` too, in `output_dir/text/version`; by default for a reader with a plain
             tokenizer, and for no other.
         overwrite: an export that is there already under this version is replaced, its model with text too.
@@ -78,7 +80,8 @@ def export(
     Returns: `path`, `head`, `signatures`, and where there is one `text_path`, `text_signatures`.
 
     Raises:
-        InputError: no such model, a folder that is there already, a vocabulary that is missing or of another size.
+        InputError: no such model, weights that do not hold the head, a folder that is there already, a vocabulary that
+            is missing or of another size.
     """
     _check_targets(output_dir, version, overwrite)
     source = checkpoint_files.find_source(model_dir)
@@ -86,8 +89,8 @@ def export(
     if head not in HEADS:
         raise InputError(f"head: expected one of {', '.join(HEADS)}. Received: {head!r}")
     tokenizer = Tokenizer.from_pretrained(source.folder)
-    model = getattr(models, HEADS[head].model).from_pretrained(model_dir, dtype="float32")
-    labels = read_labels(source) if head in ("classification", "tokens") else None
+    model_class = getattr(models, HEADS[head].model)
+    model = model_class.from_pretrained(model_dir, dtype="float32", require_trained=head != "embedding")
     return export_model(
         model,
         tokenizer,
@@ -96,7 +99,6 @@ def export(
         overwrite=overwrite,
         file_format=file_format,
         with_text=with_text,
-        labels=labels,
         **reading,
     )
 
@@ -110,16 +112,21 @@ def export_model(
     overwrite: bool = False,
     file_format: str = "saved_model",
     with_text: bool | None = None,
-    labels: list[str] | None = None,
     **reading,
 ) -> dict:
-    """`export` of a model in memory, built under whatever precision policy or strategy; it is left as it is."""
+    """`export` of a model in memory, built under whatever precision policy or strategy; it is left as it is.
+
+    A head that was not in the loaded weights and was not trained since is an `InputError`.
+    """
     targets = _check_targets(output_dir, version, overwrite)
+    model = _without_untrained_pooler(model)
+    heads.refuse_untrained_model(model.new_parts)
     check_vocabulary(model.config, tokenizer)
     head = next(name for name, entry in HEADS.items() if entry.model == type(model).__name__)
     takes_text = _takes_text(with_text, head, tokenizer, file_format)
     settings = ReadingSettings.fitting(model.config.max_position_embeddings, **reading) if head == "reading" else None
-    about = {"head": head, "labels": labels, "reading": settings and dataclasses.asdict(settings)}
+    reading = settings and dataclasses.asdict(settings)
+    about = {"head": head, "labels": _label_names(model), "reading": reading}
     model = in_float32(model, without_zeros=file_format == "onnx")
     with tempfile.TemporaryDirectory() as scratch:
         servable = Servable(model, HEADS[head], settings=settings, tokenizer=tokenizer)
@@ -264,10 +271,22 @@ def in_float32(model: keras.Model, *, without_zeros: bool = False) -> keras.Mode
     return copy
 
 
-def read_labels(source: checkpoint_files.Source) -> list[str] | None:
-    """The names of a classifier's classes, from config.json; None where it has none."""
-    named = files.read_json(source.config).get("id2label")
-    return [named[key] for key in sorted(named, key=int)] if named else None
+def _without_untrained_pooler(model: keras.Model) -> keras.Model:
+    """A backbone whose pooler holds random numbers, without it."""
+    if not isinstance(model, models.BertBackbone) or "pooler" not in model.new_parts:
+        return model
+    print("the weights hold no pooler: there will be no pooled_output", file=sys.stderr)
+    copy = models.BertBackbone.from_config({**model.get_config(), "add_pooling_layer": False})
+    values = pretrained.variables(model)
+    for row, variable in pretrained.variables(copy).items():
+        variable.assign(values[row].value)
+    return copy
+
+
+def _label_names(model: keras.Model) -> list[str] | None:
+    """The names of a classifier's classes, in the order of its logits."""
+    named = pretrained.labels_of(model)
+    return named and list(named.names)
 
 
 class _Assets:
@@ -285,9 +304,5 @@ class _Assets:
         return sorted(os.path.join(folder, name) for name in os.listdir(folder))
 
     def _config(self) -> dict:
-        architecture = HEADS[self._about["head"]].architectures[0]
-        config = pretrained.hf_config(self._model.config, architecture, getattr(self._model, "num_labels", None))
-        if self._about["labels"]:
-            config["id2label"] = {str(i): label for i, label in enumerate(self._about["labels"])}
-            config["label2id"] = {label: i for i, label in enumerate(self._about["labels"])}
-        return config
+        model = self._model
+        return pretrained.hf_config(model.config, pretrained.architecture(model), pretrained.labels_of(model))

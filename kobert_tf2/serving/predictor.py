@@ -57,7 +57,7 @@ class Predictor:
         if export is not None:
             return cls._of_export(export, precision, settings)
         tokenizer = Tokenizer.from_pretrained(checkpoint_files.find_source(path).folder)
-        model = BertForQuestionAnswering.from_pretrained(path, dtype=_policy(precision))
+        model = BertForQuestionAnswering.from_pretrained(path, dtype=_policy(precision), require_trained=True)
         check_vocabulary(model.config, tokenizer)
         limits = ReadingSettings.fitting(model.config.max_position_embeddings, **settings)
         return cls(_compiled(model), tokenizer, limits, keep_alive=model)

@@ -28,28 +28,34 @@ WINDOWS_AT_ONCE = 16
 class Head(NamedTuple):
     architectures: tuple[str, ...]  # the names in config.json that mean this head
     model: str  # the class in modeling.py
-    outputs: Callable  # (the model's outputs, the inputs) -> what `serving_default` gives
+    outputs: Callable  # (the model, its outputs, the inputs) -> what `serving_default` gives
     extra_inputs: tuple[str, ...] = ()
 
 
-def _embedding_outputs(outputs: dict, inputs: dict) -> dict:
+def _as_they_are(model: keras.Model, outputs: dict, inputs: dict) -> dict:
+    return outputs
+
+
+def _embedding_outputs(model: keras.Model, outputs: dict, inputs: dict) -> dict:
     weights = tf.cast(inputs["input_mask"], tf.float32)[:, :, tf.newaxis]
     tokens = tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)
     return dict(outputs, mean_output=tf.reduce_sum(outputs["sequence_output"] * weights, axis=1) / tokens)
 
 
-def _class_outputs(outputs: dict, inputs: dict) -> dict:
-    return dict(outputs, probabilities=tf.nn.softmax(outputs["logits"]))
+def _class_outputs(model: keras.Model, outputs: dict, inputs: dict) -> dict:
+    """With `probabilities`, of one label or of each; a regression has none."""
+    if model.problem_type == "regression":
+        return outputs
+    function = tf.sigmoid if model.problem_type == "multi_label_classification" else tf.nn.softmax
+    return dict(outputs, probabilities=function(outputs["logits"]))
 
 
 HEADS = {
-    "reading": Head(("BertForQuestionAnswering",), "BertForQuestionAnswering", lambda outputs, _: outputs),
+    "reading": Head(("BertForQuestionAnswering",), "BertForQuestionAnswering", _as_they_are),
     "classification": Head(("BertForSequenceClassification",), "BertForSequenceClassification", _class_outputs),
     "tokens": Head(("BertForTokenClassification",), "BertForTokenClassification", _class_outputs),
     "embedding": Head(("BertModel", "BertBackbone"), "BertBackbone", _embedding_outputs),
-    "pretraining": Head(
-        ("BertForPreTraining",), "BertForPreTraining", lambda outputs, _: outputs, ("masked_lm_positions",)
-    ),
+    "pretraining": Head(("BertForPreTraining",), "BertForPreTraining", _as_they_are, ("masked_lm_positions",)),
 }
 
 
@@ -93,7 +99,7 @@ class Servable(tf.Module):
 
     def serve(self, **inputs) -> dict:
         """Named float32 outputs."""
-        outputs = self._head.outputs(self._forward(inputs), inputs)
+        outputs = self._head.outputs(self._model, self._forward(inputs), inputs)
         return {name: tf.cast(output, tf.float32, name=name) for name, output in outputs.items()}
 
     def answer_span(self, **inputs) -> dict:

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from small_models import (
     assert_same_weights,
     batch,
@@ -202,6 +202,62 @@ def test_a_comparison_shows_a_wrong_conversion(tf1, tmp_path):
     checkpoint_files.write_tf1(prefix, arrays, arrays.get)
     compared = compare.compare(tf1, f"{tmp_path}/again", to="tf1", architecture="BertForPreTraining")
     assert compared["largest_difference"] > 1e-3
+
+
+# --- Heads ---
+
+
+@pytest.mark.parametrize("file_format", ["hf", "tf1"])
+def test_a_head_that_the_weights_do_not_hold_is_not_named_in_a_config(file_format, tmp_path):
+    model = with_large_weights(models.BertForQuestionAnswering(config()))
+    if file_format == "hf":
+        model.save_pretrained(tmp_path / "in")
+    else:
+        save_tf1(model, tmp_path / "in")
+    for asked, lacking in (
+        ("BertForSequenceClassification", "no pooler .* and no classification head"),
+        ("BertForPreTraining", "no pooler .* and no masked-LM head .* and no next-sentence head"),
+    ):
+        with pytest.raises(InputError, match=f"the weights hold {lacking}.*--architecture names {asked}"):
+            rewriting.rewrite(f"{tmp_path}/in", f"{tmp_path}/out", to="hf", architecture=asked)
+    with pytest.raises(InputError, match="--architecture: expected one of"):
+        rewriting.rewrite(f"{tmp_path}/in", f"{tmp_path}/out", to="hf", architecture="BertForDreaming")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_head_that_only_the_config_names_is_told_with_the_way_out(tmp_path):
+    models.BertForPreTraining(config()).save_pretrained(tmp_path / "in")
+    path = f"{tmp_path}/in/config.json"
+    files.write_json(path, files.read_json(path) | {"architectures": ["BertForQuestionAnswering"]})
+    with pytest.raises(InputError, match=r"no span head .*config\.json: architectures names BertForQuestionAnswering"):
+        rewriting.rewrite(f"{tmp_path}/in", f"{tmp_path}/out", to="hf")
+    summary = rewriting.rewrite(f"{tmp_path}/in", f"{tmp_path}/out", to="hf", architecture="BertForPreTraining")
+    assert summary["architecture"] == "BertForPreTraining"
+    files.write_json(path, files.read_json(path) | {"architectures": ["BertForMultipleChoice"]})
+    with pytest.raises(InputError, match=r"expected one of BertModel, .*Received: 'BertForMultipleChoice'"):
+        rewriting.rewrite(f"{tmp_path}/in", f"{tmp_path}/out", to="tf1", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "parts", "kept"),
+    [
+        ("BertModel", [], ("bert.emb", "bert.enc")),
+        pytest.param("BertForMaskedLM", ["masked_lm"], ("bert.e", "cls.predictions"), marks=pytest.mark.slow),
+        pytest.param(
+            "BertForNextSentencePrediction", ["next_sentence", "pooler"], ("bert.", "cls.seq"), marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_what_has_no_pooler_or_no_other_head_is_converted_and_compared_without(architecture, parts, kept, tmp_path):
+    with_large_weights(models.BertForPreTraining(config())).save_pretrained(tmp_path / "in")
+    arrays = load_file(tmp_path / "in/model.safetensors")
+    save_file({key: value for key, value in arrays.items() if key.startswith(kept)}, tmp_path / "in/model.safetensors")
+    path = f"{tmp_path}/in/config.json"
+    files.write_json(path, files.read_json(path) | {"architectures": [architecture]})
+    summary = conversion.convert(f"{tmp_path}/in", f"{tmp_path}/out", to="hf")
+    assert (summary["architecture"], summary["parts"]) == (architecture, parts)
+    if summary["compared_with"] is not None:
+        assert summary["largest_difference"] <= 1e-4
 
 
 @pytest.mark.shared

@@ -1,0 +1,139 @@
+"""The architectures that we know: the parts that each computes with, and which of them a checkpoint holds.
+
+A part is the encoder, the pooler or a head. A checkpoint holds a part or it does not; a part that it does not hold
+starts with random weights and may train, but nothing may answer with it.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from kobert_tf2 import files
+from kobert_tf2.bert import labels
+from kobert_tf2.bert.checkpoint_files import Checkpoint, Source
+from kobert_tf2.bert.config import BertConfig
+from kobert_tf2.bert.labels import Labels
+from kobert_tf2.bert.weight_names import TABLE, Row, is_required, part
+from kobert_tf2.errors import InputError
+
+# Hugging Face's class: the parts that it computes with beside the encoder. A BertModel may have a pooler.
+ARCHITECTURES: dict[str, tuple[str, ...]] = {
+    "BertModel": (),
+    "BertForPreTraining": ("pooler", "masked_lm", "next_sentence"),
+    "BertForMaskedLM": ("masked_lm",),
+    "BertForNextSentencePrediction": ("pooler", "next_sentence"),
+    "BertForQuestionAnswering": ("span",),
+    "BertForSequenceClassification": ("pooler", "classifier"),
+    "BertForTokenClassification": ("classifier",),
+}
+# Our models' outputs: the parts that they take beside the encoder. `logits` are of whatever classifier there is.
+OUTPUTS: dict[str, tuple[str, ...]] = {
+    "pooled_output": ("pooler",),
+    "masked_lm_logits": ("masked_lm",),
+    "next_sentence_logits": ("pooler", "next_sentence"),
+    "start_logits": ("span",),
+    "end_logits": ("span",),
+    "logits": ("classifier",),
+}
+# What a message calls a part.
+DESCRIPTIONS = {
+    "encoder": "encoder",
+    "pooler": "pooler",
+    "masked_lm": "masked-LM head",
+    "next_sentence": "next-sentence head",
+    "span": "span head",
+    "classifier": "classification head",
+}
+
+
+def parts_of(rows: Iterable[Row]) -> list[str]:
+    """The parts that these weights belong to, the encoder's layers and its embeddings as one."""
+    found = {"encoder" if is_required(row) else part(row) for row in rows}
+    return [name for name in DESCRIPTIONS if name in found]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What is not held
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def refuse_untrained(parts: Iterable[str], checkpoint: Checkpoint, why: str = "") -> None:
+    """An `InputError` that names each of these parts, which the checkpoint does not hold; `why` says who needs them."""
+    lacking = [f"{DESCRIPTIONS[name]} ({_prefix(name, checkpoint.format)})" for name in DESCRIPTIONS if name in parts]
+    if lacking:
+        raise InputError(
+            f"{checkpoint.path}: the weights hold no {' and no '.join(lacking)}, so its answers would be random: "
+            f"{why or 'train it first, or name a model that has it'}"
+        )
+
+
+def refuse_untrained_model(new_parts: Collection[str]) -> None:
+    """`refuse_untrained` for a model in memory, whose weights came without these parts and were not trained since."""
+    if new_parts:
+        names = " and the ".join(DESCRIPTIONS[name] for name in new_parts)
+        raise InputError(f"the {names} of this model came with no weights and was not trained: its answers are random")
+
+
+def _prefix(name: str, file_format: str) -> str:
+    """How a file names the weights of a part."""
+    block = next((block for block in TABLE if block.keras == name), None)
+    if block is None:
+        return "bert"
+    if file_format == "hf":
+        return f"{block.hf}.*"
+    return f"{block.tf1}/*" if block.tf1 else "output_weights"
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What a configuration says of the heads
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class Described(NamedTuple):
+    """What a configuration file says beside sizes: `architecture` is None where it names none."""
+
+    path: str
+    architecture: str | None  # of those named the first that we know, or else the first
+    values: Mapping
+
+    def has_other_classifier(self, architecture: str) -> bool:
+        """Whether the classification head is that of another class: by their names sentences' and tokens' are one."""
+        return self.architecture != architecture and "classifier" in ARCHITECTURES.get(self.architecture or "", ())
+
+    def labels(self, count: int) -> Labels:
+        """The labels of a head with `count` rows."""
+        return labels.read(dict(self.values), self.path, count)
+
+
+def describe(source: Source) -> Described:
+    """Reads `config.json`, or `bert_config.json`, in which our own conversion keeps what it knows of the head."""
+    values = files.read_json(source.config) if files.exists(source.config) else {}
+    if not isinstance(values, dict):
+        raise InputError(f"{source.config}: expected a JSON object, but found {type(values).__name__}")
+    named = [values.get("architecture")] if source.format == "tf1" else values.get("architectures") or []
+    if not isinstance(named, list) or not all(isinstance(name, str | None) for name in named):
+        raise InputError(f"{source.config}: architectures: expected a list of names, but found {named!r:.60}")
+    known = [name for name in named if name in ARCHITECTURES]
+    return Described(source.config, next(iter([*known, *named]), None), values)
+
+
+def architecture_of(parts: Iterable[str]) -> str:
+    """The class that has a place for the heads of a checkpoint whose configuration names none."""
+    held = set(parts)
+    if "masked_lm" in held:
+        return "BertForPreTraining" if {"pooler", "next_sentence"} <= held else "BertForMaskedLM"
+    if "span" in held:
+        return "BertForQuestionAnswering"
+    if "classifier" in held:
+        return "BertForSequenceClassification" if "pooler" in held else "BertForTokenClassification"
+    return "BertForNextSentencePrediction" if {"pooler", "next_sentence"} <= held else "BertModel"
+
+
+def to_google_dict(config: BertConfig, architecture: str, held: Labels | None) -> dict:
+    """What `bert_config.json` has no keys for, so that a classifier comes back as it was.
+
+    The original scripts pass over keys that they do not know. A checkpoint without a classifier needs none.
+    """
+    if held is None:
+        return {}
+    dropout = {} if config.classifier_dropout is None else {"classifier_dropout": config.classifier_dropout}
+    return {"architecture": architecture, **held.to_config(), **dropout}
