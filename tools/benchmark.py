@@ -229,16 +229,16 @@ def padded_batches(table: dict, case: Case) -> list[dict]:
 def our_reading(case: Case, *, bucketed: bool) -> Callable[[], object]:
     import tensorflow as tf
 
-    from kobert_tf2.reading import windows
+    from kobert_tf2.tokenization import batches as batches_by_length
     from kobert_tf2.training import loop, losses
     from kobert_tf2.training.steps import ForwardPass
 
     table, batches = rows_to_read(case), []
     lengths = table["input_mask"].sum(axis=1)
     if bucketed:
-        widths = windows.bucket_widths(lengths, longest=case.length)
+        widths = batches_by_length.bucket_widths(lengths, longest=case.length)
         rng = np.random.default_rng(0)
-        for batch in windows.epoch_batches(lengths, widths, case.batch, rng):
+        for batch in batches_by_length.epoch_batches(lengths, widths, case.batch, rng):
             weight = {"example_weight": (batch.rows >= 0).astype(np.float32)}
             batches.append(cut(table, np.maximum(batch.rows, 0), batch.width) | weight)
     else:

@@ -47,6 +47,7 @@ class EntityFile:
     format: str
     texts: list[TaggedText]
     irregular: list[str] = dataclasses.field(default_factory=list)
+    by_eojeol: bool = False  # whole eojeols are tagged, an entity's particles with it
 
     def types(self) -> list[str]:
         """The types that occur, sorted."""
@@ -60,8 +61,13 @@ def read(path: str, file_format: str | None = None) -> EntityFile:
         InputError: a file without texts; lines without a tag, nested or empty marks: all are counted, the first ten
             listed.
     """
+    file_format = file_format or recognise(path)
+    if file_format is None:
+        raise InputError(
+            f"{path}: expected entities as characters and tags (KLUE), tokens and tags (CoNLL), or marked text "
+            "(<세종대왕:PS>), but the first lines are none of these"
+        )
     lines = list(enumerate(files.read_lines(path), start=1))
-    file_format = file_format or _recognise(path, [line for _, line in lines])
     bad_lines = files.BadLines(path)
     read_format = {"klue": _read_klue, "conll": _read_conll, "marked": _read_marked}[file_format]
     found = EntityFile(path, file_format, [])
@@ -72,19 +78,18 @@ def read(path: str, file_format: str | None = None) -> EntityFile:
     return found
 
 
-def _recognise(path: str, lines: Sequence[str]) -> str:
-    """By the first thousand lines: tags behind a tab or a space mean klue or conll, marks mean marked text."""
-    content = [line for line in lines[:1000] if not is_blank(line) and not _COMMENT.match(line)]
+def recognise(path: str) -> str | None:
+    """The format of a file of entities by its first thousand lines; None where it is none of them.
+
+    Tags behind a tab or a space mean klue or conll, marks mean marked text.
+    """
+    lines = itertools.islice(files.read_lines(path), 1000)
+    content = [line for line in lines if not is_blank(line) and not _COMMENT.match(line)]
     rows = [line.split("\t") if "\t" in line else line.split() for line in content]
     tagged = [row for row in rows if len(row) > 1 and _looks_like_a_tag(row[-1].strip())]
     if content and len(tagged) >= len(content) * 0.9:
         return "klue" if all(len(row) == 2 and len(row[0]) == 1 for row in tagged) else "conll"
-    if any(_MARK.search(line) for line in content):
-        return "marked"
-    raise InputError(
-        f"{path}: expected entities as characters and tags (KLUE), tokens and tags (CoNLL), or marked text "
-        "(<세종대왕:PS>), but the first lines are none of these"
-    )
+    return "marked" if any(_MARK.search(line) for line in content) else None
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -167,6 +172,7 @@ def _read_klue(lines: _Lines, found: EntityFile, bad_lines: files.BadLines) -> N
 def _read_conll(lines: _Lines, found: EntityFile, bad_lines: files.BadLines) -> None:
     sentences = [_Sentence.of(block) for block in _blocks(lines)]
     numbered = all(sentence.is_numbered() for sentence in sentences)
+    inside_eojeols = 0
     for sentence in sentences:
         rows: list[tuple[str, str, int]] = []
         for number, columns in sentence.rows:
@@ -178,7 +184,12 @@ def _read_conll(lines: _Lines, found: EntityFile, bad_lines: files.BadLines) -> 
                 rows.append((*row, number))
         if rows:
             text = " ".join(token for token, _, _ in rows) if sentence.text is None else sentence.text
-            _add(found, "", text, list(_placed(text, rows, bad_lines)))
+            units = list(_placed(text, rows, bad_lines))
+            inside_eojeols += sum(unit.end < len(text) and not text[unit.end].isspace() for unit in units)
+            _add(found, "", text, units)
+    # Morphemes that are joined by spaces, because no comment gives their text, cannot be told from eojeols by this; but
+    # then their particles stand alone and carry no entity's tag.
+    found.by_eojeol = not inside_eojeols
 
 
 class _Sentence(NamedTuple):

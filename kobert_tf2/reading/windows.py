@@ -21,6 +21,7 @@ import numpy as np
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading.squad_files import Question
+from kobert_tf2.tokenization.batches import Batch
 from kobert_tf2.tokenization.encoding import Encoding
 from kobert_tf2.tokenization.spans import max_context, window_spans
 
@@ -213,90 +214,6 @@ def _fill(rows: Sequence[_Row], tokenizer, max_seq_length: int, with_answers: bo
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def bucket_widths(
-    lengths: np.ndarray, *, buckets: int = 6, multiple: int = 16, longest: int | None = None
-) -> list[int]:
-    """The `buckets` widths, at most, that pad rows of these lengths the least; each a multiple of `multiple`.
-
-    Widths are chosen by dynamic programming over all multiples up to the longest row. The last one is at most
-    `longest`, the width of the arrays that the rows are cut from.
-    """
-    steps = -(-np.asarray(lengths) // multiple)
-    top = int(steps.max())
-    below = np.concatenate([[0], np.cumsum(np.bincount(steps, minlength=top + 1)[1:])])
-    cost = np.where(np.arange(top + 1) == 0, 0.0, np.inf)
-    choices = []
-    for _ in range(min(buckets, top)):
-        # cost of all rows up to `end` if the last bucket holds those longer than `begin`
-        table = cost[:, None] + (below[None, :] - below[:, None]) * np.arange(top + 1)[None, :]
-        table[np.tril_indices(top + 1, -1)] = np.inf
-        choices.append(table.argmin(axis=0))
-        cost = table.min(axis=0)
-    widths, end = set(), top
-    for choice in reversed(choices):
-        if end:
-            widths.add(end * multiple)
-            end = int(choice[end])
-    return sorted(min(width, longest or width) for width in widths)
-
-
-class Batch(NamedTuple):
-    """Rows of the windows, -1 for a row that only fills the batch up, and the width that they are cut to."""
-
-    rows: np.ndarray
-    width: int
-
-
-def epoch_batches(lengths: np.ndarray, widths: Sequence[int], batch_size: int, rng: np.random.Generator) -> list[Batch]:
-    """All rows once in random order, in batches of one size; rows that share a batch have the same width.
-
-    What is left over of each width is put together at the end, and only the last of these batches is filled up.
-    """
-    bucket = np.searchsorted(widths, lengths)
-    order = rng.permutation(len(lengths))
-    batches, left = [], []
-    for number, width in enumerate(widths):
-        rows = order[bucket[order] == number]
-        whole = len(rows) - len(rows) % batch_size
-        batches += [Batch(part, width) for part in rows[:whole].reshape(-1, batch_size)]
-        left.append(rows[whole:])
-    rest = np.concatenate(left)
-    for begin in range(0, len(rest), batch_size):
-        part = rest[begin : begin + batch_size]
-        filled = np.pad(part, (0, batch_size - len(part)), constant_values=-1)
-        batches.append(Batch(filled, widths[int(bucket[part].max())]))
-    return [batches[place] for place in rng.permutation(len(batches))]
-
-
-def prediction_batches(
-    lengths: np.ndarray,
-    widths: Sequence[int],
-    batch_size: int | Callable[[int], int],
-    *,
-    powers_of_two: bool = False,
-) -> list[Batch]:
-    """All rows once, the shortest first, so that each batch is as narrow as can be.
-
-    Args:
-      lengths: int [W], tokens of each row.
-      widths: ascending; a row goes to the first that holds it.
-      batch_size: rows of a batch, or what gives them for a width.
-      powers_of_two: what is left of a width is cut in powers of two rather than being one short batch: with a batch
-        size that is one too, few shapes occur however many rows come.
-    """
-    bucket = np.searchsorted(widths, lengths)
-    batches = []
-    for number in np.unique(bucket):
-        width, rows = int(widths[number]), np.flatnonzero(bucket == number)
-        size = batch_size if isinstance(batch_size, int) else batch_size(width)
-        while len(rows):
-            if powers_of_two:
-                size = min(size, 1 << (len(rows).bit_length() - 1))
-            batches.append(Batch(rows[:size], width))
-            rows = rows[size:]
-    return batches
-
-
 def predict_logits(
     windows: Windows,
     batches: Sequence[Batch],
@@ -312,9 +229,3 @@ def predict_logits(
         start[batch.rows, : batch.width] = outputs["start_logits"]
         end[batch.rows, : batch.width] = outputs["end_logits"]
     return start, end
-
-
-def padding_share(batches: Sequence[Batch], lengths: np.ndarray) -> float:
-    """How much of what the model reads is padding, from 0 to 1."""
-    tokens = sum(int(lengths[batch.rows[batch.rows >= 0]].sum()) for batch in batches)
-    return 1 - tokens / sum(len(batch.rows) * batch.width for batch in batches)

@@ -20,8 +20,9 @@ from kobert_tf2.reading import answers, josa
 from kobert_tf2.reading.answers import Answer, Span, with_probabilities
 from kobert_tf2.reading.settings import ReadingSettings
 from kobert_tf2.reading.squad_files import Question
-from kobert_tf2.reading.windows import INPUTS, Batch, make_windows, predict_logits, prediction_batches
+from kobert_tf2.reading.windows import INPUTS, make_windows, predict_logits
 from kobert_tf2.serving.export import SETTINGS_FILE, check_vocabulary
+from kobert_tf2.tokenization.batches import Batch, prediction_batches
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 # Windows are padded to the next multiple of 16 and computed so many tokens at a time: more rows where they are short.

@@ -33,9 +33,11 @@ from kobert_tf2.reading.settings import ReadingSettings
 from kobert_tf2.reading.squad_files import Question
 from kobert_tf2.reading.windows import Windows
 from kobert_tf2.tasks import start
+from kobert_tf2.tokenization import batches as batches_by_length
 from kobert_tf2.tokenization import pretrained
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
+from kobert_tf2.training.dataset import dataset_of_batches
 from kobert_tf2.training.job import TrainingJob
 from kobert_tf2.training.scores import write_eval_results
 
@@ -177,8 +179,8 @@ def _predict(
     """Answers the questions of a file."""
     questions = squad_files.read_squad(settings.predict_file)
     windows = make_windows(settings.predict_file, questions)
-    widths = reading_windows.bucket_widths(windows.lengths, longest=windows.input_ids.shape[1])
-    batches = reading_windows.prediction_batches(windows.lengths, widths, settings.predict_batch_size)
+    widths = batches_by_length.bucket_widths(windows.lengths, longest=windows.input_ids.shape[1])
+    batches = batches_by_length.prediction_batches(windows.lengths, widths, settings.predict_batch_size)
 
     def forward(inputs: Iterable[dict]) -> Iterable[dict]:
         reported = progress(inputs, "prediction", total=len(batches), unit="batches")
@@ -187,7 +189,7 @@ def _predict(
     logits = reading_windows.predict_logits(windows, batches, forward)
     with_null = settings.reading.null_score_diff_threshold is not None
     found = answers.decode(questions, windows, *logits, **settings.reading.best, with_null=with_null)
-    summary = {"predict_padding": round(reading_windows.padding_share(batches, windows.lengths), 4)}
+    summary = {"predict_padding": round(batches_by_length.padding_share(batches, windows.lengths), 4)}
     return {**summary, **write_predictions(settings, questions, found, tokenizer)} if job.is_chief else summary
 
 
@@ -211,13 +213,11 @@ class _TrainingData:
         self.windows = training_windows.choose_windows(windows, kept, settings.unanswerable_windows, seed)
         self.report = training_windows.alignment_report(questions, repairs, left_out, windows, self.windows)
         lengths = self.windows.lengths
-        widths = reading_windows.bucket_widths(lengths, longest=windows.input_ids.shape[1])
-        self.batches = []
-        for epoch in range(int(np.ceil(epochs))):
-            rng = np.random.default_rng([seed, epoch])
-            self.batches += reading_windows.epoch_batches(lengths, widths, batch_size, rng)
-        self.num_steps = max(1, round(len(self.batches) * epochs / max(1, np.ceil(epochs))))
-        self.padding = reading_windows.padding_share(self.batches, lengths)
+        widths = batches_by_length.bucket_widths(lengths, longest=windows.input_ids.shape[1])
+        self.batches, self.num_steps = batches_by_length.batches_of_epochs(
+            lengths, widths, batch_size, epochs=epochs, seed=seed
+        )
+        self.padding = batches_by_length.padding_share(self.batches, lengths)
         # What must not change when a run is resumed.
         self.unchanging = {
             "train_file": files.sha256(path),
@@ -228,19 +228,7 @@ class _TrainingData:
         }
 
     def dataset(self) -> tf.data.Dataset:
-        """Batches by their numbers alone, so that an iterator's place in them can be saved and taken up again."""
-        features = {name: tf.constant(value) for name, value in self.windows.features().items()}
-        rows = np.stack([batch.rows for batch in self.batches]).astype(np.int32)
-        widths = np.array([batch.width for batch in self.batches], np.int32)
-
-        def cut(rows, width):
-            real = tf.maximum(rows, 0)
-            batch = {name: tf.gather(value, real) for name, value in features.items()}
-            batch = {name: value[:, :width] if value.shape.rank == 2 else value for name, value in batch.items()}
-            return batch | {"example_weight": tf.cast(rows >= 0, tf.float32)}
-
-        dataset = tf.data.Dataset.from_tensor_slices((rows, widths)).repeat()
-        return dataset.map(cut).prefetch(4)
+        return dataset_of_batches(self.windows.features(), self.batches)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -114,3 +114,21 @@ def label_sums(outputs, batch):
         "label_loss": (loss, examples),
         "label_accuracy": (ops.sum(rows * _correct(labels, outputs["logits"])), examples),
     }
+
+
+def _token_weight(batch):
+    """1 at the tokens of real rows that have a label; labels are -1 at [CLS], [SEP] and padding."""
+    labelled = ops.cast(batch["labels"] >= 0, "float32")
+    return labelled * _example_weight(batch)[:, None]
+
+
+def token_weights(batch) -> dict:
+    return {"token": ops.sum(_token_weight(batch))}
+
+
+def token_sums(outputs, batch):
+    """`outputs`: logits [batch, sequence, labels]; `batch["labels"]` int32 [batch, sequence], -1 for none."""
+    tokens, labels = _token_weight(batch), ops.maximum(batch["labels"], 0)
+    losses, correct = _cross_entropy_and_correct(labels, outputs["logits"])
+    loss, count = ops.sum(tokens * losses), ops.sum(tokens)
+    return {"token": loss}, {"token_loss": (loss, count), "token_accuracy": (ops.sum(tokens * correct), count)}

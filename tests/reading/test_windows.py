@@ -1,7 +1,5 @@
 """Windows and their batches: every token somewhere, every answer where its characters are, little padding."""
 
-import itertools
-
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ from reading_windows import PairTokenizer, question, windows_of
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading import squad_files, training_windows
 from kobert_tf2.reading import windows as reading_windows
+from kobert_tf2.tokenization import batches
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 contexts = st.text("가나다라 \n", min_size=1, max_size=80)
@@ -89,66 +88,14 @@ def test_lengths_that_would_lose_tokens_are_refused(lengths, message):
         windows_of(question("가나"), **lengths)
 
 
-# -- batches by length ------------------------------------------------------------------------------------------------
-
-lengths_of_rows = st.lists(st.integers(1, 384), min_size=1, max_size=60).map(np.array)
-
-
-@settings(deadline=None, max_examples=60)
-@given(lengths_of_rows, st.integers(1, 3))
-def test_widths_pad_as_little_as_any_choice_could(lengths, buckets):
-    multiple = 64
-    widths = reading_windows.bucket_widths(lengths, buckets=buckets, multiple=multiple)
-    assert len(widths) <= buckets
-    assert widths[-1] >= lengths.max()
-
-    def tokens(widths):
-        return int(np.array(widths)[np.searchsorted(widths, lengths)].sum())
-
-    top = -(-lengths.max() // multiple) * multiple
-    choices = itertools.combinations(range(multiple, top, multiple), min(buckets - 1, top // multiple - 1))
-    assert tokens(widths) == min(tokens([*choice, top]) for choice in choices)
-
-
-@settings(deadline=None, max_examples=60)
-@given(lengths_of_rows, st.integers(1, 9), st.integers(0, 99))
-def test_an_epoch_sees_every_row_once_and_none_is_cut(lengths, batch_size, seed):
-    widths = reading_windows.bucket_widths(lengths)
-    batches = reading_windows.epoch_batches(lengths, widths, batch_size, np.random.default_rng(seed))
-    rows = np.concatenate([batch.rows for batch in batches])
-    assert sorted(rows[rows >= 0]) == list(range(len(lengths)))
-    assert {len(batch.rows) for batch in batches} == {batch_size}
-    assert (rows < 0).sum() < batch_size
-    assert all((lengths[batch.rows[batch.rows >= 0]] <= batch.width).all() for batch in batches)
-
-
-@settings(deadline=None, max_examples=30)
-@given(lengths_of_rows, st.integers(1, 9))
-def test_a_prediction_sees_every_row_once(lengths, batch_size):
-    widths = reading_windows.bucket_widths(lengths)
-    batches = reading_windows.prediction_batches(lengths, widths, batch_size)
-    assert sorted(np.concatenate([batch.rows for batch in batches])) == list(range(len(lengths)))
-    assert all((lengths[batch.rows] <= batch.width).all() for batch in batches)
-
-
-def test_the_same_seed_gives_the_same_batches():
-    lengths = np.random.default_rng(0).integers(20, 384, 300)
-    one, two, other = (
-        reading_windows.epoch_batches(lengths, reading_windows.bucket_widths(lengths), 8, np.random.default_rng(seed))
-        for seed in (1, 1, 2)
-    )
-    assert all((a.rows == b.rows).all() and a.width == b.width for a, b in zip(one, two, strict=True))
-    assert any((a.rows != b.rows).any() for a, b in zip(one, other, strict=True))
-
-
 @pytest.mark.shared
 def test_padding_on_korquad_is_under_fifteen_percent(shared):
     questions = squad_files.read_squad(f"{shared}/data/korquad/KorQuAD_v1.0_dev_part_a.json")
     vocab = f"{shared}/data/vocab/koelectra_wordpiece_vocab.txt"
     windows = reading_windows.make_windows(questions, Tokenizer(vocab), with_answers=True)
     assert len(training_windows.without_answer(windows, questions)) == 0
-    widths = reading_windows.bucket_widths(windows.lengths)
+    widths = batches.bucket_widths(windows.lengths)
     assert len(widths) <= 6
     for size in (8, 32):
-        batches = reading_windows.epoch_batches(windows.lengths, widths, size, np.random.default_rng(0))
-        assert reading_windows.padding_share(batches, windows.lengths) < 0.15
+        epoch = batches.epoch_batches(windows.lengths, widths, size, np.random.default_rng(0))
+        assert batches.padding_share(epoch, windows.lengths) < 0.15

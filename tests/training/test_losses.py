@@ -12,11 +12,12 @@ TASKS = {
     "pretraining": (losses.pretraining_weights, losses.pretraining_sums),
     "span": (losses.span_weights, losses.span_sums),
     "label": (losses.label_weights, losses.label_sums),
+    "token": (losses.token_weights, losses.token_sums),
 }
 
 
-def example(seed: int) -> tuple[dict, dict]:
-    """Outputs and a batch that serve every task."""
+def example(seed: int, task: str = "") -> tuple[dict, dict]:
+    """Outputs and a batch that serve every task; those of "token" have labels and logits for each token."""
     rng = np.random.default_rng(seed)
     numbers = lambda *shape: rng.normal(size=shape).astype(np.float32)  # noqa: E731
     outputs = {
@@ -36,6 +37,9 @@ def example(seed: int) -> tuple[dict, dict]:
         "labels": rng.integers(0, 4, ROWS, np.int32),
         "example_weight": rng.integers(0, 2, ROWS).astype(np.float32),
     }
+    if task == "token":
+        outputs["logits"] = numbers(ROWS, SEQUENCE, 4)
+        batch["labels"] = rng.integers(-1, 4, (ROWS, SEQUENCE), np.int32)
     return outputs, batch
 
 
@@ -60,7 +64,7 @@ def rows(tree: dict, part: slice) -> dict:
 @given(seed=st.integers(0, 2**31), cut=st.integers(1, ROWS - 1))
 def test_the_parts_of_a_batch_add_up_to_it(task, seed, cut):
     weights, sums = TASKS[task]
-    outputs, batch = example(seed)
+    outputs, batch = example(seed, task)
     parts = [(rows(outputs, part), rows(batch, part)) for part in (slice(None, cut), slice(cut, None))]
     whole, first, second = as_numbers(sums(outputs, batch)), *(as_numbers(sums(*part)) for part in parts)
     for name in whole:
@@ -74,7 +78,7 @@ def test_the_parts_of_a_batch_add_up_to_it(task, seed, cut):
 @given(seed=st.integers(0, 2**31))
 def test_a_row_without_weight_is_as_if_it_were_not_there(task, seed):
     _, sums = TASKS[task]
-    outputs, batch = example(seed)
+    outputs, batch = example(seed, task)
     real = batch["example_weight"] > 0
     kept = as_numbers(
         sums(rows(outputs, real), {**rows(batch, real), "example_weight": np.ones(real.sum(), np.float32)})
@@ -118,3 +122,16 @@ def test_a_span_loses_the_mean_of_its_two_ends(seed):
         expected += weight * (start + cross_entropy(batch["end_positions"][i], outputs["end_logits"][i])) / 2
     assert float(terms["span"]) == pytest.approx(expected, rel=1e-4, abs=1e-4)
     assert float(metrics["span_accuracy"][0]) <= min(float(metrics[f"{x}_accuracy"][0]) for x in ("start", "end"))
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 2**31))
+def test_a_token_without_a_label_costs_nothing(seed):
+    outputs, batch = example(seed, "token")
+    terms, metrics = losses.token_sums(outputs, batch)
+    counted = [(i, j) for i, j in np.argwhere(batch["labels"] >= 0) if batch["example_weight"][i]]
+    expected = sum(cross_entropy(batch["labels"][i, j], outputs["logits"][i, j]) for i, j in counted)
+    right = sum(batch["labels"][i, j] == outputs["logits"][i, j].argmax() for i, j in counted)
+    assert float(terms["token"]) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    assert float(metrics["token_accuracy"][0]) == right
+    assert float(losses.token_weights(batch)["token"]) == len(counted)
