@@ -19,6 +19,7 @@ _MODULE_OF = {
     "Token": "tokenization.encoding",
     "Tokenizer": "tokenization.tokenizer",
     "strip_josa": "reading.josa",
+    "strip_josa_batch": "reading.josa",
     "BertConfig": "bert.config",
     "BertBackbone": "bert.models",
     "BertForPreTraining": "bert.models",

@@ -1,13 +1,16 @@
 """Particles off an answer: each rule at its example, what must stay, and the figures on real text."""
 
+import concurrent.futures
 import pathlib
+import re
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given, settings
 
+from kobert_tf2.errors import InputError
 from kobert_tf2.reading import evaluation, josa
-from kobert_tf2.reading.josa import JosaStripper, strip_josa
+from kobert_tf2.reading.josa import JosaStripper, strip_josa, strip_josa_batch
 from kobert_tf2.tokenization.mecab import MorphemeAnalyser
 
 
@@ -47,7 +50,7 @@ def test_no_rule_is_there_for_nothing(rule, stripper):
         ("그 모임은 창사랑 이라 불린다.", "창사랑"),
         ("그는 밥을 먹었다.", "먹었다"),
         ("누가 왔느냐고 물었다.", "누가"),
-        ("그들은 자발적으로 모였다.", "자발적으로"),
+        ("그들은 매우 자발적으로 모였다.", "매우 자발적으로"),
         ("흉년 때문에 떠났다.", "흉년 때문에"),
         ("문은 3월부터 5월까지 열린다.", "3월부터 5월까지"),
         ("표어는 물이 사람을 살린다 였다.", "물이 사람을 살린다"),
@@ -77,6 +80,7 @@ def test_what_is_part_of_the_answer_stays(sentence, span):
     ("sentence", "span", "left"),
     [
         ("그 섬에서는 나라를 세웠다.", "나라를", "나라"),
+        ("그들은 자발적으로 모였다.", "자발적으로", "자발적"),
         ("왕은 고려가요라고 불렀다.", "고려가요라고", "고려가요"),
         ("그는 훈민정음(訓民正音)을 지었다.", "훈민정음(訓民正音)을", "훈민정음"),
         ("책은 《밤섬(栗島)》에서 나왔다.", "《밤섬(栗島)》에서", "밤섬"),
@@ -145,6 +149,82 @@ def test_an_own_analyser_is_used():
     sentence = "그는 학교에서 잔다."
     assert strip_josa(sentence, 3, 7, Blind()) == (3, 7)
     assert strip_josa(sentence, 3, 7, MorphemeAnalyser()) == (3, 5)
+
+
+def test_a_batch_is_its_spans_one_by_one():
+    contexts = ["그는 학교에서 잔다. 나는 집에서 논다.", "왕은 고려가요라고 불렀다.\n끝이다."]
+    spans = [(c, m.start(), m.end()) for c in contexts for m in re.finditer(r"\S+", c)]
+    alone = [strip_josa(*span) for span in spans]
+    assert strip_josa_batch(spans) == alone
+    assert strip_josa_batch(reversed(spans)) == alone[::-1]
+    assert strip_josa_batch([]) == []
+
+
+class Counting(MorphemeAnalyser):
+    """Keeps the texts that it is asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def keys(self, text, **kwargs):
+        self.asked.append(text)
+        return super().keys(text, **kwargs)
+
+
+def test_a_sentence_alone_is_analysed_and_once():
+    analyser = Counting()
+    stripper = JosaStripper(analyser)
+    context = "해가 뜬다. " * 500 + "그는 학교에서 잔다. " + "달이 진다. " * 500
+    start = context.index("학교에서")
+    for _ in range(3):
+        assert stripper(context, start, start + 4) == (start, start + 2)
+    assert [text.strip() for text in analyser.asked] == ["그는 학교에서 잔다."]
+
+
+def test_what_is_remembered_is_bounded(monkeypatch):
+    monkeypatch.setattr(josa, "REMEMBERED_CHARACTERS", 600)
+    analyser = Counting()
+    stripper = JosaStripper(analyser)
+    contexts = [f"그는 {number}번 학교에서 잔다." for number in range(20)]
+    for context in contexts:
+        assert stripper(context, context.index("학"), context.index(" 잔")) == (
+            context.index("학"),
+            context.index("에서"),
+        )
+    remembered = stripper._analyses._sentences
+    assert sum(len(text) + josa._SENTENCE_OVERHEAD for text in remembered) <= 600
+    assert contexts[-1] in remembered
+    assert contexts[0] not in remembered
+    long = "나무가 " * 400
+    stripper(long, 0, 3)
+    assert long not in remembered
+
+
+def test_threads_share_a_stripper():
+    stripper = JosaStripper()
+    contexts = [f"그는 {number}번 학교에서 잤다. 나는 {number}번째 집에서 논다." for number in range(40)]
+    spans = [(c, m.start(), m.end()) for c in contexts for m in re.finditer(r"\S+", c)]
+    expected = JosaStripper().batch(spans)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert all(left == expected for left in pool.map(lambda _: stripper.batch(spans), range(8)))
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 2), (0, 99), (3, 1), (99, 99)])
+def test_bounds_outside_the_context_are_refused(start, end):
+    with pytest.raises(InputError, match=f"got start={start} and end={end}"):
+        strip_josa("그는 잔다.", start, end)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text("가. \n?!’”a", max_size=60), st.data())
+def test_the_sentence_around_a_span_does_not_depend_on_how_it_is_looked_for(context, data):
+    """Found from the span on, it is what cutting the whole context at all ends gives."""
+    start, end = sorted(data.draw(st.tuples(*2 * [st.integers(0, len(context))])))
+    ends = [found.end() for found in josa._SENTENCE_END.finditer(context)]
+    begin = max((place for place in ends if place <= start), default=0)
+    stop = min((place for place in ends if place >= end), default=len(context))
+    assert josa.sentence_around(context, start, end) == (begin, stop)
 
 
 @pytest.mark.parametrize(

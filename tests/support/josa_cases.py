@@ -1,0 +1,178 @@
+"""Sentences of ours for each entry of the tables of josa_guards.py and josa_text.py: a span, and what is left of it.
+
+A case is written `before |span| after -> left`. `python tests/support/josa_mutants.py` takes the guards and the entries
+away one by one and says for which no case changes.
+"""
+
+from typing import NamedTuple
+
+from kobert_tf2.reading import josa_guards
+
+
+class Case(NamedTuple):
+    sentence: str
+    start: int
+    end: int
+    left: str
+
+
+def read_case(line: str) -> Case:
+    marked, left = line.rsplit(" -> ", 1)
+    before, span, after = marked.split("|")
+    return Case(before + span + after, len(before), len(before) + len(span), left)
+
+
+OFFICES = (
+    "회장 대통령 총리 장관 의원 위원장 위원 교수 박사 감독 선수 대표 사장 대사 특사 장군 대장 총재 지사 시장 후보 기자 "
+    "작가 배우 판사 검사 변호사 이사장 이사 총장 원장 국왕 황제 부부 선생 목사 신부 부인 여사 공주 왕자"
+).split()
+PROFESSIONS = (
+    "가수 배우 화가 시인 작가 감독 선수 방송인 개그맨 코미디언 아나운서 디자이너 소설가 작곡가 모델 연출가 조각가 "
+    "무용가 만화가 교수 박사 의원 장관 총리 회장 사장 대표 위원장 기자 변호사 판사 검사 장군"
+).split()
+SEA = (
+    "앞바다 바다 해역 해상 공해 섬 등대 항 항구 포구 선착장 근해 연안 해안 해변 해수욕장 주민 어민 여객선 "
+    "동쪽 서쪽 남쪽 북쪽 남동쪽 남서쪽 북동쪽 북서쪽"
+).split()
+
+BRACKETS = "() [] {} （） ［］ 〔〕 【】"
+QUOTES = "《》 〈〉 『』 「」 “” ‘’ <> \"\" ''"
+TITLES = "《》 〈〉 『』 「」"
+
+# What hangs on a word and goes, in the form that fits: particles, and the copula at the end of a sentence.
+PARTICLES = {
+    "사과": "는 가 를 와 로 로서 로써 로부터 나마 랑 란 며 든 든지 라고 라도 야말로 는커녕 도 만 의 에 에서 에게 한테 "
+    "까지 부터 마저 조차 밖에 처럼 만큼 보다 하고 마다 뿐 대로 에서부터 에서는 까지도 로서의 만이 에게서도 "
+    "라서 라는 이자",
+    "수박": "은 이 을 과 으로 으로서 으로써 으로부터 이나 이나마 이랑 이란 이며 이든 이든지 이라고 이라도 이야말로 "
+    "은커녕 도 만 이라서 이라는 이자",
+    "서울": "은 이 을 과 로 로서 로써 로부터",
+    "1945년": "은 이 을 과 으로 에 까지 부터 이라서",
+    "CEO": "는 가 를 와 로 의 에게 도",
+    "3.1": "은 이 을 과 로 의 에",
+    "90%": "는 가 를 와 로 의 에 까지",
+    "10km": "는 가 를 와 로 의 에 까지",
+    "5℃": "는 가 를 로 의 까지",
+    "K리그": "는 가 를 와 로 의 에서",
+    "“봄날”": "은 이 을 과 으로 의 에서 이라고 이라는",
+    "봄날(春日)": "은 이 을 과 으로 의 에서 이라고 이라는",
+}
+COPULAS = {
+    "사과": "다 였다 예요 인가요 입니다 입니까 였습니다 죠 네요 거든요 잖아요 랍니다 인데요 인걸요 일까요 였지요",
+    "수박": "이다 이었다 이에요 인가요 입니다 입니까 이었습니다 이죠 이네요 이거든요 이잖아요 이랍니다 인데요 이었지요",
+    "1945년": "이다 이었다 이에요 입니다 입니까 인가요 이었지요",
+    "CEO": "다 였다 예요 입니다",
+    "90%": "다 였다 입니다",
+    "10km": "다 였다 입니다",
+    "“봄날”": "이다 이었다 이에요 입니다 인가요 인데요",
+    "봄날(春日)": "이다 이었다 이에요 입니다 인가요 인데요",
+}
+LEFT = {"“봄날”": "봄날", "봄날(春日)": "봄날"}
+
+BY_TABLE = {
+    "guards": [
+        "그는 |시·도| 대표로 나갔다. -> 시·도",
+        "배는 |소나도(小那島)에| 닿았다. -> 소나도",
+        "그는 |미르도(Mirdo)를| 샀다. -> 미르도",
+        "|지지도는| 높았다. -> 지지도",
+        "버스는 |전용차로를| 달린다. -> 전용차로",
+        "딸 |사랑이의| 방이다. -> 사랑이",
+        "모임은 |회사랑| 역시 컸다. -> 회사랑",
+        "그는 |회사랑| 싸웠다. -> 회사",
+        "그는 |의사랑| 다시 싸웠다. -> 의사",
+        "|을지로4가| 골목이 좁다. -> 을지로4가",
+        "|종로3가| 골목이 좁다. -> 종로3가",
+        "|대학로| 극장에 갔다. -> 대학로",
+        "|대학로에| 갔다. -> 대학로",
+        "그는 |기사나| 사진을 모은다. -> 기사",
+        "|우려도| 나왔다. -> 우려",
+        "|방도| 깨끗하다. -> 방",
+    ],
+    "names": [
+        "|안병의는| 화가이다. -> 안병의",
+        "|안병의가| 그린 그림이다. -> 안병의",
+        "가수 |이은하는| 노래를 불렀다. -> 이은하",
+        "방송인 |정준하는| 웃었다. -> 정준하",
+        "디자이너 |마르샹| 부인을 만났다. -> 마르샹",
+        "대통령 |문재인| 정부가 출범했다. -> 문재인",
+        "정당은 |이상일| 의원을 불렀다. -> 이상일",
+        "그것은 |이상일| 수도 있다. -> 이상",
+        "시인 |조은| 시집을 냈다. -> 조은",
+        "|조은의| 시집이 나왔다. -> 조은",
+        "|서양인| 여행객이 왔다. -> 서양인",
+        "|우크라이나| 사태가 났다. -> 우크라이나",
+        "그 일은 |문제이나| 어렵다. -> 문제",
+    ],
+}
+
+
+def all_cases() -> list[Case]:
+    cases = [
+        read_case(f"{before}|{word}{ending}|{after} -> {LEFT.get(word, word)}")
+        for table, before, after in ((PARTICLES, "", " 말이 나왔다."), (COPULAS, "그것은 ", "."))
+        for word, endings in table.items()
+        for ending in endings.split()
+    ]
+    lines = [f"새해에는 |현정은| {office} 일행이 왔다. -> 현정은" for office in OFFICES]
+    lines += [f"{profession} |안병의| 그림이 걸렸다. -> 안병의" for profession in PROFESSIONS]
+    lines += [f"배는 |구슬도| {word} 쪽에 섰다. -> 구슬도" for word in SEA]
+    lines += [f"배는 |구슬도| {word} 섬을 돌았다. -> 구슬도" for word in ("등", "및", "또는", "혹은")]
+    lines += [f"그는 |사과{stop}| 배를 샀다. -> 사과" for stop in ".,?!;:…·。、，．！？：；"]
+    lines += [f"그는 |봄날{pair[0]}春日{pair[1]}을| 샀다. -> 봄날" for pair in BRACKETS.split()]
+    lines += [f"그는 |{pair[0]}봄날{pair[1]}을| 샀다. -> 봄날" for pair in QUOTES.split()]
+    lines += [f"그는 책 {pair[0]}|섬에서| 온 편지{pair[1]}를 읽었다. -> 섬에서" for pair in TITLES.split()]
+    cases += [read_case(line) for line in lines]
+    cases += [read_case(line) for lines in BY_TABLE.values() for line in lines]
+    return cases
+
+
+def failures(stripper) -> list[tuple[Case, str]]:
+    """The cases of which something else is left, and what."""
+    left = [(case, case.sentence[slice(*stripper(*case[:3]))]) for case in all_cases()]
+    return [(case, text) for case, text in left if text != case.left]
+
+
+SURNAMES = (
+    "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진지엄채원천방공현함변염여추도소석"
+    "선설마길연위표명기반라왕금옥육인맹제모탁국"
+)
+BEFORE_EUN = "가고나다도동라루미민보비상새서성세소수시아양여연영예유윤자재정조주지채초태하해현혜호효희"
+
+
+def failures_of_names() -> list[str]:
+    """Full names that are none to josa_guards, and what should be none."""
+    names = [surname + "나은" for surname in SURNAMES] + [f"김{syllable}은" for syllable in BEFORE_EUN]
+    names += ["김병의", "김진도", "김병만", "김하나"]
+    others = ["뷁나은", "김철은", "김나", "김나나은", "김철가"]
+    is_name = {name: josa_guards.is_full_name(name) and josa_guards.may_end_name(name) for name in names + others}
+    return [name for name in names if not is_name[name]] + [name for name in others if is_name[name]]
+
+
+FINALS = ("", *"ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ")
+SYLLABLES = {final: chr(ord("바") + place) for place, final in enumerate(FINALS)}
+FORMS = (
+    "은/는 이/가 을/를 과/와 으로/로 으로서/로서 으로써/로써 으로부터/로부터 이나/나 이나마/나마 이랑/랑 이란/란 "
+    "이며/며 이든/든 이든지/든지 이라고/라고 이라도/라도 이야/야 이야말로/야말로 이여/여 은커녕/는커녕 아/야"
+).split()
+NUMBERS = {
+    **dict(zip("0123456789", ("ㅇ", "ㄹ", "", "ㅁ", "", "", "ㄱ", "ㄹ", "ㄹ", ""), strict=True)),
+    **{"10": "ㅂ", "100": "ㄱ", "1000": "ㄴ", "10,000": "ㄴ", "100000": "ㄴ", "1000000": "ㄴ", "10,000,000": "ㄴ"},
+    **{"100000000": "ㄱ", "3.10": "ㅇ", "1945": "", "20": "ㅂ"},
+}
+
+
+def failures_of_finals() -> list[tuple[str, str]]:
+    """(form, final) of particles that fit where they should not, or do not where they should; numbers read wrongly."""
+    wrong = [
+        (text, final)
+        for text, final in (NUMBERS | {syllable: final for final, syllable in SYLLABLES.items()}).items()
+        if josa_guards.final_consonant(text) != final
+    ]
+    for forms in FORMS:
+        behind_consonant, behind_vowel = forms.split("/")
+        for final in FINALS:
+            is_vowel = final == "" or (behind_vowel.startswith("로") and final == "ㄹ")
+            fitting = [form for form in (behind_consonant, behind_vowel) if josa_guards.fits(form, final)]
+            if fitting != [behind_vowel if is_vowel else behind_consonant]:
+                wrong.append((forms, final))
+    return wrong
