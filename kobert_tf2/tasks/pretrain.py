@@ -141,9 +141,6 @@ def _train(
     job: TrainingJob, model, optimizer, data: "_Records", settings: PretrainSettings, tokenizer, health: "_Health"
 ) -> dict:
     seed, batch_size = job.running["seed"], settings.train_batch_size
-    dataset = tfrecord.dataset(
-        data.shards, data.features, batch_size=batch_size, shuffle_buffer=_SHUFFLE_BUFFER, seed=seed, repeat=True
-    )
     unchanging = {
         "train_batch_size": batch_size,
         "max_seq_length": data.features["input_ids"].length,
@@ -156,7 +153,7 @@ def _train(
         return job.train(
             model,
             optimizer,
-            dataset,
+            data.training_batches(batch_size, seed),
             TASK,
             num_steps=settings.num_train_steps,
             settings=unchanging,
@@ -229,6 +226,12 @@ class _Records(NamedTuple):
         shards = record_files(patterns)
         car = tfrecord.read_sidecar(shards) or {}
         return cls(patterns, shards, car, _features(max_seq_length, max_predictions_per_seq, car))
+
+    def training_batches(self, batch_size: int, seed: int) -> tf.data.Dataset:
+        """Endless batches in an order that the seed alone decides, anew in each epoch."""
+        return tfrecord.dataset(
+            self.shards, self.features, batch_size=batch_size, shuffle_buffer=_SHUFFLE_BUFFER, seed=seed, repeat=True
+        )
 
     def of(self, patterns: str) -> "_Records":
         """Other files of the same features."""

@@ -38,11 +38,15 @@ def test_every_token_is_in_a_window_and_exactly_one_speaks_for_it(context, strid
     assert set(zip(windows.token_start[seen], windows.token_end[seen], strict=True)) == set(tokens)
 
 
+# Eleven tokens of a context fit into a window: nearly all of these have several windows.
+long_contexts = st.lists(st.text("가나다라", min_size=1, max_size=5), min_size=6, max_size=40).map(" ".join)
+
+
 @settings(deadline=None, max_examples=150)
-@given(contexts.filter(str.strip), st.data())
+@given(long_contexts, st.data())
 def test_an_answer_is_the_tokens_that_its_characters_touch(context, data):
     start = data.draw(st.integers(0, len(context) - 1).filter(lambda place: not context[place].isspace()))
-    end = data.draw(st.integers(start + 1, len(context)))
+    end = data.draw(st.integers(start + 1, min(start + 24, len(context))))
     windows = windows_of(question(context, answer=(start, end)), with_answers=True)
     touched = [token for token in PairTokenizer().encode(context) if token.start < end and token.end > start]
     held = windows.start_positions > 0
@@ -54,6 +58,16 @@ def test_an_answer_is_the_tokens_that_its_characters_touch(context, data):
         {touched[0].start, touched[-1].start} <= set(windows.token_start[row].tolist()) for row in range(len(windows))
     ]
     assert held.tolist() == whole
+
+
+@pytest.mark.parametrize(("tokens", "held"), [((7, 10), [True, True, True]), ((7, 11), [False, True, True])])
+def test_an_answer_up_to_the_last_token_of_a_window_is_held_and_one_further_is_not(tokens, held):
+    context = " ".join("가나다라마바사아자차카타파하거너더러머버")  # windows begin at tokens 0, 4, 8 and hold eleven
+    answer = 2 * tokens[0], 2 * tokens[1] + 1
+    windows = windows_of(question(context, answer=answer), with_answers=True)
+    assert (windows.start_positions > 0).tolist()[:2] == held[:2]
+    begin = windows.token_start[np.arange(2), windows.start_positions[:2]]
+    assert begin.tolist() == [answer[0] if held[0] else -1, answer[0]]
 
 
 def test_a_window_without_the_whole_answer_points_to_cls():

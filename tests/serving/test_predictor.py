@@ -87,6 +87,13 @@ def test_an_export_answers_as_its_model_directory(model_dir, reader, tmp_path):
         assert ours["score"] == pytest.approx(theirs["score"], abs=1e-4)
 
 
+def test_the_precision_asked_for_is_that_of_the_computation(model_dir, reader):
+    half = kb.Predictor.load(model_dir, precision="bfloat16", **LENGTHS)
+    scores = [[answer["score"] for answer in each.answer_batch(pairs(9))] for each in (reader, half)]
+    assert scores[1] == pytest.approx(scores[0], abs=0.5)
+    assert scores[1] != pytest.approx(scores[0], abs=1e-4), "both computed in float32"
+
+
 def test_the_bare_answer_lies_within_the_raw_one(reader):
     for (_, context), answer in zip(pairs(30), reader.answer_batch(pairs(30)), strict=True):
         bare = answer["stripped"]

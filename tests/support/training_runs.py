@@ -100,6 +100,18 @@ def model_and_optimizer(
         )
 
 
+def log_of(folder) -> list[dict]:
+    """The records of a run's train_log.jsonl, without how fast they came."""
+    lines = pathlib.Path(folder, "train_log.jsonl").read_text().splitlines()
+    return [{name: x for name, x in json.loads(line).items() if name != "tokens_per_second"} for line in lines]
+
+
+def learning_rates(peak: float, num_steps: int, num_warmup_steps: int) -> list[float]:
+    """The original's learning rate of each step: up from 0, and then on the line that ends with 0 at the last step."""
+    rising = [peak * step / num_warmup_steps for step in range(num_warmup_steps)]
+    return rising + [peak * (1 - step / num_steps) for step in range(num_warmup_steps, num_steps)]
+
+
 def task(*, tiny: bool = False):
     from kobert_tf2.training import loop, losses
 

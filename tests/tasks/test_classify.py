@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import training_runs
 from paths import ROOT
 
 from kobert_tf2.errors import InputError
@@ -166,3 +167,12 @@ def test_the_tool_prints_its_summary_last_and_a_sentence_for_a_mistake(trained, 
     wrong = run("--eval_file=nowhere.tsv", "--do_eval")
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert wrong.stderr.splitlines()[-1] == "error: nowhere.tsv: there is no such file"
+
+
+def test_the_learning_rate_rises_for_the_asked_share_of_the_steps(data, tmp_path):
+    running = {**RUNNING, "train": {**RUNNING["train"], "log_steps": 1}}
+    settings = arguments(data, tmp_path, do_train=True, num_train_epochs=1.0, running=running)
+    steps = finetune(**settings, warmup_proportion=0.5)["global_step"]
+    rates = [record["learning_rate"] for record in training_runs.log_of(tmp_path)]
+    assert int(steps * 0.5) > 2
+    assert rates == pytest.approx(training_runs.learning_rates(1e-3, steps, int(steps * 0.5)), abs=1e-8)

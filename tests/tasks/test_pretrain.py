@@ -64,13 +64,15 @@ def write_sidecar(folder, **changed) -> None:
 
 
 def pretrain(folder, **changed) -> dict:
-    train = {"save_checkpoints_steps": 4, "keep_checkpoints": 2, "log_steps": 2, "iterations_per_loop": 10}
+    seed = changed.pop("seed", 0)
+    train = {"save_checkpoints_steps": 4, "keep_checkpoints": 2, "iterations_per_loop": 10}
+    train["log_steps"] = changed.pop("log_steps", 2)
     running = {
         "strategy": {"name": "one_device"},
-        "train": {**train, "micro_batch_size": None, "seed": 0, "jit_compile": None},
+        "train": {**train, "micro_batch_size": None, "seed": seed, "jit_compile": None},
         "precision": changed.pop("precision", "float32"),
         "optimizer": changed.pop("optimizer", "bert_adam"),
-        "seed": 0,
+        "seed": seed,
         "jit_compile": None,
     }
     arguments = {
@@ -143,13 +145,47 @@ def test_evaluation_alone_takes_the_newest_checkpoint(folder):
 
 
 def test_bfloat16_keeps_weights_and_losses_in_float32(folder):
+    full = pretrain(folder, output_dir=f"{folder}/full", do_eval=False)
     try:
-        summary = pretrain(folder, precision="bfloat16")
+        summary = pretrain(folder, precision="bfloat16", do_eval=False)
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        assert models.BertForPreTraining(training_runs.config()).compute_dtype == "bfloat16"
     finally:
         keras.config.set_dtype_policy("float32")
-    assert np.isfinite(summary["loss"])
+    assert summary["loss"] == pytest.approx(full["loss"], abs=0.1)
+    assert summary["loss"] != pytest.approx(full["loss"], abs=1e-5), "it was not computed in bfloat16"
     model = models.BertForPreTraining.from_pretrained(f"{folder}/out/model")
     assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
+
+
+def test_the_learning_rate_rises_for_the_asked_number_of_steps(folder):
+    pretrain(folder, num_train_steps=9, num_warmup_steps=4, log_steps=1, do_eval=False)
+    rates = [record["learning_rate"] for record in training_runs.log_of(folder / "out")]
+    assert rates == pytest.approx(training_runs.learning_rates(5e-3, 9, 4), abs=1e-8)
+
+
+def order_of_rows(folder, seed: int, batches: int) -> list[bytes]:
+    data = pretraining._Records.find(f"{folder}/r.tfrecord*", None, None)
+    dataset = data.training_batches(8, seed).take(batches)
+    return [row.tobytes() for batch in dataset.as_numpy_iterator() for row in batch["input_ids"]]
+
+
+def test_records_come_shuffled_by_the_seed_anew_in_each_epoch(folder):
+    in_the_files = [row.tobytes() for row in training_runs.features(48)["input_ids"]]
+    epochs = order_of_rows(folder, seed=3, batches=12)
+    first, second = epochs[:48], epochs[48:]
+    assert sorted(first) == sorted(second) == sorted(in_the_files)
+    assert len({tuple(order) for order in (first, second, in_the_files)}) == 3
+    assert order_of_rows(folder, seed=3, batches=12) == epochs
+    assert order_of_rows(folder, seed=4, batches=6) != first
+
+
+def test_the_same_seed_trains_the_same_and_another_seed_another(folder):
+    logs = {}
+    for output, seed in (("one", 0), ("again", 0), ("other", 1)):
+        pretrain(folder, output_dir=f"{folder}/{output}", do_eval=False, log_steps=1, seed=seed)
+        logs[output] = [record["loss"] for record in training_runs.log_of(folder / output)]
+    assert logs["one"] == logs["again"] != logs["other"]
 
 
 # -- wrong input ------------------------------------------------------------------------------------------------------

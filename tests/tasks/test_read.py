@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import training_runs
 
 from kobert_tf2 import sample_data
 from kobert_tf2.errors import InputError
@@ -227,3 +228,84 @@ def test_the_program_ends_with_one_and_no_traceback(folder):
     assert "error: expected doc_stride between 1 and 317" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (folder / "none").exists()
+
+
+# -- what a flag does --------------------------------------------------------------------------------------------------
+
+
+def logging_each(log_steps: int, **train) -> dict:
+    return {**RUNNING, "train": {**RUNNING["train"], "log_steps": log_steps, **train}}
+
+
+def test_the_learning_rate_rises_for_the_asked_share_of_the_steps(folder):
+    settings = {"do_train": True, "do_predict": False, "num_train_epochs": 4.0, "running": logging_each(1)}
+    steps = finetune(folder, "warm", **settings, warmup_proportion=0.4)["global_step"]
+    rates = [record["learning_rate"] for record in training_runs.log_of(folder / "warm")]
+    assert int(steps * 0.4) > 2
+    assert rates == pytest.approx(training_runs.learning_rates(1e-2, steps, int(steps * 0.4)), abs=1e-8)
+
+
+def test_a_record_over_a_resumed_run_is_the_mean_of_all_its_steps(folder):
+    """The checkpoint lies between two records: what came before it must count in the next one."""
+
+    class BrokenOffError(Exception):
+        pass
+
+    def breaks(step, record):
+        if step == 8:
+            raise BrokenOffError
+
+    settings = {"do_train": True, "do_predict": False, "num_train_epochs": 6.0}
+    finetune(folder, "unbroken", **settings, running=logging_each(4, save_checkpoints_steps=6))
+    broken = logging_each(4, save_checkpoints_steps=6, on_record=breaks)
+    with pytest.raises(BrokenOffError):
+        finetune(folder, "broken", **settings, running=broken)
+    resumed = finetune(folder, "broken", **settings, running=logging_each(4, save_checkpoints_steps=6))
+    assert resumed["resumed_from"] == 6
+    assert training_runs.log_of(folder / "broken") == training_runs.log_of(folder / "unbroken")
+
+
+def test_there_is_no_answer_exactly_where_its_odds_are_above_the_threshold(folder, trained):
+    asked = {"version_2_with_negative": True, "do_predict": True, "init_checkpoint": str(folder / "out" / "model")}
+    finetune(folder, "odds", **asked)
+    odds = read(folder, "null_odds.json", "odds")
+    threshold = float(np.median(list(odds.values())))
+    finetune(folder, "odds", **asked, null_score_diff_threshold=threshold)
+    assert read(folder, "null_odds.json", "odds") == odds
+    given = read(folder, "predictions.json", "odds")
+    nbest = read(folder, "nbest_predictions.json", "odds")
+    best = {name: next(entry for entry in entries if entry["text"]) for name, entries in nbest.items()}
+    assert given == {name: "" if odds[name] > threshold else best[name]["text"] for name in odds}
+    assert 0 < list(given.values()).count("") < len(given)
+
+
+@pytest.mark.parametrize("n_best_size", [1, 2])
+def test_however_few_are_listed_an_answer_is_the_best_span(folder, trained, n_best_size):
+    """Among one of the n best there may be "no answer" alone, while the threshold lets the best span be given."""
+    asked = {"version_2_with_negative": True, "null_score_diff_threshold": 1e6, "n_best_size": n_best_size}
+    asked["init_checkpoint"] = str(folder / "out" / "model")
+    finetune(folder, f"best{n_best_size}", **asked)
+    assert read(folder, "predictions.json", f"best{n_best_size}") == read(folder, "predictions_raw.json")
+
+
+@pytest.mark.parametrize(
+    ("pre_tokenizer", "asked", "strips"),
+    [("none", None, True), ("mecab", None, False), ("none", False, False), ("mecab", True, True)],
+)
+def test_particles_are_stripped_by_default_where_the_tokenizer_knows_no_morphemes(pre_tokenizer, asked, strips):
+    tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "가"], pre_tokenizer=pre_tokenizer)
+    assert read_task.strips_josa(asked, tokenizer) is strips
+
+
+@pytest.mark.parametrize(("pre_tokenizer", "kind"), [("none", "stripped"), ("mecab", "raw")])
+def test_predictions_hold_what_the_tokenizer_decides(folder, trained, monkeypatch, pre_tokenizer, kind):
+    monkeypatch.setattr(
+        read_task, "JosaStripper", lambda analyser: lambda context, start, end: (start, (start + end) // 2)
+    )
+    output = folder / f"of_{pre_tokenizer}"
+    Tokenizer(str(folder / "vocab.txt"), pre_tokenizer=pre_tokenizer).save_pretrained(str(output / "tokenizer"))
+    asked = {"vocab_file": str(output / "tokenizer"), "init_checkpoint": str(folder / "out" / "model")}
+    assert finetune(folder, output.name, **asked)["strip_josa"] is (kind == "stripped")
+    raw, stripped = (read(folder, f"predictions_{name}.json", output.name) for name in ("raw", "stripped"))
+    assert raw != stripped
+    assert read(folder, "predictions.json", output.name) == {"raw": raw, "stripped": stripped}[kind]
