@@ -28,6 +28,7 @@ _MODULE_OF = {
     "BertForTokenClassification": "bert.models",
     "BertAdam": "training.optimizers",
     "Predictor": "serving.predictor",
+    "Tagger": "serving.tagger",
 }
 
 __all__ = list(_MODULE_OF)

@@ -58,10 +58,10 @@ class Predictor:
         if export is not None:
             return cls._of_export(export, precision, settings)
         tokenizer = Tokenizer.from_pretrained(checkpoint_files.find_source(path).folder)
-        model = BertForQuestionAnswering.from_pretrained(path, dtype=_policy(precision), require_trained=True)
+        model = BertForQuestionAnswering.from_pretrained(path, dtype=dtype_policy(precision), require_trained=True)
         check_vocabulary(model.config, tokenizer)
         limits = ReadingSettings.fitting(model.config.max_position_embeddings, **settings)
-        return cls(_compiled(model), tokenizer, limits, keep_alive=model)
+        return cls(compiled(model), tokenizer, limits, keep_alive=model)
 
     @classmethod
     def _of_export(cls, path: str, precision: str, settings: dict) -> "Predictor":
@@ -163,7 +163,7 @@ def serving_batches(lengths: np.ndarray, longest: int) -> list[Batch]:
     return prediction_batches(lengths, widths, rows, powers_of_two=True)
 
 
-def _policy(precision: str) -> str:
+def dtype_policy(precision: str) -> str:
     if precision not in ("float32", "bfloat16"):
         raise InputError(f"precision: expected float32 or bfloat16. Received: {precision!r}")
     # Not mixed_bfloat16, which gives the same numbers here: it would cast every weight again in every call, 10 of 37 ms
@@ -171,7 +171,7 @@ def _policy(precision: str) -> str:
     return precision
 
 
-def _compiled(model):
+def compiled(model):
     """The model as one traced function of any batch and length."""
     spec = {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS}
     with inference_cpu.for_this_process(final_weights=True):

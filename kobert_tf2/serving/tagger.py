@@ -1,0 +1,114 @@
+"""Entities found by a model that is loaded once: text in, entities with their places in the text out."""
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from kobert_tf2.bert import checkpoint_files
+from kobert_tf2.bert.models import BertForTokenClassification
+from kobert_tf2.errors import InputError
+from kobert_tf2.labelling import entities
+from kobert_tf2.reading.josa import JosaStripper
+from kobert_tf2.serving.export import check_vocabulary
+from kobert_tf2.serving.predictor import compiled, dtype_policy, serving_batches
+from kobert_tf2.tokenization.tokenizer import Tokenizer
+
+# Texts whose windows are in memory at the same time.
+TEXTS_AT_ONCE = 1024
+
+
+class Tagger:
+    """Finds entities in texts. Make one with `Tagger.load`; it may be shared by threads.
+
+    `labels` are the BIO labels of the model, in the order of its logits.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[..., dict[str, tf.Tensor]],
+        tokenizer: Tokenizer,
+        labels: Sequence[str],
+        *,
+        max_seq_length: int,
+        strip_josa: bool,
+        keep_alive: object = None,
+    ):
+        self._forward = forward
+        self._keep_alive = keep_alive  # the object whose variables `forward` reads
+        self.tokenizer, self.labels, self.max_seq_length = tokenizer, tuple(labels), max_seq_length
+        self._strip_josa = strip_josa
+
+    @classmethod
+    def load(
+        cls,
+        path: str,
+        *,
+        precision: str = "float32",
+        max_seq_length: int | None = None,
+        strip_josa: bool | None = None,
+    ) -> "Tagger":
+        """Loads a model directory or a hub id.
+
+        Args:
+            precision: "float32" or "bfloat16".
+            max_seq_length: tokens of a window of a long text; by default 128, or what the model has positions for.
+            strip_josa: whether entities lose their particles; by default where the tokenizer knows no morphemes.
+
+        Raises:
+            InputError: nothing to load there, a model without a trained head, or labels that are not BIO.
+        """
+        model = BertForTokenClassification.from_pretrained(path, dtype=dtype_policy(precision), require_trained=True)
+        entities.types_of(model.labels, path)
+        tokenizer = Tokenizer.from_pretrained(checkpoint_files.find_source(path).folder)
+        check_vocabulary(model.config, tokenizer)
+        longest = model.config.max_position_embeddings
+        if max_seq_length is not None and not 3 <= max_seq_length <= longest:
+            raise InputError(f"max_seq_length: expected 3 to {longest}, but got {max_seq_length}")
+        return cls(
+            compiled(model),
+            tokenizer,
+            model.labels,
+            max_seq_length=max_seq_length or min(128, longest),
+            strip_josa=tokenizer.settings()["pre_tokenizer"] != "mecab" if strip_josa is None else strip_josa,
+            keep_alive=model,
+        )
+
+    @functools.cached_property
+    def _stripper(self) -> JosaStripper:
+        return JosaStripper(self.tokenizer.analyser)
+
+    def tag(self, text: str) -> list[dict]:
+        """The entities of a text in order: `text`, `type`, `start`, `end` (characters) and `score`, a probability."""
+        return self.tag_batch([text])[0]
+
+    def tag_batch(self, texts: Iterable[str]) -> list[list[dict]]:
+        """`tag` of every text, in order, computed together."""
+        texts = list(texts)
+        for place, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InputError(f"text {place}: expected a string, but got {type(text).__name__}")
+        found: list[list[dict]] = []
+        for first in range(0, len(texts), TEXTS_AT_ONCE):
+            found += self._tag_block(texts[first : first + TEXTS_AT_ONCE])
+        return found
+
+    def _tag_block(self, texts: Sequence[str]) -> list[list[dict]]:
+        encodings = self.tokenizer.encode_batch(texts)
+        windows = entities.make_windows(encodings, self.tokenizer, max_seq_length=self.max_seq_length)
+        logits = np.zeros((*windows.input_ids.shape, len(self.labels)), np.float32)
+        for batch in serving_batches(windows.input_mask.sum(axis=1), windows.input_ids.shape[1]):
+            inputs = {name: tf.constant(array[batch.rows, : batch.width]) for name, array in windows.features().items()}
+            logits[batch.rows, : batch.width] = self._forward(**inputs)["logits"].numpy()
+        per_text = entities.token_logits(windows, logits, encodings)
+        return [
+            [self._entry(text, entity) for entity in entities.decode(one, encoding, self.labels)]
+            for text, encoding, one in zip(texts, encodings, per_text, strict=True)
+        ]
+
+    def _entry(self, text: str, entity: entities.Entity) -> dict:
+        start, end = entity.start, entity.end
+        if self._strip_josa:
+            start, end = self._stripper(text, start, end)
+        return {"text": text[start:end], "type": entity.type, "start": start, "end": end, "score": entity.score}

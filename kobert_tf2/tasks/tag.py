@@ -1,0 +1,358 @@
+"""Fine-tuning a tagger of entities and predicting with it, from files of entities to files of entities.
+
+    output_dir/checkpoints/           what a run resumes from
+               train_log.jsonl        and events/ for TensorBoard alignment_report.json  entities whose edge lies
+               inside a token, tags that were not well-formed model/                 a model directory; its
+               config.json names the BIO labels eval_results.txt       entity and character F1, and each type's
+               predictions.json       {"id", "text", "entities": [{"text", "type", "start", "end", "score"}]} of each
+               text predictions.tsv        the same in KLUE's format
+
+This is the one call that `tools/finetune_ner.py` makes; `labelling` reads, aligns, decodes and scores.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from kobert_tf2 import files
+from kobert_tf2.bert.models import BertForTokenClassification
+from kobert_tf2.errors import InputError
+from kobert_tf2.labelling import entities, entity_files, entity_metrics
+from kobert_tf2.labelling.entity_files import EntityFile, TaggedText
+from kobert_tf2.progress import progress
+from kobert_tf2.reading.josa import JosaStripper
+from kobert_tf2.tasks import start
+from kobert_tf2.tokenization import batches as batches_by_length
+from kobert_tf2.tokenization import pretrained as tokenizers
+from kobert_tf2.tokenization.tokenizer import Tokenizer
+from kobert_tf2.training import loop, losses
+from kobert_tf2.training.dataset import dataset_of_batches
+from kobert_tf2.training.job import TrainingJob
+from kobert_tf2.training.scores import write_eval_results
+
+TASK = loop.Task(weights=losses.token_weights, sums=losses.token_sums)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneSettings:
+    """What a tagger's run is asked for; the fields are the flags of `tools/finetune_ner.py`.
+
+    Attributes:
+      output_dir: gets everything that the run writes.
+      init_checkpoint: weights to start from; None: new ones by `bert_config_file`.
+      vocab_file: the tokenizer's folder or a vocab.txt; None: the tokenizer beside `init_checkpoint`.
+      tokenizer_settings: the tokenizer flags that were given.
+      train_file, eval_file: entities in one of `entity_files.FORMATS`.
+      predict_file: such a file, or plain text, a text a line.
+      file_format: of all files; None: recognised.
+      eval_fraction: without an `eval_file`, this part of the training file is held out.
+      max_seq_length, doc_stride: tokens of a window of a long text, and from one to the next (None: half a window).
+      train_batch_size, predict_batch_size: windows of all replicas together.
+      learning_rate: the peak, at the end of the warm-up.
+      warmup_proportion: the part of all steps in which the learning rate rises.
+      strip_josa: whether predicted entities lose their particles; None: where the tokenizer knows no morphemes.
+      num_workers: processes that tokenize.
+      running: `command_line.running_settings()`.
+    """
+
+    output_dir: str
+    init_checkpoint: str | None = None
+    bert_config_file: str | None = None
+    vocab_file: str | None = None
+    tokenizer_settings: dict | None = None
+    train_file: str | None = None
+    eval_file: str | None = None
+    predict_file: str | None = None
+    file_format: str | None = None
+    eval_fraction: float = 0.0
+    do_train: bool = False
+    do_eval: bool = False
+    do_predict: bool = False
+    max_seq_length: int = 128
+    doc_stride: int | None = None
+    train_batch_size: int = 32
+    predict_batch_size: int = 32
+    learning_rate: float = 5e-5
+    num_train_epochs: float = 3.0
+    warmup_proportion: float = 0.1
+    strip_josa: bool | None = None
+    num_workers: int = 1
+    running: dict
+
+
+def finetune(settings: FinetuneSettings) -> dict:
+    """Trains, evaluates, predicts.
+
+    Returns a summary: `global_step`, the scores (`entity_f1`, `entity_macro_f1`, `character_macro_f1`, `types`),
+    `labels`, the paths of what was written. Raises `InputError` for what a user can mend.
+    """
+    _check_asked(settings)
+    job = TrainingJob.start(settings.output_dir, settings.running, init_checkpoint=settings.init_checkpoint)
+    source = settings.init_checkpoint
+    if not settings.do_train:
+        source = start.model_to_predict_with(settings.output_dir, settings.init_checkpoint)
+    tokenizer = tokenizers.from_flags(Tokenizer, settings.vocab_file, source, settings.tokenizer_settings)
+    config = start.find_config(settings.bert_config_file, source, vocab_size=len(tokenizer.vocab))
+    start.check_fits(
+        config,
+        settings.bert_config_file or source,
+        vocab_size=len(tokenizer.vocab),
+        max_seq_length=settings.max_seq_length,
+    )
+    train, evaluation, prediction = _read_all(settings)
+    tagger = _Tagger(settings, tokenizer)
+    summary: dict = {"output_dir": settings.output_dir}
+    if settings.do_train:
+        labels = entities.label_list(EntityFile("", "", train + evaluation).types())
+        model = job.make(
+            lambda: start.model_to_train(
+                BertForTokenClassification, config, settings.init_checkpoint, settings.output_dir, labels=labels
+            )
+        )
+        summary |= _train(job, model, tagger, train, labels)
+    else:
+        model = job.make(lambda: BertForTokenClassification.from_pretrained(source, require_trained=True))
+        labels = list(model.labels)
+        entities.types_of(labels, f"{source}/config.json")
+    summary["labels"] = labels
+    if settings.do_eval:
+        summary |= _evaluate(job, model, tagger, evaluation, labels, summary.get("global_step", 0))
+    if settings.do_predict:
+        predicted = tagger.predict(job, model, prediction, labels)
+        if job.is_chief:
+            summary |= _write_predictions(settings.output_dir, predicted)
+    return summary
+
+
+def _check_asked(settings: FinetuneSettings) -> None:
+    if not (settings.do_train or settings.do_eval or settings.do_predict):
+        raise InputError("expected --do_train, --do_eval or --do_predict, but got none of them")
+    if not 0 <= settings.eval_fraction < 1:
+        raise InputError(f"--eval_fraction: expected at least 0 and below 1, but got {settings.eval_fraction}")
+    needed = {
+        "--do_train": ("--train_file", settings.do_train, settings.train_file),
+        "--do_eval": (
+            "--eval_file, or --train_file with --eval_fraction",
+            settings.do_eval,
+            settings.eval_file or (settings.eval_fraction and settings.train_file),
+        ),
+        "--do_predict": ("--predict_file", settings.do_predict, settings.predict_file),
+    }
+    for asked, (flag, is_asked, given) in needed.items():
+        if is_asked and not given:
+            raise InputError(f"{asked}: expected {flag}, but it is not given")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Files
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _read_all(settings: FinetuneSettings) -> tuple[list[TaggedText], list[TaggedText], list[TaggedText]]:
+    """The texts that will be needed. Without a file to evaluate on, a part of the training file is held out."""
+    train: list[TaggedText] = []
+    evaluation: list[TaggedText] = []
+    hold_out = settings.do_eval and not settings.eval_file
+    if settings.train_file and (settings.do_train or hold_out):
+        train = _read(settings.train_file, settings.file_format)
+    if hold_out:
+        train, evaluation = _held_out(train, settings.eval_fraction, settings.running["seed"])
+    elif settings.do_eval and settings.eval_file:
+        evaluation = _read(settings.eval_file, settings.file_format)
+    prediction = read_texts(settings.predict_file, settings.file_format) if settings.predict_file else []
+    return train, evaluation, prediction if settings.do_predict else []
+
+
+def _read(path: str, file_format: str | None) -> list[TaggedText]:
+    """The texts of a file. Eojeols that are tagged whole lose their particles: these belong to no entity."""
+    found = entity_files.read(path, file_format)
+    for line in found.irregular[:10]:
+        print(f"{path}, {line}", file=sys.stderr)
+    if found.irregular:
+        print(f"{path}: {len(found.irregular):,} tags were not well-formed BIO and were read as said", file=sys.stderr)
+    if not found.by_eojeol:
+        return found.texts
+    texts, stripped = strip_josa(found.texts)
+    print(f"{path}: {stripped:,} entities were tagged with their particles and are read without", file=sys.stderr)
+    return texts
+
+
+def read_texts(path: str, file_format: str | None = None) -> list[TaggedText]:
+    """Texts to predict on: those of a file of entities, or else every line that is not blank."""
+    if file_format or entity_files.recognise(path):
+        return entity_files.read(path, file_format).texts
+    lines = enumerate(files.read_lines(path), start=1)
+    texts = [TaggedText(str(number), line, ()) for number, line in lines if line.strip()]
+    if not texts:
+        raise InputError(f"{path}: expected a text a line, but there is none")
+    return texts
+
+
+def strip_josa(texts: Sequence[TaggedText]) -> tuple[list[TaggedText], int]:
+    """The texts with their entities' particles taken off, and how many entities had any."""
+    stripper, stripped, without = JosaStripper(), 0, []
+    for text in texts:
+        spans = [stripper(text.text, entity.start, entity.end) for entity in text.entities]
+        stripped += sum(end < entity.end for entity, (_, end) in zip(text.entities, spans, strict=True))
+        bare = (entity._replace(start=a, end=b) for entity, (a, b) in zip(text.entities, spans, strict=True))
+        without.append(text._replace(entities=tuple(bare)))
+    return without, stripped
+
+
+def _held_out(texts: Sequence[TaggedText], fraction: float, seed: int) -> tuple[list[TaggedText], list[TaggedText]]:
+    """(the rest, a fraction drawn at random): the same ones whenever the file and the seed are the same."""
+    count = round(len(texts) * fraction)
+    if not 0 < count < len(texts):
+        raise InputError(f"--eval_fraction={fraction} of {len(texts)} texts leaves nothing on one side")
+    held_out = set(np.random.default_rng(seed).permutation(len(texts))[:count].tolist())
+    rest = [text for place, text in enumerate(texts) if place not in held_out]
+    return rest, [texts[place] for place in sorted(held_out)]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Training and predicting
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _train(job: TrainingJob, model, tagger: "_Tagger", texts: Sequence[TaggedText], labels: list[str]) -> dict:
+    settings, seed = tagger.settings, job.running["seed"]
+    windows = tagger.training_windows(job, texts, labels)
+    lengths = windows.input_mask.sum(axis=1)
+    widths = batches_by_length.bucket_widths(lengths, longest=settings.max_seq_length)
+    batches, num_steps = batches_by_length.batches_of_epochs(
+        lengths, widths, settings.train_batch_size, epochs=settings.num_train_epochs, seed=seed
+    )
+    optimizer = job.optimizer(
+        learning_rate=settings.learning_rate,
+        num_train_steps=num_steps,
+        num_warmup_steps=int(num_steps * settings.warmup_proportion),
+    )
+    print(f"{len(texts):,} texts, {len(labels)} labels, {num_steps:,} steps", file=sys.stderr)
+    trained = job.train(
+        model,
+        optimizer,
+        dataset_of_batches(windows.features(), batches),
+        TASK,
+        num_steps=num_steps,
+        settings={
+            "train_file": files.sha256(settings.train_file),
+            "train_batch_size": settings.train_batch_size,
+            "labels": labels,
+            "windows": len(windows),
+            "num_steps": num_steps,
+            "seed": seed,
+            "optimizer": job.running["optimizer"],
+        },
+        save=lambda folder: model.save_pretrained(folder, tagger.tokenizer),
+    )
+    return {"train_texts": len(texts), "train_windows": len(windows), **trained}
+
+
+class _Tagger:
+    """Texts to windows, and a model's logits to texts with entities."""
+
+    def __init__(self, settings: FinetuneSettings, tokenizer: Tokenizer):
+        self.settings, self.tokenizer = settings, tokenizer
+        strip = settings.strip_josa
+        self._strip = tokenizer.settings()["pre_tokenizer"] != "mecab" if strip is None else strip
+
+    def _encode(self, texts: Sequence[TaggedText]) -> list:
+        return self.tokenizer.encode_batch([text.text for text in texts], num_workers=self.settings.num_workers)
+
+    def _windows(self, encodings: list, labels: Sequence[np.ndarray] | None = None) -> entities.TokenWindows:
+        lengths = {"max_seq_length": self.settings.max_seq_length, "doc_stride": self.settings.doc_stride}
+        return entities.make_windows(encodings, self.tokenizer, labels=labels, **lengths)
+
+    def training_windows(
+        self, job: TrainingJob, texts: Sequence[TaggedText], labels: list[str]
+    ) -> entities.TokenWindows:
+        """Windows with labels; what the tokens cannot say of the entities is counted, and listed in a report."""
+        encodings = self._encode(texts)
+        alignment = entities.align(texts, encodings, labels)
+        report = {
+            "entities": alignment.entities,
+            "edges_inside_a_token": alignment.edges_inside_a_token,
+            "lost": alignment.lost,
+        }
+        if job.is_chief:
+            files.write_json(f"{self.settings.output_dir}/alignment_report.json", report)
+        inside = len(alignment.edges_inside_a_token)
+        print(
+            f"{alignment.entities:,} entities, {inside:,} with an edge inside a token "
+            f"({inside / max(alignment.entities, 1):.2%}), {len(alignment.lost):,} lost; see alignment_report.json",
+            file=sys.stderr,
+        )
+        return self._windows(encodings, alignment.labels)
+
+    def predict(self, job: TrainingJob, model, texts: Sequence[TaggedText], labels: list[str]) -> list[TaggedText]:
+        """The texts with the entities that the model finds."""
+        encodings = self._encode(texts)
+        windows = self._windows(encodings)
+        logits = self._logits(job, model, windows)
+        found = [
+            text._replace(entities=entities.decode(one, encoding, labels))
+            for text, encoding, one in zip(
+                texts, encodings, entities.token_logits(windows, logits, encodings), strict=True
+            )
+        ]
+        return strip_josa(found)[0] if self._strip else found
+
+    def _logits(self, job: TrainingJob, model, windows: entities.TokenWindows) -> np.ndarray:
+        """float32 [W, S, L], computed in batches of like length."""
+        lengths = windows.input_mask.sum(axis=1)
+        widths = batches_by_length.bucket_widths(lengths, longest=self.settings.max_seq_length)
+        batches = batches_by_length.prediction_batches(lengths, widths, self.settings.predict_batch_size)
+        features = windows.features()
+        inputs = ({name: value[batch.rows, : batch.width] for name, value in features.items()} for batch in batches)
+        outputs = loop.predict_batches(
+            model,
+            progress(inputs, "prediction", total=len(batches), unit="batches"),
+            strategy=job.strategy,
+            jit_compile=job.running["jit_compile"],
+        )
+        logits = np.zeros((*windows.input_ids.shape, model.num_labels), np.float32)
+        for batch, output in zip(batches, outputs, strict=True):
+            logits[batch.rows, : batch.width] = output["logits"]
+        return logits
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What comes of it
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _evaluate(
+    job: TrainingJob, model, tagger: _Tagger, texts: Sequence[TaggedText], labels: list[str], global_step: int
+) -> dict:
+    entities.align(texts, tagger._encode(texts), labels)  # a type that the model does not know is an error here
+    scores = entity_metrics.score(texts, tagger.predict(job, model, texts, labels), labels)
+    if job.is_chief:
+        flat = {name: value for name, value in scores.items() if name != "types"}
+        each = {f"{kind}_{name}": value for kind, of in scores["types"].items() for name, value in of.items()}
+        write_eval_results(tagger.settings.output_dir, {**flat, **each, "global_step": global_step})
+    return {"eval_texts": len(texts), **scores}
+
+
+def _write_predictions(output_dir: str, texts: Sequence[TaggedText]) -> dict:
+    rows = [
+        {
+            "id": text.id,
+            "text": text.text,
+            "entities": [
+                {
+                    "text": text.text[entity.start : entity.end],
+                    "type": entity.type,
+                    "start": entity.start,
+                    "end": entity.end,
+                    "score": round(entity.score, 6),
+                }
+                for entity in text.entities
+            ],
+        }
+        for text in texts
+    ]
+    files.write_json(f"{output_dir}/predictions.json", rows)
+    entity_files.write_klue(f"{output_dir}/predictions.tsv", texts)
+    return {"predictions": f"{output_dir}/predictions.json", "entities": sum(len(text.entities) for text in texts)}
