@@ -45,6 +45,8 @@ def main() -> dict:
             "tagger_parse": lambda texts: [tagger.parse(text) for text in texts],
             "mecab_ids": mecab.encode_ids_batch,
             "mecab_tokens": mecab.encode_batch,
+            "mecab_ids_one_by_one": lambda texts: [mecab.encode_ids(text) for text in texts],
+            "mecab_tokens_one_by_one": lambda texts: [mecab.encode(text) for text in texts],
             "original_port": lambda texts: [original.tokenize(text) for text in texts],
             "plain_ids": plain.encode_ids_batch,
             "plain_tokens": plain.encode_batch,
@@ -56,6 +58,8 @@ def main() -> dict:
     ratios = {
         "mecab_ids_to_tagger_parse": rates["mecab_ids"] / rates["tagger_parse"],
         "mecab_tokens_to_tagger_parse": rates["mecab_tokens"] / rates["tagger_parse"],
+        "mecab_ids_one_by_one_to_tagger_parse": rates["mecab_ids_one_by_one"] / rates["tagger_parse"],
+        "mecab_tokens_one_by_one_to_tagger_parse": rates["mecab_tokens_one_by_one"] / rates["tagger_parse"],
         "plain_ids_to_original_port": rates["plain_ids"] / rates["original_port"],
         "plain_tokens_to_original_port": rates["plain_tokens"] / rates["original_port"],
     }

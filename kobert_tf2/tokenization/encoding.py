@@ -23,16 +23,43 @@ class Token(NamedTuple):
     end: int
 
 
+Column = np.ndarray | list[int]
+
+
+def _as_array(column: Column) -> np.ndarray:
+    return np.array(column, np.int32) if isinstance(column, list) else column
+
+
+def _as_list(column: Column) -> list[int]:
+    return column if isinstance(column, list) else column.tolist()
+
+
 class Encoding(Sequence):
     """The tokens of one text, without special tokens: a sequence of `Token`, and arrays.
 
-    `ids`, `starts`, `ends`: int32 [tokens]; token i stands for `text[starts[i]:ends[i]]`.
+    `ids`, `starts`, `ends`: int32 [tokens]; token i stands for `text[starts[i]:ends[i]]`. A list that is given becomes
+    an array when it is first asked for: for one short text that takes longer than the rest of its encoding.
     """
 
-    __slots__ = ("_vocabulary", "ends", "ids", "starts")
+    __slots__ = ("_ends", "_ids", "_starts", "_vocabulary")
 
-    def __init__(self, ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, vocabulary: Sequence[str]):
-        self.ids, self.starts, self.ends, self._vocabulary = ids, starts, ends, vocabulary
+    def __init__(self, ids: Column, starts: Column, ends: Column, vocabulary: Sequence[str] | dict[int, str]):
+        self._ids, self._starts, self._ends, self._vocabulary = ids, starts, ends, vocabulary
+
+    @property
+    def ids(self) -> np.ndarray:
+        self._ids = _as_array(self._ids)
+        return self._ids
+
+    @property
+    def starts(self) -> np.ndarray:
+        self._starts = _as_array(self._starts)
+        return self._starts
+
+    @property
+    def ends(self) -> np.ndarray:
+        self._ends = _as_array(self._ends)
+        return self._ends
 
     @classmethod
     def of(cls, tokens: Iterable[Token]) -> "Encoding":
@@ -43,19 +70,19 @@ class Encoding(Sequence):
 
     @property
     def pieces(self) -> list[str]:
-        return [self._vocabulary[i] for i in self.ids.tolist()]
+        return [self._vocabulary[i] for i in _as_list(self._ids)]
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._ids)
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return Encoding(self.ids[index], self.starts[index], self.ends[index], self._vocabulary)
-        i = int(self.ids[index])
-        return Token(self._vocabulary[i], i, int(self.starts[index]), int(self.ends[index]))
+            return Encoding(self._ids[index], self._starts[index], self._ends[index], self._vocabulary)
+        i = int(self._ids[index])
+        return Token(self._vocabulary[i], i, int(self._starts[index]), int(self._ends[index]))
 
     def __iter__(self) -> Iterator[Token]:
-        columns = (self.pieces, self.ids.tolist(), self.starts.tolist(), self.ends.tolist())
+        columns = (self.pieces, *map(_as_list, (self._ids, self._starts, self._ends)))
         return itertools.starmap(Token, zip(*columns, strict=True))
 
     def __eq__(self, other) -> bool:

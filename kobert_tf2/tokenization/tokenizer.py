@@ -20,12 +20,15 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import ordered_map
 from kobert_tf2.tokenization import pretrained, vocab_file
 from kobert_tf2.tokenization.encoding import EOJEOL, WORD, Encoding, Encodings, laid_out
-from kobert_tf2.tokenization.word_cache import PieceTable
+from kobert_tf2.tokenization.normalization import Normalized
+from kobert_tf2.tokenization.word_cache import PieceLists, PieceTable
 from kobert_tf2.tokenization.wordpiece import WordPiece
 from kobert_tf2.tokenization.words import Segmenter, Word
 
 SPECIAL_NAMES = ("PAD", "UNK", "CLS", "SEP", "MASK")
 _CHARACTERS_PER_BLOCK = 200_000
+# Characters up to which the tokens of one text are found one by one, without arrays.
+_LONG_TEXT = 4_000
 
 
 class Tokenizer:
@@ -70,7 +73,7 @@ class Tokenizer:
             dictionary=dictionary,
             user_dictionary=user_dictionary,
         )
-        self._table = PieceTable(self._cut_key)
+        self._table, self._lists = PieceTable(self._cut_key), PieceLists(self._cut_key)
 
     def __reduce__(self):
         return functools.partial(type(self), **self.settings()), (self.vocab,)
@@ -138,11 +141,21 @@ class Tokenizer:
 
     def encode_ids(self, text: str) -> list[int]:
         """The ids of a text's pieces, without special tokens."""
-        return self._encode_block([text]).ids.tolist()
+        normalized = self._segmenter.normalize(text)
+        if self._is_long(normalized):
+            return self._encode_block([text]).ids.tolist()
+        return self._lists.ids(self._segmenter.keys(normalized.text)[0])
 
     def encode(self, text: str) -> Encoding:
         """The tokens of a text, in order, without special tokens; offsets are characters of `text` itself."""
-        return next(self._encode_block([text]).each_with(self._pieces))
+        normalized = self._segmenter.normalize(text)
+        if self._is_long(normalized):
+            return next(self._encode_block([text]).each_with(self._pieces))
+        return Encoding(*self._lists.spans(*self._segmenter.keys(normalized.text)), self._pieces)
+
+    def _is_long(self, normalized: Normalized) -> bool:
+        """Whether a text alone is looked up as a block: where it is long, or something of it has moved."""
+        return normalized.starts is not None or len(normalized.text) > _LONG_TEXT
 
     def encode_ids_batch(self, texts: Iterable[str], *, num_workers: int = 1) -> list[list[int]]:
         """`encode_ids` of every text, in order.

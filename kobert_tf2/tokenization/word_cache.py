@@ -1,4 +1,5 @@
-"""What each key of a text becomes, in flat arrays from which a whole block of text is looked up at once.
+"""What each key of a text becomes: in flat arrays from which a whole block of text is looked up at once (`PieceTable`),
+and in a dict for one text at a time (`PieceLists`).
 
 Several thousand keys come in each millisecond: to make a string of each and ask a dict for it takes longer than
 everything else that is done to them. So a block stays one string, and each of its lines (a key) is known by a hash,
@@ -6,9 +7,11 @@ which NumPy counts for all of them together. A hash alone proves nothing: what w
 character by character, and what is not the same is looked up as a string.
 """
 
+import itertools
+import operator
 import threading
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -103,6 +106,40 @@ class PieceTable:
         if same.all():
             return np.empty(0, np.int64)
         return np.unique(np.searchsorted(block.ends, np.flatnonzero(~same)))
+
+
+class PieceLists(dict):
+    """{key: int32 (id, advance, length) of each of its tokens, as bytes}, for texts that come one at a time: a call of
+    NumPy costs more than a review has keys. An advance is how far a token's end is behind the end of the one before.
+
+    MeCab leaves nothing of ours in the processor's caches, so that what a look-up costs is the places in memory that it
+    touches: bytes are one, tuples of numbers are many. Like a table this asks `cut` once for each key and empties
+    itself when it is full. Threads may share it.
+    """
+
+    def __init__(self, cut: Callable[[str], Sequence[int]], *, limit: int = 500_000):
+        super().__init__()
+        self._cut, self._limit = cut, limit
+
+    def __missing__(self, key: str) -> bytes:
+        numbers = self._cut(key)
+        tokens = zip(numbers[0::NUMBERS], numbers[1::NUMBERS], numbers[2::NUMBERS], strict=True)
+        found = array("i", (number for i, gap, length in tokens for number in (i, gap + length, length))).tobytes()
+        if len(self) >= self._limit:
+            self.clear()
+        self[key] = found
+        return found
+
+    def ids(self, keys: Iterable[str]) -> list[int]:
+        """The ids of keys in order."""
+        return memoryview(b"".join(map(self.__getitem__, keys))).cast("i")[0::3].tolist()
+
+    def spans(self, keys: Iterable[str], begin: int) -> tuple[list[int], list[int], list[int]]:
+        """Ids, starts and ends of the tokens of a text's keys, the first of which begins at character `begin`."""
+        numbers = memoryview(b"".join(map(self.__getitem__, keys))).cast("i").tolist()
+        ends = list(itertools.accumulate(numbers[1::3], initial=begin))
+        del ends[0]
+        return numbers[0::3], list(map(operator.sub, ends, numbers[2::3])), ends
 
 
 class _Rows(dict):

@@ -50,12 +50,13 @@ class WordPiece:
         rest = word[length:]
         if not rest:
             return ((i, length),)
-        key = rest, tag
-        if key not in self._rests:
+        # Another thread may clear the table at any time.
+        found = self._rests.get((rest, tag), ())
+        if found == ():
+            found = self._lengths_from(rest, tag, self._inner)
             if len(self._rests) >= _RESTS:
                 self._rests.clear()
-            self._rests[key] = self._lengths_from(rest, tag, self._inner)
-        found = self._rests[key]
+            self._rests[rest, tag] = found
         return None if found is None else ((i, length), *found)
 
     def cut(self, word: str, *, tag: str = "", continues: bool = False) -> list[Piece]:

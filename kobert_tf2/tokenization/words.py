@@ -71,9 +71,15 @@ class Segmenter:
         return functools.partial(type(self), **self.settings), ()
 
     def keys(self, text: str) -> tuple[list[str], int]:
-        """The keys of a normalised text, and where the first one begins."""
-        (lines,), (shift,) = self.lines_of_texts([text])
-        return lines.split("\n")[:-2], shift
+        """The keys of a normalised text, and where the first one begins; see `lines_of_texts`."""
+        if self.analyser is None:
+            keys = _plain_words().findall(text.rstrip(" "))
+        else:
+            keys = self.analyser.keys(text, features=self._tags or self._decompose)
+        if not keys or keys[0].startswith(" "):
+            return keys, 0
+        keys[0] = " " + keys[0]
+        return keys, -1
 
     def lines_of_texts(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
         """For each of these normalised texts its keys in one string, a line for each and an empty one at the end;

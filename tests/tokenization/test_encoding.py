@@ -38,6 +38,17 @@ def test_an_encoding_is_a_sequence_of_tokens():
         encoding[3]
 
 
+def test_the_tokens_of_one_text_become_arrays_when_asked_for():
+    encoding = TOKENIZERS["mecab"].encode("사과나무가")
+    part, again = encoding[1:], pickle.loads(pickle.dumps(encoding))
+    for one, tokens in ((encoding, list(encoding)), (part, list(encoding)[1:]), (again, list(encoding))):
+        assert list(one) == [one[index] for index in range(len(one))] == tokens
+        for column, name in ((one.ids, "id"), (one.starts, "start"), (one.ends, "end")):
+            assert (column.dtype, column.tolist()) == (np.int32, [getattr(token, name) for token in tokens])
+        assert one.ids is one.ids
+        assert list(one) == tokens
+
+
 def test_an_encoding_without_tokens():
     assert len(Encoding.of([])) == 0
     assert Encoding.of([]) == [] == TOKENIZERS["mecab"].encode("  ")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kobert_tf2.tokenization import word_cache
-from kobert_tf2.tokenization.word_cache import PieceTable
+from kobert_tf2.tokenization.word_cache import PieceLists, PieceTable
 
 
 class Cut:
@@ -86,6 +86,43 @@ def test_threads_may_share_a_table(monkeypatch, short):
     blocks = [[f"{block}말{i}" for i in range(200)] for block in range(40)]
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
         assert list(threads.map(lambda keys: looked_up(table, keys), blocks)) == blocks
+
+
+def test_lists_give_ids_and_spans_and_ask_once():
+    asked = []
+
+    def cut(key):  # a token for each character but spaces, which are gaps
+        asked.append(key)
+        numbers, gap = [], 0
+        for char in key:
+            numbers += () if char == " " else (ord(char), gap, 1, 0)
+            gap = gap + 1 if char == " " else 0
+        return numbers
+
+    lists = PieceLists(cut, limit=3)
+    keys = [" 가", "나", "  다라", "", "가"]
+    text = "".join(keys)
+    assert lists.ids(keys) == [ord(char) for char in "가나다라가"]
+    starts = [place for place, char in enumerate(text) if char != " "]
+    assert lists.spans(keys, 0) == (lists.ids(keys), starts, [start + 1 for start in starts])
+    assert lists.spans(keys, -1)[1] == [start - 1 for start in starts]
+    assert lists.spans([], 0) == ([], [], [])
+    assert asked[:5] == keys
+    assert len(lists) <= 3
+    twice = PieceLists(cut)
+    twice.ids(keys)
+    del asked[:]
+    twice.ids(keys)
+    assert asked == []
+
+
+def test_threads_may_share_lists_that_overflow():
+    cut = Cut()
+    lists = PieceLists(cut, limit=50)
+    blocks = [[f"{block}말{i}" for i in range(100)] for block in range(40)]
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        found = threads.map(lambda keys: "".join(map(chr, lists.ids(keys))), blocks)
+        assert list(found) == ["".join(keys) for keys in blocks]
 
 
 def test_a_hash_depends_on_the_line_alone():
