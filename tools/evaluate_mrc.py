@@ -2,9 +2,13 @@
 
 With --ceiling it scores no predictions, but says what a reader that makes no mistake could reach through a tokenizer:
 before any training, and beside it what eojeols allow, with their particles and without.
+
+With --josa_report and a --data_file of analysed sentences (.tsv in the format of KLUE's dependency set) it scores josa
+stripping against the gold morphemes: how many words with particles and without are left as they should be.
 """
 
 import os
+import sys
 
 from absl import flags
 
@@ -15,7 +19,9 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("data_file", None, "KorQuAD or SQuAD JSON with the gold answers.")
+    flags.DEFINE_string(
+        "data_file", None, "KorQuAD or SQuAD JSON with the gold answers; for --josa_report also KLUE's dependency TSV."
+    )
     flags.DEFINE_string("predictions_file", None, "predictions.json: an object of ids and answers.")
     flags.DEFINE_enum("metric", "korquad1", ["korquad1", "squad1", "squad2"], "Whose official script.")
     flags.DEFINE_string("null_odds_file", None, "squad2: null_odds.json; gives the best thresholds.")
@@ -31,22 +37,37 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "josa_report",
         None,
-        "Write as JSON what each rule of josa.py fixes and breaks: on the predictions, or with --ceiling on the "
-        "eojeols around the gold answers and on the gold answers themselves.",
+        "Write as JSON what each rule of josa_rules.py fixes and breaks: on the predictions, or with --ceiling on the "
+        "eojeols around the gold answers and on the gold answers themselves. With a TSV of analysed sentences: the "
+        "words that are left otherwise than the gold analysis says, by particle.",
     )
     flags.DEFINE_integer("num_workers", 1, "Processes that tokenize.")
     command_line.define_tokenizer_flags()
 
 
 def main() -> dict:
-    from kobert_tf2.reading import evaluation, report, squad_files
+    from kobert_tf2.reading import evaluation, josa_gold, report, squad_files
 
     for kind in ("per_question_file", "misses_file", "josa_report"):
         evaluation.check_output(kind, FLAGS[kind].value)
     if FLAGS.report:
         report.check_output(FLAGS.report)
+    if josa_gold.is_gold_file(FLAGS.data_file):
+        return score_josa()
     questions = squad_files.read_squad(FLAGS.data_file)
     return ceiling(questions) if FLAGS.ceiling else evaluate(questions)
+
+
+def score_josa() -> dict:
+    from kobert_tf2.reading import evaluation, josa_gold
+
+    if not FLAGS.josa_report:
+        raise InputError(f"{FLAGS.data_file}: expected --josa_report beside a file of analysed sentences")
+    report = josa_gold.josa_gold_report(josa_gold.read_gold_words(FLAGS.data_file))
+    evaluation.write("josa_report", FLAGS.josa_report, {"gold_words": report})
+    for line in josa_gold.report_lines(report):
+        print(line, file=sys.stderr)
+    return josa_gold.gold_summary(report)
 
 
 def ceiling(questions) -> dict:

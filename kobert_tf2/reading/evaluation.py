@@ -221,7 +221,9 @@ def _is_of_kind(kind: str, path: str) -> bool:
             and all(isinstance(miss, dict) and miss.keys() == set(Miss._fields) for miss in value)
             for value in values
         )
-    return all(isinstance(value, dict) and value.keys() == {"all", "rules"} for value in values)
+    return all(
+        isinstance(value, dict) and value.keys() in ({"all", "rules"}, {"all", "by_particle"}) for value in values
+    )
 
 
 def check_output(kind: str, path: str | None) -> None:

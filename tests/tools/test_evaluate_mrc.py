@@ -77,3 +77,18 @@ def test_wrong_input_is_a_sentence_and_status_one(run, flags, data, message):
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+def test_a_file_of_analysed_sentences_is_a_measure_of_josa_stripping(run, tmp_path):
+    (tmp_path / "gold.tsv").write_text("## s1\t해미는 간다.\n1\t해미는\t해미 는\tNNP+JX\t2\tNP_SBJ\n")
+    result = run("--josa_report=josa.json", data="gold.tsv")
+    assert json.loads(result.stdout.splitlines()[-1]) == {
+        "with_particle": 100,
+        "without_particle": None,
+        "words": 1,
+        "skipped": 0,
+    }
+    assert json.loads((tmp_path / "josa.json").read_text())["gold_words"]["by_particle"]["는"]["right"] == 1
+    assert run("--josa_report=josa.json", data="gold.tsv").returncode == 0  # Over a report of its own.
+    result = run(data="gold.tsv")
+    assert (result.returncode, "expected --josa_report beside" in result.stderr) == (1, True)
