@@ -51,10 +51,10 @@ TWO_FORMS = (
 _WANTS_FINAL = {form: True for form, _ in TWO_FORMS} | {form: False for _, form in TWO_FORMS}
 # What 기 of the copula leads to (학생이기 때문에, 위해); before other words, 기 ends a noun: 공기정화기.
 BEHIND_GI = ("때문", "위", "전", "이전", "이후", "마련", "십상")
-# Those of more than one syllable that names end in: 우크라이나, 조 바이든.
-_LONG_ENDS_OF_NAMES = {"이나", "이든", "이란", "이랑", "이야"}
-# The copula without its 이: 나래다, 나래였다, 나래예요. It follows a vowel; 이다, 이었다, 인, 입니다 follow anything.
-WHOLE_COPULA = ("이", "인", "일", "임", "입")
+# Those of more than one syllable that names end in: 우크라이나.
+_LONG_ENDS_OF_NAMES = {"이나"}
+# The copula of one syllable that follows anything; without its 이 it follows a vowel: 나래다, 나래며.
+WHOLE_COPULA = ("인", "일")
 
 _FINALS = ("", *"ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ")
 _FINALS_OF_DIGITS = ("ㅇ", "ㄹ", "", "ㅁ", "", "", "ㄱ", "ㄹ", "ㄹ", "")  # 영 일 이 삼 사 오 육 칠 팔 구
@@ -95,13 +95,13 @@ def fits(form: str, final: str | None) -> bool:
 
 # Nothing is written behind these but 요, 커녕 and what quotes: where a particle or the copula follows, as in 매물도는,
 # they are the end of the word.
-_CLOSING_PARTICLES = {"은", "는", "이", "가", "을", "를", "의", "도", "나", "이나"}
-_BEHIND_CLOSING = ("요", "커녕", "라", "이라")
+_CLOSING_PARTICLES = {"은", "는", "이", "가", "을", "를", "의", "도"}
+_BEHIND_CLOSING = ("요", "커녕", "라")
 # Behind these there may be others, but not the subject's and the object's: 겐자부로가, 오키나와를.
-_BEFORE_NO_CASE = {"로", "와", "과"}
-_CASES = {"이", "가", "을", "를"}
+_BEFORE_NO_CASE = {"로", "와"}
+_CASES = {"가", "를"}
 # Particles of speech, rare in writing: as the last syllable of a name they are more frequent (스플라이서, 랜드루).
-_RARE_PARTICLES = {"서", "야", "아", "여", "루"}
+_RARE_PARTICLES = {"서", "야", "아", "루"}
 # 야 stands behind other particles (뒤에야). 서 is 에서 behind these (여기서), and says how many were together (둘이서).
 _BEFORE_SEO = {"여기", "거기", "저기", "어디", "혼자", "아래", "가운데", "둘이", "셋이", "넷이"}
 # These stay on an answer of several words, which leans on them: 흉년 때문에, 매우 자발적으로.
@@ -113,7 +113,7 @@ _CLAUSE_PARTICLES = {"을", "를", "에서", "에게", "으로"}
 # What a word has behind it when it is used as one: behind a final consonant, and behind none.
 _USED_AS_WORD = {True: ("은", "이", "을", "과", "이다", "이라"), False: ("는", "가", "를", "와", "라는", "라고")}
 # Particles that are the last syllable of a word as often as not. Others stack (에서는) and say nothing about the word.
-_LIKE_LAST_SYLLABLES = _CLOSING_PARTICLES | {"로", "랑"}
+_LIKE_LAST_SYLLABLES = _CLOSING_PARTICLES | {"로", "랑", "나"}
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Tables: kinds of words
@@ -121,13 +121,12 @@ _LIKE_LAST_SYLLABLES = _CLOSING_PARTICLES | {"로", "랑"}
 
 # What a particle can lean on: nouns, numbers, foreign words, closing brackets and quotation marks, other particles and
 # the endings that quote (라고까지). On a bare stem or an exclamation it is none: 아/IC 가/JKS is the word 아가.
-_HOSTS = ("N", "J", "E", "SL", "SH", "SN", "SSC", "SY", "XSN", "MA")
+_HOSTS = ("N", "J", "E", "SL", "SH", "SN", "SSC", "SY", "XSN", "MA", "UN")
 # Nouns that are written apart by the rules of spelling, so where one hangs on a word it is not part of it.
 HANGING_NOUNS = {"등", "정도", "이전", "때", "동안", "무렵"}
 MEASURES = {"정도", "동안"}
-# These hang only on a number with its unit (40분만에); 정도전 is a name. 5차전 is a match.
+# These hang only on a number with its unit (40분만에); 정도전 is a name.
 HANGING_ON_UNITS = {"만", "전", "내"}
-COUNTED_MATCHES = {"차", "회", "라운드"}
 # Behind a bare name, not behind a particle: 매물도 등, 안나 및.
 _AFTER_NAMES = {"등", "및", "또는", "혹은"}
 
@@ -257,7 +256,7 @@ def _closing_goes_on(cut: Cut) -> bool:
 
 
 def _case_goes_on(cut: Cut) -> bool:
-    """겐자부로가, 참나무과를: behind 로, 와, 과 stand other particles, but not the subject's and the object's."""
+    """겐자부로가, 오키나와를: behind 로 and 와 stand other particles, but not the subject's and the object's."""
     hanging = cut.span.hanging()
     return hanging is not None and hanging.surface in _CASES
 
@@ -311,11 +310,11 @@ def _about(cut: Cut) -> bool:
 def _before_list_end(cut: Cut) -> bool:
     """매물도 등: what ends a list follows names, not particles."""
     following = cut.span.following
-    return following is not None and following.surface in _AFTER_NAMES
+    return following is not None and following.surface in _AFTER_NAMES and following.tag in ("NNB", "MAJ")
 
 
 def _in_list(cut: Cut) -> bool:
-    """청결도, 위치, 값: in a list of bare nouns the first is one, too."""
+    """청결도, 위치, 값: in a list of bare nouns the first is one, too: how clean it is."""
     if cut.next_character != ",":
         return False
     text = cut.span.sentence.text
@@ -464,8 +463,8 @@ GUARDS = (
     Guard("closing_goes_on", _CLOSING_PARTICLES, _closing_goes_on, "지지도는 높았다.", "지지도는"),
     Guard("case_goes_on", _BEFORE_NO_CASE, _case_goes_on, "버스는 전용차로를 달린다.", "전용차로를"),
     Guard("glossed", None, _glossed, "배는 소나도(小那島)에 닿았다.", "소나도(小那島)에"),
-    Guard("before_list_end", _CLOSING_PARTICLES - {"의"}, _before_list_end, "배는 매물도 등을 돌았다.", "매물도"),
-    Guard("in_list", _CLOSING_PARTICLES, _in_list, "청결도, 위치, 값이 좋다.", "청결도,"),
+    Guard("before_list_end", {"은", "도", "나"}, _before_list_end, "배는 매물도 등을 돌았다.", "매물도"),
+    Guard("in_list", {"도"}, _in_list, "청결도, 위치, 값이 좋다.", "청결도,"),
     Guard("to_the_last", {"까지"}, _to_the_last, "문은 3월부터 5월까지 열린다.", "3월부터 5월까지"),
     Guard("leans_on_phrase", {"에", "으로"}, _leans_on_phrase, "흉년 때문에 떠났다.", "흉년 때문에"),
     Guard("island", {"도"}, _island, "배는 매물도 앞바다를 지났다.", "매물도"),

@@ -18,7 +18,6 @@ from typing import NamedTuple
 from kobert_tf2.reading import josa_guards
 from kobert_tf2.reading.josa_guards import (
     BEHIND_GI,
-    COUNTED_MATCHES,
     HANGING_NOUNS,
     HANGING_ON_UNITS,
     MEASURES,
@@ -165,7 +164,7 @@ def _is_particle(span: Span, eojeol: Sequence[Morpheme]) -> bool:
 
 
 # Particles that are also other words, with the tags of those. 의 is one at the end of a text or behind letters: CEO의.
-_READ_FOR_PARTICLE = {"이": ("MM", "VCP", "NP", "NR"), "께": ("XSN",), "의": ("NNG",), "과": ("NNG",)}
+_READ_FOR_PARTICLE = {"이": ("MM", "VCP", "NP", "NR"), "의": ("NNG",), "과": ("NNG",)}
 
 
 def _fused_particle(span: Span) -> Bounds:
@@ -183,8 +182,8 @@ def _fused_particle(span: Span) -> Bounds:
 
 # Longer forms first.
 _ON_UNKNOWN_WORDS = (
-    *("에서는", "으로", "에서", "에게", "까지", "부터"),
-    *("이", "가", "은", "는", "을", "를", "과", "와", "의", "에", "로", "도"),
+    *("에서는", "에서", "에게", "까지", "부터"),
+    *("이", "가", "은", "는", "를", "과", "와", "의", "에", "로", "도"),
 )
 
 
@@ -305,9 +304,9 @@ def _hanging_noun(span: Span) -> Bounds:
     if span.as_given and noun.surface in MEASURES:
         return None  # With no particle behind it, it may be meant.
     if noun.surface in HANGING_NOUNS:
-        hangs = host.tag.startswith(("NN", "NP", "SL", "SSC", "SY", "XSN"))  # Not NR: 일등 is the first.
+        hangs = host.tag.startswith(("N", "SL", "SSC", "SY", "XSN")) and (host.surface, noun.surface) != ("일", "등")
     else:
-        hangs = noun.surface in HANGING_ON_UNITS and host.tag == "NNBC" and host.surface not in COUNTED_MATCHES
+        hangs = noun.surface in HANGING_ON_UNITS and host.tag == "NNBC" and host.surface != "차"  # 5차전: a match.
     return (span.start, noun.start) if hangs else None
 
 
@@ -338,9 +337,7 @@ RULES = (
     Rule("unclosed", _unclosed_opener, "marks", "옻칠(한국의 전통 칠)을 했다.", "옻칠(한국의", "옻칠"),
     Rule("punctuation", _punctuation, "marks", "사과, 배를 샀다.", "사과,", "사과"),
     Rule("unopened", _unopened_closer, "marks", "왕(1418년)이 되었다.", "1418년)", "1418년"),
-    Rule(
-        "particle", _particle, ("J", "MM", "VCP", "NP", "NR", "XSN", "NNG"), "철수가 학교에서 잔다.", "학교에서", "학교"
-    ),
+    Rule("particle", _particle, ("J", "MM", "VCP", "NP", "NR", "NNG"), "철수가 학교에서 잔다.", "학교에서", "학교"),
     Rule("copula", _copula, ("E", "J"), "그곳은 제주도라는 섬이다.", "섬이다", "섬"),
     Rule(
         "gloss",

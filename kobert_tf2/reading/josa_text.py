@@ -27,7 +27,7 @@ _MARK = re.compile("[" + re.escape("".join(OPENERS) + "".join(CLOSERS)) + "]")
 
 # Tags of what hangs on a word. An eojeol does not begin with one: where the analysis says so, it took the eojeol for
 # the end of the one before, because MeCab does not look at blanks (대부분 도보로 -> 대부분 + 도 + 보로).
-_DEPENDENT = ("J", "E", "VCP", "XSN", "XSV", "XSA")
+_DEPENDENT = ("J", "E", "VCP", "XSN")
 # A stem without its ending cannot end an eojeol: 불이/VV for 불 + 이.
 _STEMS = ("VV",)
 
@@ -198,8 +198,8 @@ class Span:
 
     def _read_again(self, eojeol: list[Morpheme]) -> list[Morpheme]:
         """An eojeol that cannot be what the sentence made of it, read alone; [] if that is no better."""
-        if not eojeol:
-            return []
+        if not eojeol or (eojeol[0].tag.startswith("VCP") and eojeol[0].surface.startswith("이")):
+            return []  # 이라는 is written apart now and then.
         start, text = eojeol[0].start, self.sentence.text
         if start > 0 and not text[start - 1].isspace():
             return []

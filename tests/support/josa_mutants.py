@@ -23,7 +23,6 @@ NOT_TABLES = {"RULES", "GUARDS", "TWO_FORMS", "OPENERS", "CLOSERS"}
 def main() -> int:
     stripper = JosaStripper()
     examples = [(rule.sentence, rule.given) for rule in josa_rules.RULES]
-    examples += [(guard.sentence, guard.given) for guard in josa_guards.GUARDS]
     before = results(stripper, examples)
     survivors, count = [], 0
     for name, mutation in mutations():
