@@ -9,16 +9,21 @@ ids, so that the lists serve for nothing but this comparison.
 
 import csv
 import io
+import itertools
 import os
 import pathlib
+import re
 import struct
 import subprocess
 import sys
 import tempfile
+import unicodedata
 
 from kobert_tf2 import files, outputs
 from kobert_tf2.errors import InputError
-from kobert_tf2.tokenization.mecab import find_dictionary
+from kobert_tf2.tokenization.mecab import find_dictionary, spelled_parts
+from kobert_tf2.tokenization.normalization import Normalizer, is_blank
+from kobert_tf2.tokenization.substitutes import readable
 
 DEFAULT_TAG = "NNP"
 # Low, so that a word that somebody took the trouble to list is preferred to what the dictionary would make of it.
@@ -43,12 +48,16 @@ def compile_user_dictionary(
 
     A line is `word`, `word,tag`, `word,tag,cost` or `word,tag,cost,parts` (parts as in the dictionary,
     사과/NNG/*+나무/NNG/*); the tag is NNP where none is given. Empty lines and lines that begin with # are passed
-    over. A user dictionary that is there already is replaced with `overwrite` alone, any other file never.
+    over. Words are normalised as texts are (NFC, no zero-width characters); how many were not is said on standard
+    error. A user dictionary that is there already is replaced with `overwrite` alone, any other file never.
+
+    Raises:
+      InputError: lines that are no such entry; all are counted, the first ten listed.
     """
     outputs.refuse_inputs({"output": output}, {"words_file": words_file, "dictionary": dictionary})
     outputs.check_file(output, what="a compiled Mecab user dictionary", is_ours=_is_compiled, overwrite=overwrite)
     folder, _ = find_dictionary(dictionary)
-    rows = [_row(line, f"{words_file}, line {number}", folder) for number, line in _lines(words_file)]
+    rows = _rows(words_file, folder)
     if not rows:
         raise InputError(f"{words_file}: expected a word a line, but there is none")
     with tempfile.TemporaryDirectory() as work:
@@ -66,26 +75,73 @@ def _is_compiled(path: str) -> bool:
     return magic ^ _MAGIC == len(content) and kind == _USER
 
 
-def _lines(path: str):
-    for number, line in enumerate(files.read_lines(path), start=1):
-        if line.strip() and not line.startswith("#"):
-            yield number, line
+def _rows(path: str, folder: str) -> list[list[str]]:
+    """A row of Mecab's own CSV for each word: word, left id, right id, cost, and the dictionary's eight columns."""
+    left, right = _ids(f"{folder}/left-id.def"), _ids(f"{folder}/right-id.def")
+    bad_lines, respelled = files.BadLines(path), []
+    rows = []
+    for number, line in enumerate(files.read_lines(path, bad_lines), start=1):
+        if is_blank(line) or line.startswith("#"):
+            continue
+        normalized = _normalize(line).text
+        respelled += [number] if normalized.split() != line.split() else []
+        try:
+            word, tag, cost, parts = _fields(normalized, line)
+            rows.append([word, *_context_ids(left, right, tag, word), cost, *_columns(word, tag, parts)])
+        except _EntryError as error:
+            bad_lines.add(number, str(error))
+    bad_lines.raise_if_any()
+    if respelled:
+        print(
+            f"{path}: {len(respelled):,} words were not in NFC or had zero-width characters, and are compiled without "
+            f"(the first in line {respelled[0]})",
+            file=sys.stderr,
+        )
+    return rows
 
 
-def _row(line: str, where: str, folder: str) -> list[str]:
-    """A row of Mecab's own CSV: word, left id, right id, cost, and the dictionary's eight columns."""
-    fields = [field.strip() for field in next(csv.reader([line]))]
-    if not fields[0] or len(fields) > 4:
-        raise InputError(f"{where}: expected word[,tag[,cost[,parts]]], but got {line!r}")
-    word, tag, cost, parts = fields + ["", DEFAULT_TAG, str(DEFAULT_COST), ""][len(fields) :]
-    if not cost.lstrip("-").isdigit() or not -32768 <= int(cost) <= 32767:
-        raise InputError(f"{where}: expected a cost from -32768 to 32767, but got {cost!r}")
-    final = _final(word)
-    left, right = _context_ids(folder, tag, final)
-    if left is None or right is None:
-        raise InputError(f"{where}: {tag!r} is no tag of the dictionary in {folder}")
-    kind = "Compound" if parts else "*"
-    return [word, left, right, cost, tag, "*", final, word, kind, "*", "*", parts or "*"]
+_normalize = Normalizer()
+
+
+class _EntryError(ValueError):
+    """What is wrong with a line of the list."""
+
+
+def _fields(normalized: str, line: str) -> tuple[str, str, str, str]:
+    """Word, tag, cost and parts, checked; `line` is what the user wrote."""
+    try:
+        fields = [field.strip() for field in next(csv.reader([normalized]))]
+    except csv.Error as error:
+        raise _EntryError(f"expected word[,tag[,cost[,parts]]], but {error}") from None
+    if len(fields) > 4 or not fields[0]:
+        raise _EntryError(f"expected word[,tag[,cost[,parts]]], but got {line[:80]!r}")
+    word, tag, cost, parts = (given or default for given, default in itertools.zip_longest(fields, _DEFAULTS))
+    if " " in word:
+        raise _EntryError(f"expected a word without blanks, but {word!r} has {_blank_of(line)}")
+    if len(word) > _LONGEST_WORD:
+        raise _EntryError(f"expected a word of at most {_LONGEST_WORD} characters, but this one has {len(word):,}")
+    if not re.fullmatch("-?[0-9]{1,5}", cost) or not -32768 <= int(cost) <= 32767:
+        raise _EntryError(f"expected a cost from -32768 to 32767, but got {cost!r}")
+    if parts and not spelled_parts(word, parts):
+        raise _EntryError(f"expected parts that spell {word!r}, such as 사과/NNG/*+나무/NNG/*, but got {parts!r}")
+    return word, tag, cost, parts
+
+
+def _blank_of(line: str) -> str:
+    """The first white space within a line, by its name."""
+    blank = next(char for char in line.strip() if _normalize(char).text == " ")
+    if blank == "\t":
+        return "a tab; columns are separated by commas"
+    return "a space" if blank == " " else f"U+{ord(blank):04X} ({unicodedata.name(blank, 'white space')})"
+
+
+_DEFAULTS = ("", DEFAULT_TAG, str(DEFAULT_COST), "")
+# BERT's WordPiece takes no longer word; Mecab's compiler reads lines of 8,192 bytes.
+_LONGEST_WORD = 100
+
+
+def _columns(word: str, tag: str, parts: str) -> list[str]:
+    return [tag, "*", _final(word), word, "Compound" if parts else "*", "*", "*", parts or "*"]
 
 
 def _final(word: str) -> str:
@@ -93,11 +149,19 @@ def _final(word: str) -> str:
     return ("F" if (ord(word[-1]) - 0xAC00) % 28 == 0 else "T") if "가" <= word[-1] <= "힣" else "*"
 
 
-def _context_ids(folder: str, tag: str, final: str) -> tuple[str | None, str | None]:
-    left = _ids(f"{folder}/left-id.def")
-    right = _ids(f"{folder}/right-id.def")
-    plain = f"{tag},*,*,*,*,*,*,*"
-    return left.get(plain), right.get(f"{tag},*,{final},*,*,*,*,*", right.get(plain))
+def _context_ids(left: dict[str, str], right: dict[str, str], tag: str, word: str) -> tuple[str, str]:
+    """What may stand before and after a word of this tag.
+
+    Names have no row on the right for a word that ends in no syllable (K9, C++): such a word is taken for one without a
+    final consonant. Foreign words (SL) have none at all: the dictionary itself gives them the nouns'.
+    """
+    before = left.get(f"{tag},*,*,*,*,*,*,*")
+    tag_after = "NNG" if tag == "SL" else tag
+    after = (right.get(f"{tag_after},*,{final},*,*,*,*,*") for final in dict.fromkeys((_final(word), "*", "F")))
+    found = next(filter(None, after), None)
+    if before is None or found is None:
+        raise _EntryError(f"{tag!r} is no tag that the dictionary has for words of a list, such as NNP or NNG")
+    return before, found
 
 
 def _ids(path: str) -> dict[str, str]:
@@ -109,7 +173,8 @@ def _compile(rows: list[list[str]], dictionary: pathlib.Path, work: pathlib.Path
     for name in _FILES:
         os.symlink(dictionary / _OTHER_SIDE.get(name, name), work / name)
     content = io.StringIO()
-    csv.writer(content, lineterminator="\n").writerows(rows)
+    # A word with a ㆍ in it is found in a text that Mecab reads with a substitute.
+    csv.writer(content, lineterminator="\n").writerows([readable(word), *rest] for word, *rest in rows)
     (work / "words.csv").write_text(content.getvalue(), encoding="utf-8")
     options = ["-d", str(work), "-u", str(work / "user.dic"), "-f", "utf-8", "-t", "utf-8", str(work / "words.csv")]
     command = [sys.executable, "-c", _COMPILER, _library(), "mecab-dict-index", *options]

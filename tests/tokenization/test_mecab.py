@@ -10,7 +10,6 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization import mecab
 from kobert_tf2.tokenization.mecab import Morpheme, MorphemeAnalyser, find_dictionary, spelled_parts
 from kobert_tf2.tokenization.normalization import Normalizer
-from kobert_tf2.tokenization.user_dictionary import compile_user_dictionary
 
 
 @pytest.fixture(scope="module")
@@ -94,29 +93,6 @@ def test_parts_of_a_compound(analyser):
 )
 def test_only_parts_that_spell_the_surface_count(surface, expression, parts):
     assert spelled_parts(surface, expression) == parts
-
-
-def test_a_user_dictionary_is_compiled_and_used(tmp_path):
-    words = tmp_path / "words.csv"
-    words.write_text("# 새 낱말\n대박꿀잼\n사과나무숲,NNP,0,사과/NNG/*+나무/NNG/*+숲/NNG/*\n\n", encoding="utf-8")
-    assert compile_user_dictionary(str(words), str(tmp_path / "user.dic")) == 2
-    with_it = MorphemeAnalyser(user_dictionary=str(tmp_path / "user.dic"))
-    text = "그 사과나무숲은 대박꿀잼이다"
-    assert "대박꿀잼" not in [m.surface for m in MorphemeAnalyser().analyse(text)]
-    assert [m.surface for m in with_it.analyse(text)] == ["그", "사과나무숲", "은", "대박꿀잼", "이", "다"]
-    assert [p.surface for p in with_it.parts(with_it.analyse(text)[1])] == ["사과", "나무", "숲"]
-    assert with_it.fingerprint()["user_dictionary"] != MorphemeAnalyser().fingerprint()["user_dictionary"]
-
-
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [("낱말,XYZ", "'XYZ' is no tag"), ("낱말,NNG,x", "a cost"), (",NNG", "expected word"), ("# 없음", "a word a line")],
-)
-def test_a_wrong_list_of_words_is_told_with_its_line(tmp_path, line, told):
-    (tmp_path / "words.csv").write_text(line + "\n", encoding="utf-8")
-    with pytest.raises(InputError, match=told):
-        compile_user_dictionary(str(tmp_path / "words.csv"), str(tmp_path / "user.dic"))
-    assert not (tmp_path / "user.dic").exists()
 
 
 def test_the_dictionary_is_searched_for_in_order(tmp_path, monkeypatch):
