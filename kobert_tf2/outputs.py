@@ -205,6 +205,27 @@ def files_in(folder: str) -> list[str]:
 
 # ------------------------------------------------------------------------------------------------------------- locking
 
+
+@contextlib.contextmanager
+def only_run(path: str) -> Iterator[None]:
+    """Around a run that makes or fills the folder `path`: a second one at the same time is an `InputError`.
+
+    Where there is no such folder yet, an empty one beside it is locked, and removed at the end.
+    """
+    if files.is_remote(path) or os.path.isdir(path):
+        with FolderLock(path):
+            yield
+        return
+    folder, name = os.path.split(os.path.realpath(path))
+    beside = f"{folder}/.{name}.lock"
+    os.makedirs(beside, exist_ok=True)
+    with FolderLock(beside):
+        try:
+            yield
+        finally:
+            _remove_empty(beside)
+
+
 # {folder: [descriptor, how often it is held]}. A process may take its own lock again.
 _held: dict[tuple[int, str], list[int]] = {}
 
@@ -212,13 +233,17 @@ _held: dict[tuple[int, str], list[int]] = {}
 class FolderLock:
     """Holds a folder that exists for this process, until `release` or the end of the process.
 
-    Another process that holds it is an `InputError`. Nothing is written; a folder under gs:// is not locked.
+    Another process that holds it is an `InputError`. Nothing is written; a folder under gs:// is not locked. With
+    `make` the folder is made where it is missing, and goes at the end if it is still empty.
     """
 
-    def __init__(self, folder: str):
-        self._key = None
+    def __init__(self, folder: str, *, make: bool = False):
+        self._key, self._made = None, False
         if files.is_remote(folder):
             return
+        if make and not os.path.isdir(folder):
+            files.make_folder(folder)
+            self._made = True
         key = (os.getpid(), os.path.realpath(folder))
         if key in _held:
             _held[key][1] += 1
@@ -230,6 +255,8 @@ class FolderLock:
         key, self._key = self._key, None
         if key is None or key not in _held:
             return
+        if self._made:
+            _remove_empty(key[1])
         _held[key][1] -= 1
         if not _held[key][1]:
             os.close(_held.pop(key)[0])

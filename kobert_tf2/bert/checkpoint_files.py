@@ -27,6 +27,7 @@ SAFETENSORS_INDEX = "model.safetensors.index.json"
 PYTORCH_BIN = "pytorch_model.bin"
 GOOGLE_CONFIG = "bert_config.json"
 TF1_NAME = "bert_model.ckpt"
+KERAS_HUB_METADATA = "metadata.json"
 
 
 class Source(NamedTuple):
@@ -72,7 +73,7 @@ _WANTED = (HF_CONFIG, "model*.safetensors", SAFETENSORS_INDEX, *hub.TOKENIZER_FI
 
 def is_keras_hub_preset(path: str) -> bool:
     config = f"{path}/{HF_CONFIG}"
-    return files.is_folder(path) and files.exists(config) and "registered_name" in files.read_json(config)
+    return files.is_folder(path) and files.exists(config) and "registered_name" in files.read_json(config, dict)
 
 
 def _tf1_prefix(path: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 
-from kobert_tf2 import files
+from kobert_tf2 import files, outputs
 from kobert_tf2.bert import checkpoint_files, heads, layers, matching
 from kobert_tf2.bert.checkpoint_files import Checkpoint, Source
 from kobert_tf2.bert.config import BertConfig
@@ -226,11 +226,33 @@ def hf_config(config: BertConfig, architecture: str, labels: Labels | None = Non
     """The contents of a Hugging Face `config.json`."""
     values = {"architectures": [architecture], "model_type": "bert", **config.to_dict()}
     values["position_embedding_type"] = "absolute"
+    values = outputs.signed(values, "save_pretrained")
     return values | (labels.to_config() if labels else {})
 
 
+def check_folder(folder: str, tokenizer=None) -> None:
+    """Raises `InputError` if a model, and a tokenizer where one is given, may not be saved into this folder."""
+    names = (checkpoint_files.SAFETENSORS, checkpoint_files.HF_CONFIG)
+    outputs.check_folder(folder, names, what="a model that kobert_tf2 saved", is_ours=_is_own_folder)
+    if hasattr(tokenizer, "check_folder"):
+        tokenizer.check_folder(folder)
+
+
+def _is_own_folder(folder: str) -> bool:
+    """Whether config.json carries our sign, or has the keys that version 0.1 wrote."""
+    path = f"{folder}/{checkpoint_files.HF_CONFIG}"
+    keys = files.read_json(path, dict).keys()
+    written_by_0_1 = {"architectures", "layer_norm_eps", "pad_token_id", "position_embedding_type"}
+    return outputs.SIGN in keys or (written_by_0_1 <= keys and "transformers_version" not in keys)
+
+
 def save_pretrained(model: keras.Model, folder: str, tokenizer=None) -> None:
-    """Writes the model's directory (and the tokenizer's files where one is given), whole or not at all."""
+    """Writes the model's directory (and the tokenizer's files where one is given), whole or not at all.
+
+    Over an earlier model of ours, whose files are replaced and other files stay; a file of one of these names that is
+    not ours is an `InputError`.
+    """
+    check_folder(folder, tokenizer)
     untrained = new_parts(model)
     for name in untrained:
         print(f"{folder}: the {heads.DESCRIPTIONS[name]} is not trained yet and is left out", file=sys.stderr)

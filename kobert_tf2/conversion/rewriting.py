@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kobert_tf2 import files
+from kobert_tf2 import files, outputs
 from kobert_tf2.bert import checkpoint_files, heads, matching, pretrained
 from kobert_tf2.bert.checkpoint_files import Checkpoint
 from kobert_tf2.bert.config import BertConfig
@@ -158,7 +158,7 @@ def _write_tf1(folder: str, opened: Opened) -> None:
     rows = {row.tf1: row for row in opened.shapes}
     prefix = f"{folder}/{checkpoint_files.TF1_NAME}"
     checkpoint_files.write_tf1(prefix, rows, lambda name: opened.read(rows[name], "tf1"))
-    files.write_json(f"{folder}/{checkpoint_files.GOOGLE_CONFIG}", values)
+    files.write_json(f"{folder}/{checkpoint_files.GOOGLE_CONFIG}", outputs.signed(values, "convert_checkpoint"))
 
 
 def _write_keras_hub(folder: str, opened: Opened) -> None:
@@ -167,6 +167,8 @@ def _write_keras_hub(folder: str, opened: Opened) -> None:
     if opened.architecture != "BertModel":
         print("keras-hub's BertBackbone has no heads: they are left behind", file=sys.stderr)
     keras_hub.save_preset(folder, opened.config, opened.shapes, lambda row: opened.read(row, "keras"))
+    metadata = f"{folder}/{checkpoint_files.KERAS_HUB_METADATA}"
+    files.write_json(metadata, outputs.signed(files.read_json(metadata, dict), "convert_checkpoint"))
 
 
 _WRITERS: dict[str, Callable[[str, Opened], None]] = {
@@ -181,12 +183,12 @@ def _copy_tokenizer(source: str, target: str, config: BertConfig, settings: dict
     if not files.exists(f"{source}/{VOCAB}"):
         print(f"{source} has no {VOCAB}: the converted model has no tokenizer", file=sys.stderr)
         return
-    _copy(f"{source}/{VOCAB}", f"{target}/{VOCAB}")
     if files.exists(f"{source}/{TOKENIZER_CONFIG}") and not settings:
-        _copy(f"{source}/{TOKENIZER_CONFIG}", f"{target}/{TOKENIZER_CONFIG}")
+        for name in (VOCAB, TOKENIZER_CONFIG):
+            _copy(f"{source}/{name}", f"{target}/{name}")
         return
     settings = {**ORIGINAL_TOKENIZER, **settings}
-    tokenizer = Tokenizer(f"{target}/{VOCAB}", **settings)
+    tokenizer = Tokenizer(f"{source}/{VOCAB}", **settings)
     if len(tokenizer.vocab) > config.vocab_size:
         raise InputError(
             f"{source}/{VOCAB}: {len(tokenizer.vocab)} pieces, but the model has vocab_size {config.vocab_size}"

@@ -14,6 +14,7 @@ lie in the `assets` of each. `signatures.py` has the signatures.
 import contextlib
 import dataclasses
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -23,7 +24,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kobert_tf2 import files
+from kobert_tf2 import files, outputs
 from kobert_tf2.bert import checkpoint_files, heads, models, pretrained
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading.settings import ReadingSettings
@@ -83,7 +84,8 @@ def export(
         InputError: no such model, weights that do not hold the head, a folder that is there already, a vocabulary that
             is missing or of another size.
     """
-    _check_targets(output_dir, version, overwrite)
+    targets = _check_targets(output_dir, version, overwrite)
+    outputs.refuse_inputs({"output_dir": output_dir}, {"model_dir": model_dir}, replaced={"version": targets})
     source = checkpoint_files.find_source(model_dir)
     head = head or head_of(source)
     if head not in HEADS:
@@ -169,7 +171,7 @@ def _write_saved_models(servable: Servable, assets, targets: "_Targets", overwri
             with whole_version(targets.text, overwrite) as text_folder:
                 _write_saved_model(servable, assets, told["text_signatures"], text_folder)
         elif files.exists(targets.text):
-            tf.io.gfile.rmtree(targets.text)  # belongs to the export that is replaced
+            _remove_export(targets.text)  # belongs to the export that is replaced
     return told
 
 
@@ -179,8 +181,7 @@ def _without_empty_folder(path: str):
     try:
         yield
     finally:
-        if files.is_folder(path) and not tf.io.gfile.listdir(path):
-            tf.io.gfile.rmtree(path)
+        files.remove_empty_folder(path)
 
 
 def _write_saved_model(servable: Servable, assets: "_Assets", signatures: list[str], folder: str) -> None:
@@ -226,6 +227,31 @@ def _check_target(path: str, overwrite: bool) -> None:
         raise InputError(f"{path}: already there; give another version, or ask for it to be overwritten")
     if not any(files.exists(f"{path}/{name}") for name in ("saved_model.pb", ONNX_FILE)):
         raise InputError(f"{path}: expected an export to overwrite, but this is something else; remove it yourself")
+    if not files.is_remote(path):
+        others = [name for name in outputs.files_in(path) if not _OF_AN_EXPORT.fullmatch(name)]
+        if others:
+            raise InputError(f"{path}/{others[0]}: not of the export that is to be overwritten; move it away")
+
+
+# The files of a version's folder.
+_OF_AN_EXPORT = re.compile(
+    r"saved_model\.pb|fingerprint\.pb|model\.onnx|variables/variables\.(index|data-\d{5}-of-\d{5})"
+    r"|assets/(vocab\.txt|config\.json|tokenizer_config\.json|serving\.json|user\.dic|tokenization_kobert\.py)"
+)
+
+
+def _remove_export(path: str) -> None:
+    """Takes an export away, file by file; whatever else came to lie there stays."""
+    names = outputs.files_in(path) if not files.is_remote(path) else _names_below(path)
+    outputs.remove_files(path, filter(_OF_AN_EXPORT.fullmatch, names))
+    for name in ("variables", "assets", "assets.extra"):
+        files.remove_empty_folder(f"{path}/{name}")
+    files.remove_empty_folder(path)
+
+
+def _names_below(path: str) -> list[str]:
+    found = [f"{folder}/{name}" for folder, _, names in tf.io.gfile.walk(path) for name in names]
+    return [name.removeprefix(path).replace("//", "/").strip("/") for name in found]
 
 
 @contextlib.contextmanager
@@ -239,7 +265,7 @@ def whole_version(path: str, overwrite: bool):
         old = f"{path}.old-{os.getpid()}"
         tf.io.gfile.rename(path, old)
         tf.io.gfile.rename(new, path)
-        tf.io.gfile.rmtree(old)
+        _remove_export(old)
 
 
 def check_vocabulary(config: models.BertConfig, tokenizer: Tokenizer) -> None:

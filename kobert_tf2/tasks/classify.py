@@ -27,7 +27,7 @@ from kobert_tf2.tasks import start
 from kobert_tf2.tokenization import pretrained
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
-from kobert_tf2.training.job import TrainingJob
+from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
 
 TASK = loop.Task(weights=losses.label_weights, sums=losses.label_sums)
@@ -84,6 +84,17 @@ class FinetuneSettings:
     running: dict
 
 
+def _first_line(path: str) -> str:
+    return next(iter(files.read_lines(path)), "")
+
+
+# With each file of this task what tells it from one of the same name that is not ours.
+_WRITTEN = {
+    "confusion.tsv": lambda path: _first_line(path).startswith("true \\ predicted\t"),
+    "predictions.tsv": lambda path: _first_line(path).startswith("id\tpredicted\tprobability_"),
+}
+
+
 def finetune(settings: FinetuneSettings) -> dict:
     """Trains, evaluates, predicts.
 
@@ -94,6 +105,8 @@ def finetune(settings: FinetuneSettings) -> dict:
     output_dir = settings.output_dir
     sources = find_files(settings.data_dir, settings.train_file, settings.eval_file, settings.predict_file)
     job = TrainingJob.start(output_dir, settings.running, init_checkpoint=settings.init_checkpoint)
+    inputs = {**job_inputs(settings), "train_file": sources.train, "eval_file": sources.evaluation}
+    job.claim({**inputs, "predict_file": sources.prediction}, _WRITTEN, trains=settings.do_train)
     begin = settings.init_checkpoint
     if not settings.do_train:
         begin = start.model_to_predict_with(output_dir, begin)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from kobert_tf2 import files
+from kobert_tf2 import files, outputs
 from kobert_tf2.bert import models
 from kobert_tf2.errors import InputError
 from kobert_tf2.pretraining_data import tfrecord
@@ -29,7 +29,7 @@ from kobert_tf2.tasks import start
 from kobert_tf2.tokenization import pretrained
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import checkpoints, loop, losses, optimizers
-from kobert_tf2.training.job import TrainingJob
+from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
 
 TASK = loop.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
@@ -99,6 +99,7 @@ def pretrain(settings: PretrainSettings) -> dict:
     job = TrainingJob.start(
         output_dir, settings.running, input_file=settings.input_file, init_checkpoint=init_checkpoint
     )
+    job.claim(job_inputs(settings), {}, trains=settings.do_train)
     data = _Records.find(settings.input_file, settings.max_seq_length, settings.max_predictions_per_seq)
     tokenizer = _find_tokenizer(settings, data.car)
 
@@ -367,7 +368,7 @@ def _resolved(job: TrainingJob, model, data: _Records, settings: PretrainSetting
 
 
 def _say(resolved: dict, output_dir: str) -> None:
-    files.write_json(f"{output_dir}/run_config.json", resolved)
+    files.write_json(f"{output_dir}/run_config.json", outputs.signed(resolved, "pretrain"))
     for name, value in resolved.items():
         print(f"  {name}: {value}", file=sys.stderr)
 

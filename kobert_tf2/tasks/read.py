@@ -38,7 +38,7 @@ from kobert_tf2.tokenization import pretrained
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
 from kobert_tf2.training.dataset import dataset_of_batches
-from kobert_tf2.training.job import TrainingJob
+from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
 
 TASK = loop.Task(weights=losses.span_weights, sums=losses.span_sums)
@@ -105,6 +105,19 @@ class FinetuneSettings:
         return ReadingSettings(**given | {"null_score_diff_threshold": threshold})
 
 
+def _is_nbest(path: str) -> bool:
+    entries = next(iter(files.read_json(path, dict).values()), [])
+    return isinstance(entries, list) and all(isinstance(entry, dict) and "stripped_start" in entry for entry in entries)
+
+
+# With each file of this task what tells it from one of the same name that is not ours.
+_WRITTEN = {
+    "alignment_report.json": lambda path: {"counts", "repaired_or_noted"} <= files.read_json(path, dict).keys(),
+    "nbest_predictions.json": _is_nbest,
+    **dict.fromkeys(("predictions.json", "predictions_raw.json", "predictions_stripped.json", "null_odds.json")),
+}
+
+
 def finetune(settings: FinetuneSettings) -> dict:
     """Trains, predicts or both.
 
@@ -114,6 +127,7 @@ def finetune(settings: FinetuneSettings) -> dict:
     _check_asked(settings)
     output_dir, init_checkpoint = settings.output_dir, settings.init_checkpoint
     job = TrainingJob.start(output_dir, settings.running, init_checkpoint=init_checkpoint)
+    job.claim(job_inputs(settings), _WRITTEN, trains=settings.do_train)
     begin = init_checkpoint if settings.do_train else start.model_to_predict_with(output_dir, init_checkpoint)
     tokenizer = pretrained.from_flags(Tokenizer, settings.vocab_file, begin, settings.tokenizer_settings)
     config = start.find_config(settings.bert_config_file, begin, vocab_size=len(tokenizer.vocab))

@@ -29,7 +29,7 @@ from kobert_tf2.tokenization import pretrained as tokenizers
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
 from kobert_tf2.training.dataset import dataset_of_batches
-from kobert_tf2.training.job import TrainingJob
+from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
 
 TASK = loop.Task(weights=losses.token_weights, sums=losses.token_sums)
@@ -82,6 +82,19 @@ class FinetuneSettings:
     running: dict
 
 
+def _are_predictions(path: str) -> bool:
+    rows = files.read_json(path, list)
+    return all(isinstance(row, dict) and row.keys() == {"id", "text", "entities"} for row in rows)
+
+
+# With each file of this task what tells it from one of the same name that is not ours.
+_WRITTEN = {
+    "alignment_report.json": lambda path: {"edges_inside_a_token", "lost"} <= files.read_json(path, dict).keys(),
+    "predictions.json": _are_predictions,
+    "predictions.tsv": None,
+}
+
+
 def finetune(settings: FinetuneSettings) -> dict:
     """Trains, evaluates, predicts.
 
@@ -90,6 +103,7 @@ def finetune(settings: FinetuneSettings) -> dict:
     """
     _check_asked(settings)
     job = TrainingJob.start(settings.output_dir, settings.running, init_checkpoint=settings.init_checkpoint)
+    job.claim(job_inputs(settings), _WRITTEN, trains=settings.do_train)
     source = settings.init_checkpoint
     if not settings.do_train:
         source = start.model_to_predict_with(settings.output_dir, settings.init_checkpoint)

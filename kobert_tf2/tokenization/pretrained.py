@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from kobert_tf2 import files, hub
+from kobert_tf2 import files, hub, outputs
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.hf_bundle import CODE_CLASS, CODE_FILE, tokenizer_code
 
@@ -24,10 +24,8 @@ CONFIG_FILE = "tokenizer_config.json"
 USER_DICTIONARY_FILE = "user.dic"
 # Where tokenizer_config.json keeps what transformers has no key for.
 OUR_KEY = "kobert_tf2"
-_FILES_OF_TOKENIZERS = (
-    *(CODE_FILE, USER_DICTIONARY_FILE),
-    *("tokenizer.json", "added_tokens.json", "special_tokens_map.json"),
-)
+_FILES_OF_OTHER_TOKENIZERS = ("tokenizer.json", "added_tokens.json", "special_tokens_map.json")
+_FILES_OF_TOKENIZERS = (CODE_FILE, USER_DICTIONARY_FILE, *_FILES_OF_OTHER_TOKENIZERS)
 # Settings that name places of one machine, not what a tokenizer does.
 _PLACES = ("dictionary",)
 
@@ -82,16 +80,41 @@ def _in_folder(folder: str) -> Found:
         raise InputError(f"{folder}: expected a tokenizer there, but it has no {VOCAB_FILE}")
     if not files.exists(config_file):
         return _bare(vocab)
-    config = files.read_json(config_file)
-    if not isinstance(config, dict):
-        raise InputError(f"{config_file}: expected a JSON object, but found {type(config).__name__}")
+    config = files.read_json(config_file, dict)
     if OUR_KEY not in config:
         return Found(vocab, _settings_of_others(config), f"as {config_file} says")
     ours = config[OUR_KEY]
-    settings = dict(ours["settings"])
+    settings = _saved_settings(ours, config_file)
     if settings.get("user_dictionary"):
         settings["user_dictionary"] = f"{folder}/{settings['user_dictionary']}"
     return Found(vocab, settings, f"as saved in {config_file}", analyser=ours.get("analyser") or {})
+
+
+def _saved_settings(ours: object, path: str) -> dict:
+    """The settings that this package saved, each of the kind that it saves."""
+    if not isinstance(ours, dict) or not isinstance(ours.get("settings"), dict):
+        raise InputError(f'{path}: expected "{OUR_KEY}" to be an object with "settings", but found other JSON')
+    analyser = ours.get("analyser")
+    if not isinstance(analyser, dict | None) or not isinstance((analyser or {}).get("sentences", []), list):
+        raise InputError(f'{path}: expected "analyser" to be null or an object, but found {files.json_name(analyser)}')
+    settings = dict(ours["settings"])
+    for name, value in settings.items():
+        kind = _KINDS.get(name)
+        if kind is None:
+            raise InputError(f"{path}: expected settings of a tokenizer, but found {name!r}")
+        if not isinstance(value, kind):
+            raise InputError(f"{path}: {name}: found {files.json_name(value)}, which this setting cannot be")
+    dictionary = settings.get("user_dictionary")
+    if dictionary and (dictionary in (".", "..") or any(separator in dictionary for separator in "/\\\0")):
+        raise InputError(f"{path}: user_dictionary: expected the name of a file in this folder, but got {dictionary!r}")
+    return settings
+
+
+_KINDS = {
+    **dict.fromkeys(("pre_tokenizer", "continuation"), str),
+    **dict.fromkeys(("tags", "decompose_compounds", "do_lower_case", "strip_accents"), bool),
+    **dict.fromkeys(("dictionary", "user_dictionary"), str | None),
+}
 
 
 def _bare(vocab: str) -> Found:
@@ -235,8 +258,10 @@ def save_pretrained(tokenizer, path: str) -> None:
     """Writes `vocab.txt` and `tokenizer_config.json` into a folder, new or there already.
 
     What transformers' own BertTokenizer cannot do goes along as code and, where there is one, as user dictionary.
-    What is left there of another tokenizer goes: transformers would believe it before these.
+    What is left there of another tokenizer of ours goes: transformers would believe it before these. Files of these
+    names that are not ours are an `InputError`; other files stay.
     """
+    check_folder(path)
     with files.whole_folder(path, overwrite=True) as folder:
         with files.whole_file(f"{folder}/{VOCAB_FILE}") as file:
             file.writelines(f"{piece}\n" for piece in tokenizer.convert_ids_to_tokens(range(len(tokenizer.vocab))))
@@ -250,6 +275,20 @@ def save_pretrained(tokenizer, path: str) -> None:
     for name in _FILES_OF_TOKENIZERS:
         if name not in written:
             files.remove(f"{os.fspath(path)}/{name}")
+
+
+def check_folder(path: str) -> None:
+    """Raises `InputError` if a tokenizer may not be saved into this folder."""
+    what = "a tokenizer that kobert_tf2 saved"
+    names = (VOCAB_FILE, CONFIG_FILE, CODE_FILE, USER_DICTIONARY_FILE)
+    outputs.check_folder(path, names, what=what, is_ours=lambda folder: outputs.is_signed(f"{folder}/{CONFIG_FILE}"))
+    for name in _FILES_OF_OTHER_TOKENIZERS:
+        theirs = f"{os.fspath(path)}/{name}"
+        if files.exists(theirs) and not outputs.is_empty(theirs) and files.read_text(theirs).strip() != "{}":
+            raise InputError(
+                f"{theirs}: already there, and transformers would believe it before the tokenizer that is to be saved "
+                "beside it; name another folder, or move it away"
+            )
 
 
 def settings_to_save(settings: dict) -> dict:

@@ -239,6 +239,10 @@ class Tokenizer:
         """
         pretrained.save_pretrained(self, path)
 
+    def check_folder(self, path: str) -> None:
+        """Raises `InputError` if the tokenizer may not be saved into this folder."""
+        pretrained.check_folder(path)
+
     @classmethod
     def from_pretrained(cls, path: str, **settings) -> "Tokenizer":
         """Reads a folder, the vocabulary in one, or a hub id; `settings` go before those saved.

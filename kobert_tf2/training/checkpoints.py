@@ -15,11 +15,15 @@ import sys
 
 import tensorflow as tf
 
-from kobert_tf2 import files
+from kobert_tf2 import files, outputs
 from kobert_tf2.errors import InputError
 
 _VERSION = 1
 _NAME = re.compile(r"step-(\d{8,})")
+_UNFINISHED = re.compile(r"\.tmp-step-\d{8,}-\d+")
+_FILES = re.compile(
+    r"manifest\.json(\.tmp-\d+)?|checkpoint|state\.(index|data-\d{5}-of-\d{5})(\.tempstate\d+)?|state_temp/.+"
+)
 
 
 def named_variables(owner) -> dict[str, tf.Variable]:
@@ -60,14 +64,14 @@ class Checkpoints:
     def save(self, step: int, extra: dict) -> None:
         """Writes the checkpoint of `step`, then removes what is beyond `keep`. `extra` is JSON-able and comes back."""
         self._clear_leftovers()
-        if step in self.steps():  # A broken one of the same step: the run went on from before it.
-            tf.io.gfile.rmtree(self.path(step))
+        if step in self.steps() and not _remove(self.path(step)):  # A broken one: the run went on from before it.
+            raise InputError(f"{self.path(step)}: holds files that are not of a checkpoint; move them away")
         with _made_whole(self.path(step)) as folder:
             self._checkpoint().write(f"{folder}/state")
             manifest = {"version": _VERSION, "step": step, "extra": extra, "sha256": _checksums(folder)}
             files.write_json(f"{folder}/manifest.json", manifest)
         for old in self.steps()[self._keep :]:
-            tf.io.gfile.rmtree(self.path(old))
+            _remove(self.path(old))
 
     def _checkpoint(self) -> tf.train.Checkpoint:
         data = {"iterator": self._iterator} if self._iterator is not None else {}
@@ -76,9 +80,8 @@ class Checkpoints:
     def _clear_leftovers(self) -> None:
         """What a run killed inside a write has left. No other process writes here."""
         files.make_folder(self._folder)
-        for name in tf.io.gfile.listdir(self._folder):
-            if name.startswith(".tmp-"):
-                tf.io.gfile.rmtree(f"{self._folder}/{name.rstrip('/')}")
+        for name in filter(_UNFINISHED.fullmatch, files.names_in(self._folder)):
+            _remove(f"{self._folder}/{name}")
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -129,14 +132,40 @@ def _made_whole(path: str):
     os.rename(temporary, path)
 
 
+def _remove(folder: str) -> bool:
+    """Removes the files of a checkpoint, and its folder if nothing else is in it; returns whether it is gone."""
+    names = files.names_in(folder) if files.is_remote(folder) else outputs.files_in(folder)
+    outputs.remove_files(folder, filter(_FILES.fullmatch, names))
+    return not files.exists(folder)
+
+
+def are_ours(folder: str) -> bool:
+    """Whether a folder of checkpoints is of a run of this package: one of them has a manifest of ours."""
+    return any(_has_manifest(f"{folder}/step-{step:08d}") for step in steps_in(folder))
+
+
+def _has_manifest(folder: str) -> bool:
+    path = f"{folder}/manifest.json"
+    return files.exists(path) and "sha256" in files.read_json(path, dict)
+
+
 def _checksums(folder: str) -> dict[str, str]:
     return {name: files.sha256(f"{folder}/{name}") for name in sorted(tf.io.gfile.listdir(folder))}
 
 
 def _checked_manifest(folder: str) -> dict:
-    manifest = files.read_json(f"{folder}/manifest.json")
-    if not isinstance(manifest, dict) or manifest.get("version") != _VERSION:
+    manifest = files.read_json(f"{folder}/manifest.json", dict)
+    if manifest.get("version") != _VERSION:
         raise InputError(f"{folder}/manifest.json: expected a manifest of version {_VERSION}")
+    extra, sums = manifest.get("extra"), manifest.get("sha256")
+    if (
+        manifest.get("step") != int(folder.rpartition("step-")[2])
+        or not isinstance(sums, dict)
+        or not isinstance(extra, dict)
+        or not all(isinstance(extra.get(name, {}), dict) for name in ("settings", "window"))
+        or any("/" in name or name == ".." for name in sums)
+    ):
+        raise InputError(f"{folder}/manifest.json: expected the manifest of this checkpoint, but it says other things")
     for name, expected in manifest["sha256"].items():
         if files.sha256(f"{folder}/{name}") != expected:
             raise InputError(f"{folder}/{name}: its bytes are not those that were written (SHA-256 differs)")

@@ -8,14 +8,48 @@
 The loop itself is `loop.train`; nothing here knows a task, a file of data or a flag.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import keras
 import tensorflow as tf
 
-from kobert_tf2.training import loop, optimizers
+from kobert_tf2 import files, outputs
+from kobert_tf2.bert import pretrained
+from kobert_tf2.errors import InputError
+from kobert_tf2.training import checkpoints, loop, optimizers
+from kobert_tf2.training import log as training_log
 from kobert_tf2.training.strategies import is_chief, make_strategy, require_remote_paths, set_precision
+
+Recognizer = Callable[[str], bool]
+_WRITTEN: dict[str, Recognizer | None] = {
+    "run_config.json": lambda path: outputs.is_signed(path) or _is_run_config_of_0_1(path),
+    "checkpoints/step-*": lambda path: checkpoints.are_ours(path.removesuffix("/step-*")),
+    "train_log.jsonl": training_log.is_ours,
+    "eval_results.txt": None,
+}
+
+
+def _is_run_config_of_0_1(path: str) -> bool:
+    """Before it was signed."""
+    return {"model", "parameters", "running", "strategy"} <= files.read_json(path, dict).keys()
+
+
+def _is_run(folder: str, recognizers: Mapping[str, Recognizer | None]) -> bool:
+    """Whether one of the files there is certainly of a run: then those that look like others are too."""
+    for name, is_ours in recognizers.items():
+        with contextlib.suppress(InputError, OSError):
+            if is_ours is not None and is_ours(f"{folder}/{name}"):
+                return True
+    return False
+
+
+def job_inputs(settings) -> dict[str, str | None]:
+    """What a task's settings (a dataclass) say is read: the fields that are named as the input flags are."""
+    names = [field.name for field in dataclasses.fields(settings)]
+    read = [name for name in names if name.endswith("_file") or name in ("data_dir", "init_checkpoint")]
+    return {name: getattr(settings, name) for name in read}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +59,7 @@ class TrainingJob:
     output_dir: str
     running: dict
     strategy: tf.distribute.Strategy
+    _locks: list = dataclasses.field(default_factory=list, repr=False)
 
     @classmethod
     def start(cls, output_dir: str, running: dict, **paths: str | None) -> "TrainingJob":
@@ -36,6 +71,31 @@ class TrainingJob:
         keras.utils.set_random_seed(running["seed"])
         set_precision(running["precision"])
         return cls(output_dir, running, make_strategy(**running["strategy"]))
+
+    def claim(
+        self, inputs: Mapping[str, str | None], written: Mapping[str, Recognizer | None], *, trains: bool
+    ) -> None:
+        """Takes `output_dir` for this run, until the job ends; what speaks against it is an `InputError`.
+
+        Args:
+            inputs: what the run reads, by the names of the flags.
+            written: names of the files that the task writes into `output_dir`, beside those of every run; with each a
+                function that tells it from a file of that name that is not ours, or None where it looks like others.
+            trains: whether `output_dir/model` is written.
+        """
+        if not self.is_chief:
+            return
+        folder = self.output_dir
+        recognizers = {**_WRITTEN, **written}
+        paths = {"output_dir": [folder, *(f"{folder}/{name}" for name in recognizers)]}
+        model = {"output_dir/model": f"{folder}/model"} if trains else {}
+        outputs.refuse_inputs(paths, inputs, replaced=model)
+        outputs.check_folder(
+            folder, recognizers, what="a run of this kind", is_ours=lambda _: _is_run(folder, recognizers)
+        )
+        if trains:
+            pretrained.check_folder(f"{folder}/model")
+        self._locks.append(outputs.FolderLock(folder, make=True))
 
     @property
     def is_chief(self) -> bool:

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tqdm
 
 from kobert_tf2 import files
+from kobert_tf2.errors import InputError
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -112,10 +113,25 @@ class TrainingLog:
         return tqdm.tqdm.format_interval((self._num_steps - step) / steps_per_second) if known else "?"
 
 
+def _step(line: bytes, path: str, number: int) -> int:
+    record = files.parse_json(files.decode_line(line, path, number), path, dict, first_line=number)
+    if type(record.get("step")) is not int:
+        raise InputError(f"{path}, line {number}: expected a record with its step, as a run writes it")
+    return record["step"]
+
+
+def is_ours(path: str) -> bool:
+    """Whether a file is the log of a run: its first line tells."""
+    with files.open_binary(path) as file:
+        return _step(file.readline(), path, 1) >= 0
+
+
 def _keep_records_up_to(path: str, step: int) -> None:
     if not files.exists(path):
         return
     with files.open_binary(path) as file:
-        lines = [line for line in file if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+        lines = [
+            line for number, line in enumerate(file, 1) if line.endswith(b"\n") and _step(line, path, number) <= step
+        ]
     with files.whole_file(path, "wb") as file:
         file.writelines(lines)

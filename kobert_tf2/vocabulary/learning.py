@@ -16,11 +16,12 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from kobert_tf2 import files
+from kobert_tf2 import files, outputs
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import blocks_of, ordered_map
 from kobert_tf2.progress import progress
 from kobert_tf2.tokenization.normalization import is_blank
+from kobert_tf2.tokenization.pretrained import CONFIG_FILE, VOCAB_FILE
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.tokenization.wordpiece import MAX_WORD_LENGTH, WordPiece
 from kobert_tf2.tokenization.words import Segmenter
@@ -226,18 +227,43 @@ def build(
 
     One line in `held_out`, chosen by its content, is kept from learning and measured. Syllables that only such lines
     have are added at the end, in place of the least used pieces, after the measuring.
+
+    A folder that this function made is replaced. Any other file of these names there is an `InputError`.
     """
+    _check_output(output_dir, paths)
     special = [token if special_style == "[CLS]" else f"<{token[1:-1]}>" for token in SPECIAL_TOKENS]
+    asked = {"vocab_size": vocab_size, "model": model, "min_frequency": min_frequency, "num_unused": num_unused}
+    with outputs.only_run(output_dir):
+        tokenizer, report = _learned(paths, settings, asked, special, held_out, num_workers)
+        with files.whole_folder(output_dir, overwrite=True) as folder:
+            tokenizer.save_pretrained(folder)
+            files.write_json(f"{folder}/coverage.json", report)
+            files.write_json(f"{folder}/bert_config.json", {**_BERT_BASE, "vocab_size": len(tokenizer.vocab)})
+    return report
+
+
+def _check_output(output_dir: str, paths: Sequence[str]) -> None:
+    """`bert_config.json` is there to be changed: one that was changed is the user's."""
+    names = (VOCAB_FILE, CONFIG_FILE, "coverage.json", "bert_config.json")
+    outputs.refuse_inputs({"output_dir": [f"{output_dir}/{name}" for name in names]}, {"input_file": paths})
+    what = "a folder that build_vocab wrote"
+    outputs.check_folder(output_dir, names, what=what, is_ours=lambda path: outputs.is_signed(f"{path}/{CONFIG_FILE}"))
+    what = "the bert_config.json as build_vocab writes it"
+    outputs.check_file(f"{output_dir}/bert_config.json", what=what, is_ours=_is_bert_base)
+
+
+def _is_bert_base(path: str) -> bool:
+    return {**files.read_json(path, dict), "vocab_size": 0} == {**_BERT_BASE, "vocab_size": 0}
+
+
+def _learned(
+    paths: Sequence[str], settings: dict, asked: dict, special: list[str], held_out: int, num_workers: int
+) -> tuple[Tokenizer, dict]:
+    """The tokenizer of a corpus, and the report on it."""
+    vocab_size = asked["vocab_size"]
     kept: list[str] = []
     counts = count_words(_taught(_corpus(paths), kept, held_out), settings, num_workers=num_workers)
-    pieces = learn(
-        counts,
-        vocab_size=vocab_size,
-        model=model,
-        min_frequency=min_frequency,
-        special_tokens=special,
-        num_unused=num_unused,
-    )
+    pieces = learn(counts, special_tokens=special, **asked)
     measured = coverage.measure(
         Tokenizer(pieces, **settings), progress(kept, "measuring", total=len(kept), unit="lines")
     )
@@ -246,9 +272,7 @@ def build(
     report = {
         "vocab_size": len(tokenizer.vocab),
         "vocab_size_asked": vocab_size,
-        "model": model,
-        "min_frequency": min_frequency,
-        "num_unused": num_unused,
+        **{name: asked[name] for name in ("model", "min_frequency", "num_unused")},
         "corpus_words": sum(counts.values()),
         "distinct_words": len(counts),
         "held_out": measured,
@@ -256,11 +280,7 @@ def build(
         "syllables_of_held_out_lines_alone": "".join(syllables),
         "fingerprint": tokenizer.fingerprint(),
     }
-    with files.whole_folder(output_dir, overwrite=True) as folder:
-        tokenizer.save_pretrained(folder)
-        files.write_json(f"{folder}/coverage.json", report)
-        files.write_json(f"{folder}/bert_config.json", {**_BERT_BASE, "vocab_size": len(tokenizer.vocab)})
-    return report
+    return tokenizer, report
 
 
 def _corpus(paths: Sequence[str]) -> Iterator[str]:

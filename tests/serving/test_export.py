@@ -245,10 +245,14 @@ def test_an_export_is_never_overwritten_unasked_nor_mixed_with_an_older_one(mode
     assert sorted(os.listdir(tmp_path)) == ["1", "text"]
     with pytest.raises(InputError, match="already there"):
         export.export(model_dirs["reading"], str(tmp_path))
-    (tmp_path / "1" / "assets" / "left-over.txt").write_text("old")
+    (tmp_path / "1" / "assets" / "notes.txt").write_text("somebody else's")
+    with pytest.raises(InputError, match=r"1/assets/notes\.txt: not of the export that is to be overwritten"):
+        export.export(model_dirs["classification"], str(tmp_path), overwrite=True)
+    (tmp_path / "1" / "assets" / "notes.txt").rename(tmp_path.parent / "notes.txt")
+    with pytest.raises(InputError, match="holds an input of the same run"):
+        export.export(path, str(tmp_path), overwrite=True)
     export.export(model_dirs["classification"], str(tmp_path), overwrite=True)
     assert os.listdir(tmp_path) == ["1"]
-    assert not os.path.exists(f"{path}/assets/left-over.txt")
     assert "logits" in tf.saved_model.load(path).signatures["serving_default"].structured_outputs
     export.export(model_dirs["reading"], str(tmp_path), version=2, with_text=False)
     assert sorted(os.listdir(tmp_path)) == ["1", "2"]
