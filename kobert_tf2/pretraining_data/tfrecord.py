@@ -26,6 +26,7 @@ import numpy as np
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
+from kobert_tf2.pretraining_data import record_check
 
 _ROWS_AT_ONCE = 1024
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -227,19 +228,30 @@ def _is_gzip(path: str) -> bool:
         return file.read(2) == _GZIP_MAGIC
 
 
-def check(patterns: str | Iterable[str], features: dict[str, Feature], *, first_only: bool = False) -> None:
-    """Reads all records (or each file's first); the first that does not hold `features` is an `InputError`."""
+def check(
+    patterns: str | Iterable[str],
+    features: dict[str, Feature],
+    *,
+    first_only: bool = False,
+    limits: record_check.Limits | None = None,
+) -> None:
+    """Reads all records (or each file's first); the first that does not hold `features` is an `InputError`.
+
+    With `limits` one whose numbers cannot be true is an `InputError` too.
+    """
     for path in files.match(patterns):
         example = None
         for number, example in enumerate(read_examples(path), start=1):
-            _check_example(example, features, f"{path}, record {number}")
+            _check_example(example, features, f"{path}, record {number}", limits)
             if first_only:
                 break
         if example is None and not first_only:
             raise InputError(f"{path}: expected records, but the file is empty")
 
 
-def _check_example(example: bytes, features: dict[str, Feature], place: str) -> None:
+def _check_example(
+    example: bytes, features: dict[str, Feature], place: str, limits: record_check.Limits | None = None
+) -> None:
     import tensorflow as tf
 
     try:
@@ -249,13 +261,24 @@ def _check_example(example: bytes, features: dict[str, Feature], place: str) -> 
     for name, feature in features.items():
         if name not in held:
             raise InputError(f"{place}: expected the feature {name}, but it holds {sorted(held) or 'none'}")
-        kind = "float_list" if feature.dtype.startswith("float") else "int64_list"
-        length = len(getattr(held[name], kind).value)
+        length = len(_numbers(held[name], feature).value)
         if length != feature.length:
             raise InputError(
                 f"{place}: {name} has {length} numbers, but {feature.length} were asked for; the lengths given here "
                 "must be those that the records were made with (max_seq_length, max_predictions_per_seq)"
             )
+
+    if limits is not None and record_check.applies_to(features):
+        kinds = {
+            name: np.float32 if feature.dtype.startswith("float") else np.int64 for name, feature in features.items()
+        }
+        table = {name: np.array([_numbers(held[name], features[name]).value], kind) for name, kind in kinds.items()}
+        if (found := record_check.find(table, limits)) is not None:
+            raise InputError(f"{place}: {found[1]}")
+
+
+def _numbers(held, feature: Feature):
+    return held.float_list if feature.dtype.startswith("float") else held.int64_list
 
 
 def check_sizes(patterns: str | Iterable[str]) -> None:
@@ -296,6 +319,7 @@ def dataset(
     drop_remainder: bool = False,
     shard: tuple[int, int] = (0, 1),
     parallel_files: int = 8,
+    limits: record_check.Limits | None = None,
 ):
     """A `tf.data.Dataset` of batches {name: int32 or float32 [batch, length]} out of TFRecord files.
 
@@ -307,13 +331,14 @@ def dataset(
             records are shuffled within a window of this many; with a `seed` every run has the same order.
         shard: (index, count): this worker's share, every count-th record.
         parallel_files: files read at the same time, interleaved record by record in a fixed order.
+        limits: with them a batch whose numbers cannot be true fails; `check` with the same limits says which record.
 
     The iterator can be checkpointed (`tf.train.Checkpoint(iterator=...)`) and goes on exactly where it was.
     """
     import tensorflow as tf
 
     paths = files.match(patterns)
-    check(paths, features, first_only=True)
+    check(paths, features, first_only=True, limits=limits)
     check_sizes(paths)
     kinds = {path: "GZIP" if _is_gzip(path) else "" for path in paths}
     kind = tf.lookup.StaticHashTable(
@@ -335,10 +360,10 @@ def dataset(
     if repeat:
         records = records.repeat()
     records = records.batch(batch_size, drop_remainder=drop_remainder or repeat)
-    return records.map(_parser(features), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    return records.map(_parser(features, limits), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
-def _parser(features: dict[str, Feature]):
+def _parser(features: dict[str, Feature], limits: record_check.Limits | None):
     import tensorflow as tf
 
     def stored(feature: Feature):
@@ -348,6 +373,8 @@ def _parser(features: dict[str, Feature]):
 
     def parse(examples):
         parsed = tf.io.parse_example(examples, layout)
+        if limits is not None and record_check.applies_to(features):
+            parsed["input_ids"] += record_check.refuse(parsed, limits)
         return {name: tf.cast(parsed[name], feature.dtype) for name, feature in features.items()}
 
     return parse

@@ -23,7 +23,7 @@ import tensorflow as tf
 from kobert_tf2 import files, outputs
 from kobert_tf2.bert import models
 from kobert_tf2.errors import InputError
-from kobert_tf2.pretraining_data import tfrecord
+from kobert_tf2.pretraining_data import record_check, tfrecord
 from kobert_tf2.tasks import preflight as preflight_module
 from kobert_tf2.tasks import start
 from kobert_tf2.tokenization import pretrained
@@ -106,6 +106,7 @@ def pretrain(settings: PretrainSettings) -> dict:
     vocab_size = _vocab_size(tokenizer, data.car)
     config = start.find_config(settings.bert_config_file, init_checkpoint, vocab_size=vocab_size)
     _check_config(config, settings.bert_config_file or init_checkpoint, data.features, vocab_size)
+    data = data._replace(limits=record_check.Limits(config.vocab_size, config.type_vocab_size))
     model = job.make(lambda: start.model_to_train(models.BertForPreTraining, config, init_checkpoint, output_dir))
     optimizer = job.optimizer(**settings.schedule)
     if job.is_chief:
@@ -167,7 +168,7 @@ def _evaluate(job: TrainingJob, model, data: "_Records", batch_size: int, max_st
     with _naming_the_shard(data):
         return loop.evaluate(
             model,
-            tfrecord.dataset(data.shards, data.features, batch_size=batch_size),
+            tfrecord.dataset(data.shards, data.features, batch_size=batch_size, limits=data.limits),
             TASK,
             strategy=job.strategy,
             max_steps=max_steps,
@@ -221,6 +222,7 @@ class _Records(NamedTuple):
     shards: list[str]
     car: dict
     features: dict
+    limits: record_check.Limits | None = None
 
     @classmethod
     def find(cls, patterns: str, max_seq_length: int | None, max_predictions_per_seq: int | None) -> "_Records":
@@ -231,7 +233,13 @@ class _Records(NamedTuple):
     def training_batches(self, batch_size: int, seed: int) -> tf.data.Dataset:
         """Endless batches in an order that the seed alone decides, anew in each epoch."""
         return tfrecord.dataset(
-            self.shards, self.features, batch_size=batch_size, shuffle_buffer=_SHUFFLE_BUFFER, seed=seed, repeat=True
+            self.shards,
+            self.features,
+            batch_size=batch_size,
+            shuffle_buffer=_SHUFFLE_BUFFER,
+            seed=seed,
+            repeat=True,
+            limits=self.limits,
         )
 
     def of(self, patterns: str) -> "_Records":
@@ -326,16 +334,16 @@ def _naming_the_shard(data: _Records):
         if isinstance(error.__cause__, tf.errors.OpError) and not isinstance(
             error.__cause__, tf.errors.ResourceExhaustedError
         ):
-            _find_broken(data.shards, data.features, error)
+            _find_broken(data, error)
         raise
 
 
-def _find_broken(paths: list[str], features: dict, error: InputError) -> None:
-    for path in paths:
+def _find_broken(data: _Records, error: InputError) -> None:
+    for path in data.shards:
         if not files.exists(path):
             raise InputError(f"{error}; {path} is no longer there") from error
     try:
-        tfrecord.check(paths, features)
+        tfrecord.check(data.shards, data.features, limits=data.limits)
     except InputError as broken:
         raise InputError(f"{error}; {broken}") from error
 
@@ -376,11 +384,18 @@ def _say(resolved: dict, output_dir: str) -> None:
 def _entropy_of_frequencies(data: _Records, vocab_size: int) -> float:
     """What a masked LM loses that knows of the pieces only how frequent they are, in nats; from the first records."""
     counts = np.zeros(vocab_size)
-    first = tfrecord.dataset(data.shards[:1], data.features, batch_size=_ROWS_COUNTED).take(_BATCHES_COUNTED)
-    with contextlib.suppress(tf.errors.OpError):  # A broken shard is told of by the training.
-        for batch in first:
+    first = tfrecord.dataset(data.shards[:1], data.features, batch_size=_ROWS_COUNTED, limits=data.limits)
+    rows = 0
+    with contextlib.suppress(tf.errors.OpError):  # A broken shard is reported by the training.
+        for batch in first.take(_BATCHES_COUNTED):
+            rows += len(batch["input_ids"])
             ids, weights = (batch[name].numpy().ravel() for name in ("masked_lm_ids", "masked_lm_weights"))
             counts += np.bincount(ids, weights, minlength=vocab_size)[:vocab_size]
+    if rows and not counts.any():
+        raise InputError(
+            f"{data.shards[0]}: expected records with masked_lm_weights above 0, but the first {rows} have none: a "
+            "model learns nothing from them"
+        )
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum()) if len(shares) else math.inf
 

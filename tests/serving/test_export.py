@@ -249,7 +249,7 @@ def test_an_export_is_never_overwritten_unasked_nor_mixed_with_an_older_one(mode
     with pytest.raises(InputError, match=r"1/assets/notes\.txt: not of the export that is to be overwritten"):
         export.export(model_dirs["classification"], str(tmp_path), overwrite=True)
     (tmp_path / "1" / "assets" / "notes.txt").rename(tmp_path.parent / "notes.txt")
-    with pytest.raises(InputError, match="holds an input of the same run"):
+    with pytest.raises(InputError, match="is an input of the same run"):
         export.export(path, str(tmp_path), overwrite=True)
     export.export(model_dirs["classification"], str(tmp_path), overwrite=True)
     assert os.listdir(tmp_path) == ["1"]

@@ -1,0 +1,100 @@
+"""Whether the numbers of pre-training records can be true: checked before a model learns from them.
+
+A position behind the row, a label beyond the vocabulary or a mask of 7 does not stop TensorFlow: a gather on a GPU or
+a TPU gives zeros, a cast to int32 gives another number, and the model learns from it. So every batch is looked at in
+the data pipeline, on the host (`refuse`), at the cost of a few comparisons; which record it was is found out
+afterwards, by reading the files again (`find`). Both apply the rules of `_violations`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+# Weights are 0 or 1 in all known files; anything up to this is taken for a weighting that somebody meant.
+_LARGEST_WEIGHT = 1e6
+_FEATURES = (
+    *("input_ids", "input_mask", "segment_ids"),
+    *("masked_lm_positions", "masked_lm_ids", "masked_lm_weights", "next_sentence_labels"),
+)
+
+
+class Limits(NamedTuple):
+    """What the model can take."""
+
+    vocab_size: int
+    type_vocab_size: int = 2
+
+
+class _Violation(NamedTuple):
+    """Where a rule is broken: bool [rows, numbers], or [rows, 1] of the whole row; and what the rule asks for."""
+
+    feature: str
+    where: object
+    expected: str
+
+
+def applies_to(features: Mapping[str, object]) -> bool:
+    """Whether a table has the features that the rules are about."""
+    return all(name in features for name in _FEATURES)
+
+
+def _violations(table: Mapping, limits: Limits, any_of: Callable, total_of: Callable) -> list[_Violation]:
+    """The rules, for NumPy and for TensorFlow: `any_of` and `total_of` reduce the last dimension and keep it.
+
+    `table` holds integers of 64 bits and float32, [rows, numbers].
+    """
+    ids, mask, segments = (table[name] for name in ("input_ids", "input_mask", "segment_ids"))
+    positions, labels, weights = (table[f"masked_lm_{name}"] for name in ("positions", "ids", "weights"))
+    pairs, length = table["next_sentence_labels"], total_of(mask)
+    vocabulary = f"an id from 0 to {limits.vocab_size - 1}, as the vocabulary has it"
+    last_segment = limits.type_vocab_size - 1
+    weighted = weights > 0
+    return [
+        _Violation("input_ids", (ids < 0) | (ids >= limits.vocab_size), vocabulary),
+        _Violation("input_mask", (mask < 0) | (mask > 1), "0 or 1"),
+        _Violation("input_mask", ~any_of(mask > 0), "a row with a token, but it is 0 everywhere"),
+        _Violation("input_mask", any_of(mask[:, 1:] > mask[:, :-1]), "ones and then zeros, but a 1 follows a 0"),
+        _Violation("segment_ids", (segments < 0) | (segments > last_segment), f"a segment from 0 to {last_segment}"),
+        _Violation("masked_lm_positions", positions < 0, "a position from 0 on"),
+        _Violation("masked_lm_positions", positions >= ids.shape[1], f"a position below {ids.shape[1]}, in the row"),
+        _Violation("masked_lm_positions", weighted & (positions >= length), "the position of a token, not of padding"),
+        _Violation("masked_lm_ids", (labels < 0) | (labels >= limits.vocab_size), vocabulary),
+        # Not NaN either: it is in no range.
+        _Violation("masked_lm_weights", ~((weights >= 0) & (weights <= _LARGEST_WEIGHT)), "a weight of 0 or more"),
+        _Violation(
+            "masked_lm_weights",
+            any_of((labels != 0) | (positions != 0)) & ~any_of(weighted),
+            "a weight above 0 where there are labels, but all are 0",
+        ),
+        _Violation("next_sentence_labels", (pairs < 0) | (pairs > 1), "0 or 1"),
+    ]
+
+
+def find(table: Mapping[str, np.ndarray], limits: Limits) -> tuple[int, str] | None:
+    """The first row of a table that cannot be true, and what of it; None where there is none."""
+    rules = _violations(table, limits, lambda x: x.any(axis=1, keepdims=True), lambda x: x.sum(axis=1, keepdims=True))
+    found = [(int(rule.where.any(axis=1).argmax()), rule) for rule in rules if rule.where.any()]
+    if not found:
+        return None
+    row, rule = min(found, key=lambda pair: pair[0])
+    values = table[rule.feature][row]
+    if rule.where.shape[1] == 1 and len(values) > 1:
+        return row, f"{rule.feature}: expected {rule.expected}"
+    place = int(rule.where[row].argmax())
+    return row, f"{rule.feature}, number {place + 1}: expected {rule.expected}, but got {values[place]}"
+
+
+def refuse(table: Mapping, limits: Limits):
+    """Within a data pipeline: a scalar 0 of int64 to add to the batch, whose making fails where a row cannot be true.
+
+    A gather beyond its end rather than an assertion: the pipeline's function stays one without state, so that nothing
+    changes in how it is run and saved.
+    """
+    import tensorflow as tf
+
+    rules = _violations(
+        table, limits, lambda x: tf.reduce_any(x, 1, keepdims=True), lambda x: tf.reduce_sum(x, 1, keepdims=True)
+    )
+    wrong = tf.reduce_any(tf.stack([tf.reduce_any(rule.where) for rule in rules]))
+    return tf.gather(tf.zeros([1], tf.int64), tf.cast(wrong, tf.int32))
