@@ -44,7 +44,9 @@ def _create(request: local_runner.Request, options: list[str]) -> dict:
             build(pipeline, request, paths, outputs)
     except Exception as error:
         raise (_mistake_on_a_worker(error) or error) from None
-    return files.read_json(tfrecord.sidecar_path(outputs[0]))["counts"]
+    counts = files.read_json(tfrecord.sidecar_path(outputs[0]))["counts"]
+    local_runner.say_what_cannot_teach(counts)
+    return counts
 
 
 def _mistake_on_a_worker(error: Exception) -> InputError | None:
@@ -74,8 +76,10 @@ def build(pipeline: beam.Pipeline, request: local_runner.Request, paths: list[st
         | "spread blocks" >> beam.Reshuffle()
         | "tokenize" >> beam.ParDo(_Tokenize(request), keys).with_outputs("counts", main="tokens")
     )
-    tokens = tokenized.counts | "tokens" >> beam.Map(lambda counts: counts["tokens"]) | beam.CombineGlobally(sum)
-    plan = beam.pvalue.AsSingleton(tokens | "plan" >> beam.Map(_plan, keys, request=request, shards=len(outputs)))
+    corpus_counts = tokenized.counts | "sum corpus" >> beam.CombineGlobally(_summed)
+    plan = beam.pvalue.AsSingleton(
+        corpus_counts | "plan" >> beam.Map(_plan, keys, request=request, shards=len(outputs))
+    )
     made = (
         tokenized.tokens
         | "lend" >> beam.FlatMap(_lend, plan)
@@ -134,10 +138,10 @@ class _Tokenize(beam.DoFn):
         yield bisect.bisect_left(keys, key), stages.token_arrays(documents)
 
 
-def _plan(tokens: int, keys, *, request: local_runner.Request, shards: int) -> Plan:
-    if not tokens:
+def _plan(counts: dict[str, int], keys, *, request: local_runner.Request, shards: int) -> Plan:
+    if not counts.get("tokens"):
         raise InputError(f"{request.input_file}: expected sentences, but there is none")
-    return local_runner.plan_of(request, blocks=len(keys), shards=shards).with_buckets(tokens)
+    return local_runner.plan_of(request, blocks=len(keys), shards=shards).for_corpus(counts)
 
 
 def _lend(tokenized, plan: Plan):

@@ -18,8 +18,8 @@ What it does otherwise:
   `PARTNERS` other blocks, drawn from the seed for each block. Over the corpus every block serves as often as any
   other (`partners` are rotations), so every document is equally likely to be somewhere's random next, as in the
   original; only which documents meet in one pair is limited, to some thousands of documents for each, which no model
-  can notice after the shuffle. It is never the document itself, unless there is no other (the original gives up after
-  ten tries).
+  can notice after the shuffle. It is never the document itself: where there is no other (the original gives up after
+  ten tries, and labels its own sentences as random), every B is what follows A.
 - [UNK] is neither predicted nor drawn as a random piece, nor are the other special tokens drawn: the original does
   both.
 - A whole word never reaches over [SEP]: where truncation cut the beginning of a word away, the original adds the rest
@@ -185,28 +185,51 @@ class Spans(NamedTuple):
 
 def pack(pool: Documents, own: int, settings: Settings, rng: np.random.Generator) -> Spans:
     """The sentence pairs of the first `own` documents of `pool`, `dupe_factor` times; random next sentences from all
-    of it.
+    of it. A document that is the whole pool gets none.
 
     Every row is one pass over one document. In each round every row that has sentences left makes one pair: so a
     round is a handful of array operations, whatever the number of documents. `first` is the row's next sentence.
     """
+    alone = len(pool) == 1
+    if alone and len(pool.sentence_starts) == 2:
+        return _halves_of_a_sentence(pool, settings, rng)
     document = np.tile(np.arange(own), settings.dupe_factor)
     first, last = pool.document_starts[document], pool.document_starts[document + 1]
     target = _target_lengths(len(document), settings, rng)
     rounds = []
     while len(document):
         end = _reach(pool, first, target, last)
+        if alone:
+            end = _in_pairs(first, end, last)
         middle = first + _cut_points(end - first, rng)
         is_random = (middle == end) | (rng.random(len(first)) < 0.5)
-        a_length = pool.sentence_starts[middle] - pool.sentence_starts[first]
-        other_first, other_end = _elsewhere(pool, document, target - a_length, rng)
-        b_first, b_end = np.where(is_random, other_first, middle), np.where(is_random, other_end, end)
+        if alone:
+            is_random = np.zeros(len(first), bool)
+            b_first, b_end = middle, end
+        else:
+            a_length = pool.sentence_starts[middle] - pool.sentence_starts[first]
+            other_first, other_end = _elsewhere(pool, document, target - a_length, rng)
+            b_first, b_end = np.where(is_random, other_first, middle), np.where(is_random, other_end, end)
         sentences = (first, middle, b_first, b_end)
         rounds.append(Spans(*(pool.sentence_starts[sentence] for sentence in sentences), is_random))
         first = np.where(is_random, middle, end)  # what a random next sentence left unused is put back
         going_on = first < last
         document, first, last, target = (row[going_on] for row in (document, first, last, target))
     return _truncated(Spans(*map(np.concatenate, zip(*rounds, strict=True))), settings.max_seq_length - 3, rng)
+
+
+def _halves_of_a_sentence(pool: Documents, settings: Settings, rng: np.random.Generator) -> Spans:
+    """What there is to learn from one sentence alone: its end after its beginning; nothing of one token."""
+    length = len(pool.ids)
+    middle = rng.integers(1, length, settings.dupe_factor) if length > 1 else np.empty(0, np.int64)
+    begin, end = np.zeros_like(middle), np.full_like(middle, length)
+    return _truncated(Spans(begin, middle, middle, end, np.zeros(len(middle), bool)), settings.max_seq_length - 3, rng)
+
+
+def _in_pairs(first: np.ndarray, end: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Ends of chunks of two sentences or more, that leave none or two and more: one alone has no next."""
+    end = np.minimum(np.maximum(end, first + 2), last)
+    return end + np.where(last - end == 1, np.where(end - first >= 3, -1, 1), 0)
 
 
 def _target_lengths(rows: int, settings: Settings, rng: np.random.Generator) -> np.ndarray:
@@ -229,9 +252,8 @@ def _cut_points(sentences: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _elsewhere(pool: Documents, document: np.ndarray, tokens: np.ndarray, rng: np.random.Generator):
     """Sentences of another document, from a random one on, until they have so many tokens or the document ends."""
-    others = len(pool) - 1
-    other = np.zeros_like(document) if others == 0 else rng.integers(0, others, len(document))
-    other = other + (other >= document) if others else other
+    other = rng.integers(0, len(pool) - 1, len(document))
+    other = other + (other >= document)
     last = pool.document_starts[other + 1]
     first = rng.integers(pool.document_starts[other], last)
     return first, _reach(pool, first, tokens, last)

@@ -27,7 +27,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import google_crc32c
 import numpy as np
@@ -112,9 +112,10 @@ def _create(request: Request) -> dict:
         plan = plan_of(request, blocks=len(blocks), shards=len(outputs))
         with ledger.withdrawn_after_a_mistake(), _workers(request, ledger.work.path, len(blocks)) as run:
             counts = _tokenize(run, request, blocks)
-            plan = plan.with_buckets(counts["tokens"])
+            plan = plan.for_corpus(counts)
             before = _make_records(run, request, plan, blocks, counts)
             _write_shards(run, request, plan, before, counts, outputs, todo, ledger)
+        say_what_cannot_teach(counts)
         return ledger.finish(summary(counts))
 
 
@@ -220,6 +221,33 @@ def summary(counts: dict) -> dict:
         "random_next_share": round(counts["random_next"] / instances, 4),
         "unknown_share": round(counts["unknown_tokens"] / max(counts["tokens"], 1), 6),
     }
+
+
+# From here on nearly every document must be one sentence.
+_MOSTLY_RANDOM = 0.9
+
+
+def say_what_cannot_teach(counts: Mapping[str, int]) -> None:
+    """One line on standard error where next sentence prediction has one answer only: why, and what to do about it."""
+    documents, sentences = counts["documents"] - counts["documents_cut"], counts["sentences"]
+    if sentences == 1:
+        what = "the corpus is one sentence, whose two halves became the pairs"
+        remedy = "expected many documents, a sentence a line and an empty line between documents"
+    elif documents <= 1:
+        what = f"the corpus is one document of {sentences:,} sentences, so no random next sentence is from another one"
+        remedy = "put an empty line between documents"
+    elif counts["random_next"] >= _MOSTLY_RANDOM * counts["instances"]:
+        what = (
+            f"the corpus has {sentences:,} sentences in {documents:,} documents, so "
+            f"{counts['random_next'] / counts['instances']:.0%} of the next sentences are random ones"
+        )
+        remedy = (
+            "put sentences that follow each other on lines without an empty one between them (where a line is a "
+            "paragraph: --input_format=paragraphs)"
+        )
+    else:
+        return
+    _say(f"warning: {what}: next sentence prediction learns nothing from it; {remedy}")
 
 
 # ------------------------------------------------------------------------------------------------------- the side-car

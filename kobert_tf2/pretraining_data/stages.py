@@ -17,7 +17,7 @@ every order is equally likely.
 import dataclasses
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import google_crc32c
 import numpy as np
@@ -46,6 +46,8 @@ class Plan:
     blocks: int
     shards: int
     buckets_per_shard: int = 1
+    # All blocks are parts of one document: none may lend a random next sentence to another.
+    one_document: bool = False
 
     @property
     def buckets(self) -> int:
@@ -54,15 +56,16 @@ class Plan:
     def partners(self, block: int) -> list[int]:
         return partners(block, blocks=self.blocks, rng=_rng(self.seed, _PARTNERS))
 
-    def with_buckets(self, tokens: int) -> "Plan":
-        """The plan for a corpus of so many tokens, with buckets that fit into memory: 16 MiB, from 32 GiB of records on
-        more, so that a block is not cut into ever smaller columns, and at most 64 MiB."""
+    def for_corpus(self, counts: Mapping[str, int]) -> "Plan":
+        """The plan for a corpus of so many documents and tokens, with buckets that fit into memory: 16 MiB, from 32 GiB
+        of records on more, so that a block is not cut into ever smaller columns, and at most 64 MiB."""
         settings = self.settings
-        instances = 1.5 * tokens * settings.dupe_factor / (settings.max_seq_length - 3)
+        instances = 1.5 * counts["tokens"] * settings.dupe_factor / (settings.max_seq_length - 3)
         record = 200 + 5 * settings.max_seq_length + 9 * settings.max_predictions_per_seq
         size = min(max(_BUCKET_BYTES, instances * record / 2048), 4 * _BUCKET_BYTES)
         per_shard = -int(-instances * record // (size * self.shards))
-        return dataclasses.replace(self, buckets_per_shard=max(1, per_shard))
+        one_document = counts["documents"] - counts["documents_cut"] <= 1
+        return dataclasses.replace(self, buckets_per_shard=max(1, per_shard), one_document=one_document)
 
 
 # --------------------------------------------------------------------------------------------------------- token blocks
@@ -94,7 +97,8 @@ def block_records(plan: Plan, block: int, documents: list[Documents]) -> tuple[l
     counts = dict.fromkeys(("instances", "real_tokens", "predictions", "random_next", "without_predictions"), 0)
     examples: list[bytes] = []
     rng = _rng(plan.seed, _INSTANCES, block)
-    for table in make_instances(documents[0], documents[1:], plan.pieces, plan.settings, rng):
+    others = [] if plan.one_document else documents[1:]
+    for table in make_instances(documents[0], others, plan.pieces, plan.settings, rng):
         examples += tfrecord.serialize(table)
         predictions = table["masked_lm_weights"].sum(axis=1)
         counts["instances"] += len(predictions)

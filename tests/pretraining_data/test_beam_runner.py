@@ -45,6 +45,16 @@ def test_beam_makes_the_bytes_of_the_local_runner(tmp_path, monkeypatch, changed
     assert contents(tmp_path / "beam") == contents(tmp_path / "local")
 
 
+def test_parts_of_one_document_lend_each_other_nothing_there_either(tmp_path, capsys):
+    (tmp_path / "one.txt").write_text("\n".join("가나다라마"[i % 5] * 3 for i in range(400)), encoding="utf-8")
+    changed = {"input_file": f"{tmp_path}/one.txt", "num_shards": 1}
+    counts = local_runner.create(request(tmp_path, "local", **changed))
+    assert (counts["documents_cut"] > 0, counts["random_next"]) == (True, 0)
+    assert beam_runner.create(request(tmp_path, "beam", **changed), RUNNER) == counts
+    assert contents(tmp_path / "beam") == contents(tmp_path / "local")
+    assert capsys.readouterr().err.count("warning: the corpus is one document of 400 sentences") == 2
+
+
 def test_outputs_that_are_there_are_not_replaced(tmp_path):
     local_runner.create(request(tmp_path, "local"))
     with pytest.raises(InputError, match="already there"):
@@ -54,5 +64,7 @@ def test_outputs_that_are_there_are_not_replaced(tmp_path):
 def test_a_mistake_found_on_a_worker_is_the_same_sentence(tmp_path):
     made = request(tmp_path, "beam")
     (tmp_path / "corpus-1.txt").write_bytes(b"\xb0\xa1\n")
-    with pytest.raises(InputError, match=r"^.*/corpus-1\.txt, line 1: expected UTF-8 text.*cp949 -t utf-8\)$"):
+    with pytest.raises(
+        InputError, match=r"^.*/corpus-1\.txt, line 1: expected UTF-8 text.*iconv -f CP949 .*> utf8\.txt$"
+    ):
         beam_runner.create(made, RUNNER)

@@ -23,7 +23,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAD, UNK, CLS, SEP, MASK = range(5)
 SPECIAL = 5
 
-lengths_of_documents = st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=9), min_size=1, max_size=6)
+lengths_of_documents = st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=9), min_size=1, max_size=6).filter(
+    lambda lengths: lengths != [[1]]  # one token makes no pair
+)
 
 
 def documents(lengths: list[list[int]], *, unit: int = 1) -> Documents:
@@ -94,7 +96,7 @@ def test_a_pair_is_two_runs_of_text_in_its_frame_and_random_ones_are_from_elsewh
             assert half == list(range(half[0], half[0] + len(half)))
             assert document_of(pool, half[0]) == document_of(pool, half[-1])
         same_document = document_of(pool, a[0]) == document_of(pool, b[0])
-        assert same_document != is_random or len(pool) == 1
+        assert same_document != is_random
         if not is_random:
             assert b[0] > a[-1]
 
@@ -111,6 +113,39 @@ def test_what_a_random_next_sentence_left_unused_is_put_back(lengths, seed):
         for token in (a if is_random else a + b)
     ]
     assert sorted(told) == pool.ids.tolist()
+
+
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=30), st.integers(0, 99))
+@settings(max_examples=100, deadline=None)
+def test_a_document_without_others_gives_pairs_that_follow_each_other_and_leaves_no_sentence_out(lengths, seed):
+    pool = documents([lengths])
+    spans = pack(pool, 1, Settings(max_seq_length=20, dupe_factor=1, max_predictions_per_seq=4), rng(seed))
+    assert not spans.is_random.any()
+    # Truncation takes tokens off both ends, so a half says at least which sentences it had.
+    starts = np.searchsorted(pool.sentence_starts, [spans.a_start, spans.b_start], side="right") - 1
+    ends = np.searchsorted(pool.sentence_starts, [spans.a_end, spans.b_end])
+    assert (starts[0] < ends[0]).all()
+    assert (ends[0] <= starts[1]).all()
+    assert (starts[1] < ends[1]).all()
+
+
+def test_a_document_without_others_says_every_sentence():
+    pool = documents([[1] * 37])
+    for seed in range(20):
+        spans = pack(pool, 1, Settings(max_seq_length=20, dupe_factor=1, max_predictions_per_seq=4), rng(seed))
+        said = sorted(token for a, b, c, d, _ in zip(*spans, strict=True) for token in (*range(a, b), *range(c, d)))
+        assert said == list(range(37))
+
+
+def test_one_sentence_gives_its_two_halves():
+    pool = documents([[9]])
+    made = halves(instances(pool, dupe_factor=50))
+    assert len(made) == 50
+    assert all(a + b == pool.ids.tolist() and not is_random for a, b, is_random in made)
+    assert {len(a) for a, _, _ in made} == set(range(1, 9))
+    long = halves(instances(documents([[300]]), max_seq_length=20))
+    assert all(len(a) + len(b) == 17 and a[-1] < b[0] for a, b, _ in long)
+    assert not list(make_instances(documents([[1]]), [], pieces(pool), Settings(), rng()))
 
 
 def test_a_chunk_is_filled_to_the_target_with_whole_sentences():

@@ -149,6 +149,44 @@ def test_the_counts_are_those_of_the_corpus(tmp_path):
     assert counts["unknown_share"] == 0.2
 
 
+# --- A corpus that cannot teach ---
+
+SENTENCES = ["사과 나무", "가 나 다", "한국 어 를", "방 가", "나무 가 하", "다 가 나"]
+
+
+@pytest.mark.parametrize(
+    ("content", "random_share", "said"),
+    [
+        ("\n".join(SENTENCES), 0.0, r"one document of 6 sentences, .*: put an empty line between documents"),
+        ("\n\n\n" + "\n".join(SENTENCES) + "\n\n\u3000\n", 0.0, r"one document of 6 sentences"),
+        ("\n".join(SENTENCES * 60), 0.0, r"one document of 360 sentences"),  # cut into blocks
+        ("\n\n".join(SENTENCES), 1.0, r"6 sentences in 6 documents, so 100% of .* are random .* without an empty one"),
+        (SENTENCES[1], 0.0, r"one sentence, whose two halves .* expected many documents, a sentence a line"),
+    ],
+)
+def test_a_corpus_that_cannot_teach_is_told_and_no_label_is_false(tmp_path, capsys, content, random_share, said):
+    (tmp_path / "c").write_text(content, encoding="utf-8")
+    counts = create(tmp_path / "c", tmp_path / "r", num_shards=1, block_bytes=200)
+    assert counts["random_next_share"] == random_share
+    assert counts["instances"] >= SETTINGS.dupe_factor
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    assert len(told) == 1
+    assert re.search("next sentence prediction learns nothing", told[0])
+    assert re.search(said.replace(": put", ".* put"), told[0]), told[0]
+
+
+def test_of_one_token_there_is_no_pair(tmp_path):
+    (tmp_path / "c").write_text("가\n", encoding="utf-8")
+    with pytest.raises(InputError, match="gives 0 instances, too few"):
+        create(tmp_path / "c", tmp_path / "r", num_shards=1)
+
+
+def test_a_corpus_that_can_teach_is_not_warned_of(tmp_path, capsys):
+    (tmp_path / "c").write_text("\n".join([*SENTENCES[:3], "", *SENTENCES[3:]]), encoding="utf-8")
+    assert 0 < create(tmp_path / "c", tmp_path / "r", num_shards=1)["random_next_share"] < 0.9
+    assert "warning" not in capsys.readouterr().err
+
+
 # --- Killed and started again ---
 
 
