@@ -109,6 +109,14 @@ class BertConfig:
         other_models.report_unknown_keys(values, known, path)
         return config
 
+    def check_takes_pairs(self, source: str | None, given: str) -> None:
+        """Refuses pairs of texts where there is one segment for both; `source` is where this configuration is from."""
+        if self.type_vocab_size < 2:
+            raise InputError(
+                f"{source or 'the configuration'}: with type_vocab_size {self.type_vocab_size} this model takes single "
+                f"texts alone, but {given}"
+            )
+
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)
 

@@ -153,14 +153,18 @@ def _digest(model: keras.Model, name: str) -> str:
     return digest.hexdigest()
 
 
-def parts_not_in(model: keras.Model, path: str) -> list[str]:
-    """The parts of a model that the weights at `path` do not hold, found by names alone; nothing is loaded."""
-    source = checkpoint_files.find_source(path)
-    with checkpoint_files.open_source(source) as checkpoint:
-        contents = matching.scan(checkpoint, model.config)
-        named = {"labels": model.labels} if hasattr(model, "labels") else {}
-        contents, _ = _with_labels(type(model), source, contents, named)
-        return match_model(model, contents).new
+def parts_not_in(model: keras.Model, path: str | None) -> list[str]:
+    """The parts of a model that the weights at `path` do not hold, by their names alone; None: all of them."""
+    held = []
+    if path is not None:
+        source = checkpoint_files.find_source(path)
+        with checkpoint_files.open_source(source) as checkpoint:
+            contents = matching.scan(checkpoint, model.config)
+        held = heads.parts_of(contents.found)
+        labels = labels_of(model)
+        if labels and contents.num_labels and _why_not_used(source, contents, type(model), labels):
+            held.remove("classifier")
+    return [name for name in heads.parts_of(variables(model)) if name not in held]
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -172,39 +176,53 @@ def _has_labels(cls: Callable[..., keras.Model]) -> bool:
     return "num_labels" in (cls.__init__.__kwdefaults__ or {})
 
 
+def held_labels(cls: Callable[..., keras.Model], path: str, config: BertConfig) -> Labels | None:
+    """The labels of the classification head for `cls` that the weights at `path` hold; None where they hold none."""
+    source = checkpoint_files.find_source(path)
+    with checkpoint_files.open_source(source) as checkpoint:
+        contents = matching.scan(checkpoint, config)
+    described = heads.describe(source)
+    if contents.num_labels is None or described.has_other_classifier(cls.__name__):
+        return None
+    return described.labels(contents.num_labels)
+
+
 def _with_labels(cls, source: Source, contents: Contents, kwargs: dict) -> tuple[Contents, dict]:
     """What a checkpoint holds, and the arguments of a classifier's constructor: the checkpoint's labels by default.
 
-    A head of other labels, of another kind of problem or of the other kind of classifier is left out: it starts new.
+    A head that is not used is left out: it starts new.
     """
     if not _has_labels(cls) or contents.num_labels is None:
         return contents, kwargs
-    described = heads.describe(source)
-    if described.has_other_classifier(cls.__name__):
-        reason = f"its classification head is that of a {described.architecture}"
-        return _without_classifier(contents, reason), kwargs
-    held, asked, problem = described.labels(contents.num_labels), kwargs.get("labels"), kwargs.get("problem_type")
-    if asked is None and kwargs.get("num_labels") not in (None, contents.num_labels):
+    described, names = heads.describe(source), kwargs.get("labels")
+    held = described.labels(contents.num_labels)
+    if names is None and kwargs.get("num_labels") not in (None, contents.num_labels):
         return contents, kwargs  # The report of shapes says what to do.
-    asked = held.names if asked is None else tuple(asked)
-    kwargs = {**kwargs, "labels": asked, "problem_type": problem or held.problem_type}
-    if problem and held.problem_type and problem != held.problem_type:
-        reason = f"its classification head is for {held.problem_type}, and {problem} is asked for"
-        return _without_classifier(contents, reason), kwargs
-    if set(asked) != set(held.names):
-        reason = f"its labels are {', '.join(held.names)}, and {', '.join(asked)} are asked for"
-        return _without_classifier(contents, reason), {**kwargs, "problem_type": problem}
-    if asked != held.names:
+    asked = Labels(held.names if names is None else tuple(names), kwargs.get("problem_type"))
+    reason = _why_not_used(source, contents, cls, asked)
+    if reason:
+        print(f"{contents.checkpoint.path}: {reason}: that head is not used", file=sys.stderr)
+        others = described.has_other_classifier(cls.__name__)
+        return contents.without("classifier"), kwargs if others else {**kwargs, "labels": asked.names}
+    if asked.names != held.names:
         raise InputError(
             f"{source.config}: the labels of this classifier are {', '.join(held.names)}, in this order, but labels "
-            f"gives {', '.join(asked)}: give them in its order, or leave labels out"
+            f"gives {', '.join(asked.names)}: give them in its order, or leave labels out"
         )
-    return contents, kwargs
+    return contents, {**kwargs, "labels": held.names, "problem_type": asked.problem_type or held.problem_type}
 
 
-def _without_classifier(contents: Contents, reason: str) -> Contents:
-    print(f"{contents.checkpoint.path}: {reason}: that head is not used", file=sys.stderr)
-    return contents.without("classifier")
+def _why_not_used(source: Source, contents: Contents, cls: type, asked: Labels) -> str | None:
+    """Why a checkpoint's classification head is not one for these labels; None where it is."""
+    described = heads.describe(source)
+    held = described.labels(contents.num_labels)
+    if described.has_other_classifier(cls.__name__):
+        return f"its classification head is that of a {described.architecture}"
+    if asked.problem_type and held.problem_type and asked.problem_type != held.problem_type:
+        return f"its classification head is for {held.problem_type}, and {asked.problem_type} is asked for"
+    if set(asked.names) != set(held.names):
+        return f"its labels are {', '.join(held.names)}, and {', '.join(asked.names)} are asked for"
+    return None
 
 
 # ------------------------------------------------------------------------------------------------------------------

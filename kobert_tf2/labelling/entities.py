@@ -34,12 +34,20 @@ def label_list(types: Sequence[str]) -> list[str]:
 
 def types_of(labels: Sequence[str], source: str) -> list[str]:
     """The types of a model's BIO labels in their order; labels that are not BIO are an `InputError` naming `source`."""
-    types = list(dict.fromkeys(label[2:] for label in labels if label != OUTSIDE))
-    if sorted(labels) != sorted(label_list(types)):
+    if not are_bio(labels):
         raise InputError(
             f"{source}: expected BIO labels (O, and B-X and I-X of each type X), but got {', '.join(labels)}"
         )
-    return types
+    return _types(labels)
+
+
+def are_bio(labels: Sequence[str]) -> bool:
+    """Whether these are O and, for each type X, B-X and I-X."""
+    return sorted(labels) == sorted(label_list(_types(labels)))
+
+
+def _types(labels: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(label[2:] for label in labels if label != OUTSIDE))
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import numpy as np
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
+from kobert_tf2.labelling import labels as label_names
 from kobert_tf2.tokenization.normalization import comparable, is_blank
 
 COLUMNS = ("id", "document", "document2", "label")
@@ -131,11 +132,8 @@ def make_features(
 
 
 def label_ids(examples: Sequence[Example], labels: Sequence[str]) -> np.ndarray:
-    """int32 [examples]: the place of each example's label in `labels`, compared as `comparable` spells them."""
-    place: dict[str, int] = {}
-    for index, label in enumerate(labels):
-        if place.setdefault(comparable(label), index) != index:
-            raise InputError(f"the labels {labels[place[comparable(label)]]!r} and {label!r} look the same; name one")
+    """int32 [examples]: the place of each example's label in `labels`, as `label_names.places` finds it."""
+    place = label_names.places(labels)
     for example in examples:
         if example.label not in place:
             raise InputError(f"example {example.id}: the label {example.label!r} is not one of {', '.join(labels)}")

@@ -125,6 +125,8 @@ def export_model(
     heads.refuse_untrained_model(model.new_parts)
     check_vocabulary(model.config, tokenizer)
     head = next(name for name, entry in HEADS.items() if entry.model == type(model).__name__)
+    if head == "reading":
+        model.config.check_takes_pairs(None, "a reader takes a question and a context")
     takes_text = _takes_text(with_text, head, tokenizer, file_format)
     settings = ReadingSettings.fitting(model.config.max_position_embeddings, **reading) if head == "reading" else None
     reading = settings and dataclasses.asdict(settings)
@@ -193,7 +195,8 @@ def _write_onnx(servable: Servable, assets: "_Assets", target: str, overwrite: b
     from kobert_tf2.serving import onnx
 
     with whole_version(target, overwrite) as folder:
-        difference = onnx.write(servable.serve, servable.inputs, f"{folder}/{ONNX_FILE}", vocab_size=vocab_size)
+        sizes = {"vocab_size": vocab_size, "type_vocab_size": servable.type_vocab_size}
+        difference = onnx.write(servable.serve, servable.inputs, f"{folder}/{ONNX_FILE}", **sizes)
         os.mkdir(f"{folder}/assets")
         for path in assets.write(["serving_default"]):
             shutil.copyfile(path, f"{folder}/assets/{os.path.basename(path)}")

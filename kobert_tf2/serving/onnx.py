@@ -21,7 +21,9 @@ _SMALL = 1024
 _CHECKED_SHAPES = ((1, 8), (3, 16))
 
 
-def write(function: Callable[..., dict], names: tuple[str, ...], path: str, *, vocab_size: int) -> float:
+def write(
+    function: Callable[..., dict], names: tuple[str, ...], path: str, *, vocab_size: int, type_vocab_size: int
+) -> float:
     """Writes `function` of int32 [batch, sequence] inputs of these names, both dimensions open, as an ONNX file.
 
     Returns: the largest difference between onnxruntime's outputs and TensorFlow's, on random rows of several sizes.
@@ -51,7 +53,7 @@ def write(function: Callable[..., dict], names: tuple[str, ...], path: str, *, v
     _put_in(model, weights, onnx.numpy_helper.from_array)
     onnx.save(model, path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return _largest_difference(session, by_place, names, vocab_size)
+    return _largest_difference(session, by_place, names, (vocab_size, type_vocab_size))
 
 
 @contextlib.contextmanager
@@ -104,11 +106,11 @@ def _as_one_less_erf(graph, node, name: str, args: list) -> None:
     graph.make_node("Sub", [one.output[0], erf.output[0]], name=name, outputs=outputs, shapes=shapes, dtypes=types)
 
 
-def _largest_difference(session, function, names: tuple[str, ...], vocab_size: int) -> float:
+def _largest_difference(session, function, names: tuple[str, ...], sizes: tuple[int, int]) -> float:
     largest = 0.0
     outputs = [output.name for output in session.get_outputs()]
     for batch, length in _CHECKED_SHAPES:
-        inputs = _random_inputs(names, batch, length, vocab_size)
+        inputs = _random_inputs(names, batch, length, *sizes)
         expected = function(*(tf.constant(inputs[name]) for name in names))
         try:
             answers = session.run(outputs, inputs)
@@ -121,12 +123,14 @@ def _largest_difference(session, function, names: tuple[str, ...], vocab_size: i
     return largest
 
 
-def _random_inputs(names: tuple[str, ...], batch: int, length: int, vocab_size: int) -> dict[str, np.ndarray]:
+def _random_inputs(
+    names: tuple[str, ...], batch: int, length: int, vocab_size: int, type_vocab_size: int
+) -> dict[str, np.ndarray]:
     """Rows of different lengths, so that the mask is partly 0."""
     rng = np.random.default_rng(0)
     used = length - np.arange(batch)[:, None] * 2
     mask = (np.arange(length) < used).astype(np.int32)
-    segment = (np.arange(length) >= length // 3).astype(np.int32) * mask
+    segment = (np.arange(length) >= length // 3).astype(np.int32) * mask * (type_vocab_size > 1)
     inputs = {
         "input_ids": rng.integers(0, vocab_size, (batch, length)).astype(np.int32) * mask,
         "input_mask": mask,

@@ -59,6 +59,7 @@ class Predictor:
             return cls._of_export(export, precision, settings)
         tokenizer = Tokenizer.from_pretrained(checkpoint_files.find_source(path).folder)
         model = BertForQuestionAnswering.from_pretrained(path, dtype=dtype_policy(precision), require_trained=True)
+        model.config.check_takes_pairs(path, "a reader takes a question and a context")
         check_vocabulary(model.config, tokenizer)
         limits = ReadingSettings.fitting(model.config.max_position_embeddings, **settings)
         return cls(compiled(model), tokenizer, limits, keep_alive=model)

@@ -84,7 +84,7 @@ class Servable(tf.Module):
     def signatures(self, names: list[str]) -> dict:
         """Concrete functions: those of `plain_signatures`, and `answer_text` for a reader with a plain tokenizer."""
         make = {
-            "serving_default": lambda: _with_signature(self.serve, self.inputs),
+            "serving_default": lambda: _with_signature(self._serve_checked, self.inputs),
             "answer_span": lambda: _with_signature(self.answer_span, INPUTS),
             "answer_text": self._answer_text,
         }
@@ -101,6 +101,17 @@ class Servable(tf.Module):
         """Named float32 outputs."""
         outputs = self._head.outputs(self._model, self._forward(inputs), inputs)
         return {name: tf.cast(output, tf.float32, name=name) for name, output in outputs.items()}
+
+    @property
+    def type_vocab_size(self) -> int:
+        return self._model.config.type_vocab_size
+
+    def _serve_checked(self, **inputs) -> dict:
+        """`serve`; a pair given to a model of one segment is an error, which some devices would answer with zeros."""
+        if self.type_vocab_size == 1:
+            only_first = "type_vocab_size is 1: this model takes single texts alone, so segment_ids must all be 0"
+            tf.debugging.assert_equal(inputs["segment_ids"], 0, message=only_first)
+        return self.serve(**inputs)
 
     def answer_span(self, **inputs) -> dict:
         """The best spans of each row, which is a window: what is to be held against "no answer" stands beside them.

@@ -19,9 +19,11 @@ import tensorflow as tf
 
 from kobert_tf2 import files
 from kobert_tf2.bert import models
+from kobert_tf2.bert import pretrained as weights
 from kobert_tf2.bert.config import BertConfig
+from kobert_tf2.bert.labels import Labels
 from kobert_tf2.errors import InputError
-from kobert_tf2.labelling import sentences
+from kobert_tf2.labelling import labels, sentences
 from kobert_tf2.labelling.sentences import Example
 from kobert_tf2.tasks import start
 from kobert_tf2.tokenization import pretrained
@@ -30,6 +32,8 @@ from kobert_tf2.training import loop, losses
 from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
 
+MODEL = models.BertForSequenceClassification
+SINGLE_LABEL = "single_label_classification"
 TASK = loop.Task(weights=losses.label_weights, sums=losses.label_sums)
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 
@@ -112,27 +116,29 @@ def finetune(settings: FinetuneSettings) -> dict:
         begin = start.model_to_predict_with(output_dir, begin)
     tokenizer = pretrained.from_flags(Tokenizer, settings.vocab_file, begin, settings.tokenizer_settings)
     train, evaluation, prediction = _read_all(sources, settings)
-    labels = sentences.label_list([*train, *evaluation]) if settings.do_train else _labels_of(begin)
-
     config = start.find_config(settings.bert_config_file, begin, vocab_size=len(tokenizer.vocab))
     fit = {"vocab_size": len(tokenizer.vocab), "max_seq_length": settings.max_seq_length}
     start.check_fits(config, settings.bert_config_file or begin, **fit)
+    if any(example.pair for example in (*train, *evaluation, *prediction)):
+        config.check_takes_pairs(settings.bert_config_file or begin, "there are pairs of sentences (document2)")
     encoding = _Encoding(tokenizer, settings.max_seq_length, settings.num_workers)
-    model = job.make(lambda: _make_model(config, begin, settings, len(labels)))
-    summary = {"output_dir": output_dir, "labels": labels}
+    chosen = _choose_labels([*train, *evaluation], begin, settings, config)
+    model = job.make(lambda: _make_model(config, begin, settings, chosen))
+    names = list(model.labels)
+    summary = {"output_dir": output_dir, "labels": names}
     if settings.do_train:
-        summary |= _train(job, model, encoding.features(train, labels), settings, tokenizer, labels)
+        summary |= _train(job, model, encoding.features(train, names), settings, tokenizer)
     if settings.do_eval:
         probabilities = predict(model, encoding, evaluation, settings.eval_batch_size, job.strategy)
-        scores = score(probabilities, sentences.label_ids(evaluation, labels))
+        scores = score(probabilities, sentences.label_ids(evaluation, names))
         summary |= {"eval_examples": len(evaluation), **scores}
         if job.is_chief:
-            _write_scores(output_dir, scores, summary.get("global_step", 0), labels)
+            _write_scores(output_dir, scores, summary.get("global_step", 0), names)
     if settings.do_predict:
         probabilities = predict(model, encoding, prediction, settings.predict_batch_size, job.strategy)
         if job.is_chief:
             summary["predictions"] = f"{output_dir}/predictions.tsv"
-            write_predictions(summary["predictions"], prediction, probabilities, labels)
+            write_predictions(summary["predictions"], prediction, probabilities, names)
     return summary | {"truncated": encoding.truncated}
 
 
@@ -143,9 +149,7 @@ def _check_asked(settings: FinetuneSettings) -> None:
         raise InputError(f"--eval_fraction: expected at least 0 and below 1, but got {settings.eval_fraction}")
 
 
-def _train(
-    job: TrainingJob, model, features: dict, settings: FinetuneSettings, tokenizer: Tokenizer, labels: list[str]
-) -> dict:
+def _train(job: TrainingJob, model, features: dict, settings: FinetuneSettings, tokenizer: Tokenizer) -> dict:
     count, batch_size, seed = len(features["labels"]), settings.train_batch_size, job.running["seed"]
     num_steps = max(1, int(count / batch_size * settings.num_train_epochs))
     optimizer = job.optimizer(
@@ -156,12 +160,12 @@ def _train(
     unchanging = {
         "train_batch_size": batch_size,
         "max_seq_length": settings.max_seq_length,
-        "labels": labels,
+        "labels": list(model.labels),
         "train_examples": count,
         "seed": seed,
         "optimizer": job.running["optimizer"],
     }
-    _say(f"{count:,} sentences, {len(labels)} labels, {num_steps:,} steps of {batch_size}")
+    _say(f"{count:,} sentences, {model.num_labels} labels, {num_steps:,} steps of {batch_size}")
     trained = job.train(
         model,
         optimizer,
@@ -169,7 +173,7 @@ def _train(
         TASK,
         num_steps=num_steps,
         settings=unchanging,
-        save=lambda folder: save_model(model, folder, tokenizer, labels),
+        save=lambda folder: model.save_pretrained(folder, tokenizer),
     )
     return {"train_examples": count, **trained}
 
@@ -228,21 +232,34 @@ def hold_out_examples(examples: Sequence[Example], fraction: float, seed: int) -
     )
 
 
-def _labels_of(path: str) -> list[str]:
-    config = files.read_json(f"{path}/config.json") if files.exists(f"{path}/config.json") else {}
-    named = config.get("id2label")
-    if not named:
-        raise InputError(f"{path}: expected a classifier whose config.json names its labels; train one with --do_train")
-    return [named[key] for key in sorted(named, key=int)]
+def _choose_labels(
+    examples: Sequence[Example], begin: str | None, settings: FinetuneSettings, config: BertConfig
+) -> Labels:
+    """The labels of the model: those that the weights to begin with know, if they know all that the examples have.
+
+    To predict alone, a model must have labels, each sentence one of them.
+    """
+    held = weights.held_labels(MODEL, begin, config) if begin else None
+    fits = held is not None and held.problem_type in (None, SINGLE_LABEL)
+    if settings.do_train:
+        of_data = sentences.label_list(examples)
+        names = tuple(labels.choose(of_data, held.names if fits else None))
+        new_problem = SINGLE_LABEL if held and not fits else None
+        return Labels(names, held.problem_type if fits and names == held.names else new_problem)
+    if held and not fits:
+        raise InputError(
+            f"{begin}: expected a classifier of one label a sentence, but this one is for {held.problem_type}"
+        )
+    return held or Labels(())
 
 
 def _make_model(
-    config: BertConfig, begin: str | None, settings: FinetuneSettings, num_labels: int
+    config: BertConfig, begin: str | None, settings: FinetuneSettings, held: Labels
 ) -> models.BertForSequenceClassification:
-    cls = models.BertForSequenceClassification
     if settings.do_train:
-        return start.model_to_train(cls, config, begin, settings.output_dir, num_labels=num_labels)
-    return cls.from_pretrained(begin, config=config, num_labels=num_labels)
+        named = {"labels": held.names, "problem_type": held.problem_type}
+        return start.model_to_train(MODEL, config, begin, settings.output_dir, **named)
+    return MODEL.from_pretrained(begin, config=config, require_trained=True)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -324,15 +341,6 @@ def score(probabilities: np.ndarray, labels: np.ndarray) -> dict:
         "loss": float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean()),
         "confusion": confusion.tolist(),
     }
-
-
-def save_model(model, folder: str, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
-    """A model directory whose config.json names the labels, as `transformers` reads them."""
-    model.save_pretrained(folder, tokenizer)
-    config = files.read_json(f"{folder}/config.json")
-    config["id2label"] = {str(place): label for place, label in enumerate(labels)}
-    config["label2id"] = {label: place for place, label in enumerate(labels)}
-    files.write_json(f"{folder}/config.json", config)
 
 
 def _write_scores(output_dir: str, scores: dict, global_step: int, labels: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from kobert_tf2 import files, outputs
 from kobert_tf2.bert import models
+from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.errors import InputError
 from kobert_tf2.pretraining_data import record_check, tfrecord
 from kobert_tf2.tasks import preflight as preflight_module
@@ -107,7 +108,9 @@ def pretrain(settings: PretrainSettings) -> dict:
     config = start.find_config(settings.bert_config_file, init_checkpoint, vocab_size=vocab_size)
     _check_config(config, settings.bert_config_file or init_checkpoint, data.features, vocab_size)
     data = data._replace(limits=record_check.Limits(config.vocab_size, config.type_vocab_size))
-    model = job.make(lambda: start.model_to_train(models.BertForPreTraining, config, init_checkpoint, output_dir))
+    if config.type_vocab_size < 2 and _has_pairs(data):
+        config.check_takes_pairs(settings.bert_config_file or init_checkpoint, "the records hold pairs of sentences")
+    model = job.make(lambda: _make_model(config, settings))
     optimizer = job.optimizer(**settings.schedule)
     if job.is_chief:
         _say(_resolved(job, model, data, settings), output_dir)
@@ -314,6 +317,22 @@ def _check_config(config, path: str, features: dict, vocab_size: int | None) -> 
             f"{path}: max_position_embeddings is {config.max_position_embeddings}, but the records have "
             f"max_seq_length={length}"
         )
+
+
+def _has_pairs(data: _Records) -> bool:
+    """Whether a second segment stands in the first records; a broken shard is the training's to tell."""
+    first = tfrecord.dataset(data.shards[:1], data.features, batch_size=_ROWS_COUNTED).take(_BATCHES_COUNTED)
+    with contextlib.suppress(tf.errors.OpError):
+        return any(batch["segment_ids"].numpy().any() for batch in first)
+    return False
+
+
+def _make_model(config: BertConfig, settings: PretrainSettings) -> models.BertForPreTraining:
+    """To evaluate alone, a checkpoint of the run or `--init_checkpoint` must hold all of the model."""
+    is_here = settings.do_train or checkpoints.steps_in(f"{settings.output_dir}/checkpoints")
+    if settings.init_checkpoint and not is_here:
+        return models.BertForPreTraining.from_pretrained(settings.init_checkpoint, config=config, require_trained=True)
+    return start.model_to_train(models.BertForPreTraining, config, settings.init_checkpoint, settings.output_dir)
 
 
 def _load_newest(model, output_dir: str) -> int:

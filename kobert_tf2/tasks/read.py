@@ -133,6 +133,7 @@ def finetune(settings: FinetuneSettings) -> dict:
     config = start.find_config(settings.bert_config_file, begin, vocab_size=len(tokenizer.vocab))
     fit = {"vocab_size": len(tokenizer.vocab), "max_seq_length": settings.max_seq_length}
     start.check_fits(config, settings.bert_config_file or begin, **fit)
+    config.check_takes_pairs(settings.bert_config_file or begin, "a reader takes a question and a context")
     make_windows = functools.partial(
         window_cache.windows_of_file,
         tokenizer=tokenizer,
@@ -150,7 +151,8 @@ def finetune(settings: FinetuneSettings) -> dict:
         )
         summary |= _train(job, model, data, settings, tokenizer)
     if settings.do_predict:
-        model = model or job.make(lambda: models.BertForQuestionAnswering.from_pretrained(begin))
+        load = models.BertForQuestionAnswering.from_pretrained
+        model = model or job.make(lambda: load(begin, require_trained=True))
         summary |= _predict(job, model, settings, make_windows, tokenizer)
     return summary
 

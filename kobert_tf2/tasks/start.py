@@ -11,6 +11,7 @@ from collections.abc import Callable
 import keras
 
 from kobert_tf2 import files
+from kobert_tf2.bert import pretrained
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.errors import InputError
 from kobert_tf2.training.checkpoints import steps_in
@@ -86,8 +87,14 @@ def model_to_train(
 ) -> keras.Model:
     """A model with the weights of `--init_checkpoint`; with random ones where there is none, or where the run is
     resumed, whose checkpoint has all of them.
+
+    `TrainingJob.train` reports its `parts_at_random`: those that the run began with at random.
     """
-    if not init_checkpoint or steps_in(f"{output_dir}/checkpoints"):
-        return cls(config, **kwargs)
-    print(f"starting from the weights of {init_checkpoint}, with a new schedule from step 0", file=sys.stderr)
-    return cls.from_pretrained(init_checkpoint, config=config, **kwargs)
+    resumes = steps_in(f"{output_dir}/checkpoints")
+    if init_checkpoint and not resumes:
+        print(f"starting from the weights of {init_checkpoint}, with a new schedule from step 0", file=sys.stderr)
+        model = cls.from_pretrained(init_checkpoint, config=config, **kwargs)
+    else:
+        model = cls(config, **kwargs)
+    model.parts_at_random = tuple(pretrained.parts_not_in(model, init_checkpoint))
+    return model

@@ -17,10 +17,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from kobert_tf2 import files
+from kobert_tf2.bert import pretrained as weights
+from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.models import BertForTokenClassification
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import entities, entity_files, entity_metrics
 from kobert_tf2.labelling.entity_files import EntityFile, TaggedText
+from kobert_tf2.labelling.labels import choose
 from kobert_tf2.progress import progress
 from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.tasks import start
@@ -119,7 +122,7 @@ def finetune(settings: FinetuneSettings) -> dict:
     tagger = _Tagger(settings, tokenizer)
     summary: dict = {"output_dir": settings.output_dir}
     if settings.do_train:
-        labels = entities.label_list(EntityFile("", "", train + evaluation).types())
+        labels = _choose_labels(EntityFile("", "", train + evaluation).types(), settings.init_checkpoint, config)
         model = job.make(
             lambda: start.model_to_train(
                 BertForTokenClassification, config, settings.init_checkpoint, settings.output_dir, labels=labels
@@ -138,6 +141,13 @@ def finetune(settings: FinetuneSettings) -> dict:
         if job.is_chief:
             summary |= _write_predictions(settings.output_dir, predicted)
     return summary
+
+
+def _choose_labels(types: Sequence[str], begin: str | None, config: BertConfig) -> list[str]:
+    """The labels of the model to begin with, in its order, if it is a tagger of all these types; else theirs alone."""
+    held = weights.held_labels(BertForTokenClassification, begin, config) if begin else None
+    is_tagger = held is not None and entities.are_bio(held.names)
+    return choose(entities.label_list(types), held.names if is_tagger else None)
 
 
 def _check_asked(settings: FinetuneSettings) -> None:

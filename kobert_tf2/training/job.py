@@ -131,7 +131,7 @@ class TrainingJob:
     ) -> dict:
         """`loop.train`, which `more` goes to, until `num_steps`; then the chief calls `save(output_dir/model)`.
 
-        Returns its summary, with `model_dir`.
+        Returns its summary, with `model_dir` and, of a model of `tasks.start`, `new_parts`: what began at random.
         """
         summary = loop.train(
             model,
@@ -145,6 +145,8 @@ class TrainingJob:
             **more,
             **self.running["train"],
         )
+        if hasattr(model, "parts_at_random"):
+            summary["new_parts"] = list(model.parts_at_random)
         if self.is_chief:
             save(f"{self.output_dir}/model")
             summary["model_dir"] = f"{self.output_dir}/model"
