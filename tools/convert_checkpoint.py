@@ -5,7 +5,8 @@
 
 The input is a TF1 checkpoint (its prefix, its .index, or its folder, with bert_config.json and vocab.txt beside it), a
 model directory, a hub id such as klue/bert-base, or a keras-hub preset folder. It ends with one forward pass on both
-sides, where the other side is installed (pip install 'kobert_tf2[torch]'), and prints the largest difference.
+sides, each by its own library where that is installed (pip install 'kobert_tf2[torch]'), and prints the largest
+difference; answers that differ by more than rounding end it with status 1, and nothing is written.
 """
 
 from absl import flags
@@ -19,6 +20,8 @@ flags.DEFINE_enum("to", "hf", ["hf", "tf1", "keras_hub"], "The format to write."
 flags.DEFINE_string("architecture", None, "The class for config.json; by default the one that the heads belong to.")
 flags.DEFINE_bool("overwrite", False, "Write into an output folder that is already there.")
 flags.DEFINE_bool("allow_pickle", False, "Read pytorch_model.bin, a pickle, where there is no safetensors file.")
+flags.DEFINE_string("bert_config_file", None, "The configuration, where it is not the one beside the weights.")
+flags.DEFINE_string("vocab_file", None, "The vocabulary, where it is not the one beside the weights.")
 flags.DEFINE_bool("compare", True, "End with a forward pass on both sides.")
 command_line.define_tokenizer_flags()
 
@@ -34,6 +37,8 @@ def main() -> dict:
         overwrite=FLAGS.overwrite,
         allow_pickle=FLAGS.allow_pickle,
         compare=FLAGS.compare,
+        config_file=FLAGS.bert_config_file,
+        vocab_file=FLAGS.vocab_file,
         tokenizer_settings=command_line.tokenizer_settings(given_only=True),
     )
 

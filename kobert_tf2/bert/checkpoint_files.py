@@ -31,7 +31,7 @@ KERAS_HUB_METADATA = "metadata.json"
 
 
 class Source(NamedTuple):
-    """Where weights are: the format, the folder, a TF1 prefix or "" and the configuration file."""
+    """Where weights are: the format ("tf1" or "hf"), the folder, a TF1 prefix or "", and the configuration file."""
 
     format: str
     folder: str
@@ -71,6 +71,14 @@ def find_source(path: str, *, allow_pickle: bool = False) -> Source:
 _WANTED = (HF_CONFIG, "model*.safetensors", SAFETENSORS_INDEX, *hub.TOKENIZER_FILES)
 
 
+def find_source_or_preset(path: str, *, allow_pickle: bool = False) -> Source:
+    """`find_source`, for which a keras-hub preset folder is a source too, of the format "keras_hub"."""
+    path = os.fspath(path)
+    if is_keras_hub_preset(path):
+        return Source("keras_hub", path, "", f"{path}/{HF_CONFIG}")
+    return find_source(path, allow_pickle=allow_pickle)
+
+
 def is_keras_hub_preset(path: str) -> bool:
     config = f"{path}/{HF_CONFIG}"
     return files.is_folder(path) and files.exists(config) and "registered_name" in files.read_json(config, dict)
@@ -85,7 +93,7 @@ def _tf1_prefix(path: str) -> str:
 def _source_in_folder(folder: str) -> Source:
     if files.exists(f"{folder}/{HF_CONFIG}"):
         return Source("hf", folder, "", f"{folder}/{HF_CONFIG}")
-    indexes = _files_ending(folder, ".index")
+    indexes = files_like(folder, "*.index")
     if len(indexes) == 1:
         return Source("tf1", folder, indexes[0].removesuffix(".index"), f"{folder}/{GOOGLE_CONFIG}")
     if indexes:
@@ -98,9 +106,10 @@ def _source_in_folder(folder: str) -> Source:
     )
 
 
-def _files_ending(folder: str, ending: str) -> list[str]:
+def files_like(folder: str, pattern: str) -> list[str]:
+    """The paths of a folder's files that a glob matches, sorted."""
     try:
-        return files.match([f"{glob.escape(folder)}/*{ending}"])
+        return files.match([f"{glob.escape(folder)}/{pattern}"])
     except InputError:
         return []
 

@@ -1,36 +1,123 @@
 """One forward pass on both sides of a conversion, to show that the model is the same.
 
+The source answers through its own library and not through what this package read of it: `transformers` for a Hugging
+Face folder, the original's graph in NumPy for a TF1 checkpoint, keras-hub for a preset. So does what was written, and
+our own model answers from the source too.
+
 TensorFlow and PyTorch take half a gigabyte each before they hold a weight, so nothing here imports them when it is
-loaded, and each side answers in a process of its own, one after the other (`parallel.in_subprocess`).
+loaded, and those who need one of them answer in a process of their own (`parallel.in_subprocess`).
 """
 
 import importlib.metadata
 import sys
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from kobert_tf2 import parallel
 from kobert_tf2.bert import checkpoint_files
+from kobert_tf2.bert.checkpoint_files import Source
 from kobert_tf2.bert.config import BertConfig
-from kobert_tf2.conversion import hf_forward
+from kobert_tf2.conversion import hf_forward, tf1_forward
+
+Answers = dict[str, np.ndarray]
+
+# Of the answers' own size (the root of their mean square) where that is above 1. Two libraries in float32 stay below a
+# tenth of it; the two forms of gelu differ by five times as much.
+TOLERANCE = 1e-4
 
 
-def compare(path: str, output: str, *, to: str, architecture: str, allow_pickle: bool = False) -> dict:
-    """The answers of the model at `path` in Keras against those of what was made of it, on `sample_batch`.
+class Model(NamedTuple):
+    """A model on disk, as its own library is to load it."""
 
-    `to` is the format of `output`, `architecture` the Hugging Face class with a place for the heads at `path`.
-    Returns the other side's name and the largest difference, both None where that side is not installed.
-    """
-    if to == "hf" and not hf_forward.is_installed():
-        print("transformers and torch are not installed: the converted model was not compared", file=sys.stderr)
-        return {"compared_with": None, "largest_difference": None}
-    if to == "keras_hub":
-        architecture = "BertModel"
-    batch, ours = parallel.in_subprocess(ask_keras, path, architecture, allow_pickle=allow_pickle)
-    other, theirs = _OTHER_SIDES[to](output, architecture, batch)
-    largest = max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours)
-    print(f"largest difference from {other}: {largest:.3g} in {', '.join(ours)}", file=sys.stderr)
-    return {"compared_with": other, "largest_difference": largest}
+    source: Source
+    config: BertConfig
+    parts: frozenset[str]  # what it has beside the encoder: pooler, masked_lm, next_sentence, span, classifier
+    architecture: str
+    num_labels: int | None = None
+    prefix: str = ""  # what stands before the names of its weights
+    allow_pickle: bool = False
+
+    def classes(self) -> list[str]:
+        """The classes of `transformers` that have a place for everything in the model, each without a new head."""
+        pooled, parts = "pooler" in self.parts, self.parts
+        classes = ["BertModel"]
+        if "masked_lm" in parts:
+            classes.append("BertForPreTraining" if pooled and "next_sentence" in parts else "BertForMaskedLM")
+        elif pooled and "next_sentence" in parts:
+            classes.append("BertForNextSentencePrediction")
+        if "span" in parts:
+            classes.append("BertForQuestionAnswering")
+        if "classifier" in parts and self.classifies_tokens:
+            classes.append("BertForTokenClassification")
+        elif "classifier" in parts and pooled:
+            classes.append("BertForSequenceClassification")
+        return classes
+
+    @property
+    def classifies_tokens(self) -> bool:
+        return "TokenClassification" in self.architecture
+
+
+class Comparison(NamedTuple):
+    """The libraries of the two sides, None where one is not installed, and how far their answers are apart."""
+
+    source_library: str | None
+    output_library: str | None
+    largest_difference: float | None
+    too_different: list[str]  # the answers that are further apart than rounding explains
+
+
+def compare(model: Model, output: str, *, to: str) -> Comparison:
+    """Asks the model's own library, that of its conversion in the folder `output`, and ours, on `sample_batch`."""
+    written = _written(model, output, to)
+    batch = sample_batch(model.config)
+    libraries = {"source": _library(model), "output": _library(written)}
+    torch = {name: side for name, side in (("source", model), ("output", written)) if side.source.format == "hf"}
+    answers: dict[str, Answers] = {}
+    if torch and hf_forward.is_installed():
+        answers |= parallel.in_subprocess(_ask_each, torch, batch)
+    elif torch:
+        print(f"transformers and torch are not installed: the {' and the '.join(torch)} was not asked", file=sys.stderr)
+    others = {name: side for name, side in (("source", model), ("output", written)) if name not in torch}
+    answers |= parallel.in_subprocess(_ask_each, {**others, "ours": model}, batch)
+    differences = list(_differences(answers))
+    if not differences:
+        return Comparison(None, None, None, [])
+    largest = max(difference.largest for difference in differences)
+    compared = ", ".join(sorted({difference.name for difference in differences}))
+    asked = ", ".join(filter(None, (*libraries.values(), "kobert_tf2")))
+    print(f"largest difference between the answers of {asked}: {largest:.3g} in {compared}", file=sys.stderr)
+    too_different = sorted({difference.name for difference in differences if difference.is_too_large})
+    return Comparison(libraries["source"], libraries["output"], largest, too_different)
+
+
+def _written(model: Model, output: str, to: str) -> Model:
+    if to == "tf1":
+        source = Source(
+            "tf1", output, *(f"{output}/{name}" for name in (checkpoint_files.TF1_NAME, "bert_config.json"))
+        )
+    else:
+        source = Source(to, output, "", f"{output}/{checkpoint_files.HF_CONFIG}")
+    return model._replace(source=source, prefix="")
+
+
+class Difference(NamedTuple):
+    name: str
+    largest: float
+    is_too_large: bool
+
+
+def _differences(answers: dict[str, Answers]) -> Iterator[Difference]:
+    """How far the others are from the source, or from ours where the source was not asked."""
+    first = "source" if "source" in answers else "ours"
+    for side in answers.keys() - {first}:
+        for name in answers[first].keys() & answers[side].keys():
+            expected = answers[first][name]
+            largest = float(np.abs(expected - answers[side][name]).max())
+            limit = TOLERANCE * max(1.0, float(np.sqrt(np.square(expected).mean())))
+            yield Difference(name, largest, not largest <= limit)  # a NaN is too large
 
 
 def sample_batch(config: BertConfig, *, batch: int = 3, length: int = 24, predictions: int = 5) -> dict:
@@ -49,50 +136,76 @@ def sample_batch(config: BertConfig, *, batch: int = 3, length: int = 24, predic
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# The two sides
+# Those who answer
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def ask_keras(path: str, architecture: str, *, allow_pickle: bool = False) -> tuple[dict, dict[str, np.ndarray]]:
-    """A batch for the model at `path`, and what our own model answers to it."""
-    from kobert_tf2.bert import models
-    from kobert_tf2.conversion import keras_hub, layer_by_layer
-
-    if checkpoint_files.is_keras_hub_preset(path):
-        model = keras_hub.from_preset(path)
-        batch = sample_batch(model.config)
-        return batch, {name: np.asarray(values) for name, values in model(batch).items()}
-    batch = sample_batch(BertConfig.from_pretrained(path))
-    name = _KERAS_CLASSES.get(architecture, architecture)
-    answers = layer_by_layer.forward(getattr(models, name), path, batch, allow_pickle=allow_pickle)
-    left_out = {"BertForMaskedLM": "next_sentence_logits", "BertForNextSentencePrediction": "masked_lm_logits"}
-    answers.pop(left_out.get(architecture, ""), None)
-    return batch, answers
+def _library(model: Model) -> str | None:
+    if model.source.format == "tf1":
+        return "the original's graph in NumPy"
+    package = {"hf": "transformers", "keras_hub": "keras-hub"}[model.source.format]
+    if model.source.format == "hf" and not hf_forward.is_installed():
+        return None
+    return f"{package} {importlib.metadata.version(package)}"
 
 
-_KERAS_CLASSES = {
+def _ask_each(models: dict[str, Model], batch: dict) -> dict[str, Answers]:
+    """The answers of each under its name; the one named "ours" is read by this package."""
+    return {name: _ask(model, batch, ours=name == "ours") for name, model in models.items()}
+
+
+def _ask(model: Model, batch: dict, *, ours: bool) -> Answers:
+    if ours:
+        return _ask_us(model, batch)
+    if model.source.format == "hf":
+        return _ask_transformers(model, batch)
+    if model.source.format == "tf1":
+        return _ask_the_original(model, batch)
+    from kobert_tf2.conversion import keras_hub
+
+    return keras_hub.answers(model.source.folder, batch)
+
+
+def _ask_transformers(model: Model, batch: dict) -> Answers:
+    return hf_forward.answer_as(
+        model.classes(),
+        model.source.folder,
+        batch,
+        config_file=model.source.config,
+        num_labels=model.num_labels,
+        prefix=model.prefix,
+        has_pooler="pooler" in model.parts,
+    )
+
+
+def _ask_the_original(model: Model, batch: dict) -> Answers:
+    return tf1_forward.forward(
+        model.source.prefix,
+        model.source.config,
+        batch,
+        model.parts,
+        scope=model.prefix,
+        of_tokens=model.classifies_tokens,
+    )
+
+
+# Our class for each of transformers', where it has another name.
+_OUR_CLASSES = {
     "BertModel": "BertBackbone",
     "BertForMaskedLM": "BertForPreTraining",
     "BertForNextSentencePrediction": "BertForPreTraining",
 }
 
 
-def _ask_transformers(output: str, architecture: str, batch: dict):
-    return f"transformers {importlib.metadata.version('transformers')}", hf_forward.forward(output, batch)
+def _ask_us(model: Model, batch: dict) -> Answers:
+    """What this package reads of a model."""
+    from kobert_tf2.bert import models
+    from kobert_tf2.conversion import keras_hub, layer_by_layer
 
-
-def _ask_keras_hub(output: str, architecture: str, batch: dict):
-    return parallel.in_subprocess(_keras_hub_answers, output, batch)
-
-
-def _keras_hub_answers(output: str, batch: dict):
-    from kobert_tf2.conversion import keras_hub
-
-    return f"keras-hub {keras_hub.version()}", keras_hub.answers(output, batch)
-
-
-def _read_back(output: str, architecture: str, batch: dict):
-    return "the TF1 checkpoint read back", parallel.in_subprocess(ask_keras, output, architecture)[1]
-
-
-_OTHER_SIDES = {"hf": _ask_transformers, "keras_hub": _ask_keras_hub, "tf1": _read_back}
+    if model.source.format == "keras_hub":
+        return {name: np.asarray(values) for name, values in keras_hub.from_preset(model.source.folder)(batch).items()}
+    answers: Answers = {}
+    for name in model.classes():
+        cls = getattr(models, _OUR_CLASSES.get(name, name))
+        answers |= layer_by_layer.forward(cls, model.source, batch, allow_pickle=model.allow_pickle)
+    return answers

@@ -1,12 +1,16 @@
 """A conversion from one format to another, with a forward pass on both sides at its end.
 
-Writing, our answer and the other side's answer each take place in a process that ends with it, so that the memory of
-TensorFlow and of PyTorch is never taken together, and this one stays small.
+Writing and the answers of both sides take place in processes that end with it, so that the memory of TensorFlow and of
+PyTorch is never taken together, and this one stays small.
 """
 
+from typing import Any
+
 from kobert_tf2 import files, outputs, parallel
+from kobert_tf2.bert import checkpoint_files
 from kobert_tf2.bert.checkpoint_files import GOOGLE_CONFIG, HF_CONFIG, KERAS_HUB_METADATA
 from kobert_tf2.conversion import compare as comparison
+from kobert_tf2.conversion.compare import Model
 from kobert_tf2.errors import InputError
 
 FORMATS = ("hf", "tf1", "keras_hub")
@@ -21,45 +25,49 @@ def convert(
     overwrite: bool = False,
     allow_pickle: bool = False,
     compare: bool = True,
+    config_file: str | None = None,
+    vocab_file: str | None = None,
     tokenizer_settings: dict | None = None,
 ) -> dict:
     """Writes the model at `path` as a folder `output` in the format `to`: "hf", "tf1" or "keras_hub".
 
     `path` is whatever `from_pretrained` takes, or a keras-hub preset folder. `architecture` is the Hugging Face class
-    to name in `config.json`; by default the one that the heads in the checkpoint belong to. A `vocab.txt` beside the
-    input goes along; where no tokenizer settings lie beside it, `tokenizer_settings` and otherwise plain BERT's are
-    written.
+    to name in `config.json`; by default the one that the heads in the checkpoint belong to. `config_file` and
+    `vocab_file` stand in for what lies beside the input. A vocabulary goes along; where no tokenizer settings lie
+    beside it, `tokenizer_settings` and otherwise plain BERT's are written.
 
-    Returns the number of weights, the parts, and the largest difference between the answers of both sides.
+    Returns the number of weights, the parts, and the largest difference between the answers of both sides. Where they
+    differ by more than rounding it is an `InputError`, and `output` is not written.
     """
     path, output = str(path), str(output)
     if to not in FORMATS:
         raise InputError(f"to must be one of {', '.join(FORMATS)}. Received: {to!r}")
-    _check_output(path, output, overwrite=overwrite)
-    with outputs.only_run(output):
-        summary = parallel.in_subprocess(
-            _rewrite,
-            path,
-            output,
-            to=to,
+    _check_output({"input": path, "bert_config_file": config_file, "vocab_file": vocab_file}, output, overwrite)
+    source = checkpoint_files.find_source_or_preset(path, allow_pickle=allow_pickle)
+    source = source._replace(config=config_file or source.config)
+    with outputs.only_run(output), files.whole_folder(output, overwrite=overwrite) as unfinished:
+        model, summary = parallel.in_subprocess(
+            _write,
+            source,
+            unfinished,
+            to,
+            vocab_file,
+            tokenizer_settings,
             architecture=architecture,
-            overwrite=overwrite,
             allow_pickle=allow_pickle,
-            tokenizer_settings=tokenizer_settings,
         )
-    if not compare:
-        return summary
-    compared = comparison.compare(path, output, to=to, architecture=summary["architecture"], allow_pickle=allow_pickle)
-    return summary | compared
+        if compare:
+            summary |= _compared(path, model, unfinished, to)
+    return {"output": output, **summary}
 
 
 # Each format's file that carries our sign.
 _SIGNED = (HF_CONFIG, GOOGLE_CONFIG, KERAS_HUB_METADATA)
 
 
-def _check_output(path: str, output: str, *, overwrite: bool) -> None:
+def _check_output(inputs: dict[str, str | None], output: str, overwrite: bool) -> None:
     """Only a folder that a conversion wrote, or `save_pretrained`, is written into again."""
-    outputs.refuse_inputs({}, {"input": path}, replaced={"output": output})
+    outputs.refuse_inputs({}, inputs, replaced={"output": output})
     if files.exists(output) and not overwrite:
         raise InputError(f"{output}: already there; name another folder, or ask for it to be overwritten")
     what = "a model that kobert_tf2 wrote"
@@ -71,7 +79,22 @@ def _check_output(path: str, output: str, *, overwrite: bool) -> None:
     outputs.check_folder(output, names, what=what, is_ours=is_ours)
 
 
-def _rewrite(*args, **kwargs) -> dict:
+def _write(*args: Any, **kwargs: Any) -> tuple[Model, dict]:
     from kobert_tf2.conversion import rewriting  # TensorFlow comes with it
 
-    return rewriting.rewrite(*args, **kwargs)
+    source, folder, to, vocab_file, settings = args
+    return rewriting.write(source, folder, to, rewriting.TokenizerFiles(vocab_file, settings), **kwargs)
+
+
+def _compared(path: str, model: Model, folder: str, to: str) -> dict:
+    found = comparison.compare(model, folder, to=to)
+    if found.too_different:
+        raise InputError(
+            f"{path}: the converted model does not answer as {found.source_library or 'the source'} does: "
+            f"{', '.join(found.too_different)} differ by up to {found.largest_difference:.3g}; nothing was written"
+        )
+    return {
+        "source_computed_by": found.source_library,
+        "compared_with": found.output_library,
+        "largest_difference": found.largest_difference,
+    }

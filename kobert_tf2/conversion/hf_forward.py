@@ -4,12 +4,16 @@ TensorFlow and PyTorch's compiler each carry an LLVM, and a process that loads b
 once"). So `forward` starts a process for `answer`, and nothing here imports TensorFlow.
 """
 
+import contextlib
 import ctypes
 import glob
 import importlib.util
 import json
 import mmap
 import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +47,13 @@ def forward(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _answer_quietly(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    with _quietly(folder):
+        return answer(folder, batch)
+
+
+@contextlib.contextmanager
+def _quietly(folder: str) -> Iterator[None]:
+    """Without progress bars, and what `transformers` raises as a sentence."""
     os.environ["USE_TF"] = "0"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     import transformers
@@ -50,7 +61,9 @@ def _answer_quietly(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.n
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
-        return answer(folder, batch)
+        yield
+    except InputError:
+        raise
     except Exception as error:  # Whatever it raises: its exceptions need not be known where this is read.
         last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise InputError(f"{folder}: transformers could not load it or run it ({last})") from None
@@ -58,12 +71,66 @@ def _answer_quietly(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.n
 
 def answer(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """`forward`, in this process."""
-    import torch
     import transformers
 
     with open(f"{folder}/config.json", encoding="utf-8") as file:
         name = json.load(file)["architectures"][0]
     model, problems = getattr(transformers, name).from_pretrained(folder, output_loading_info=True)
+    answers = _answers(model, folder, batch)
+    answers["loading_problems"] = np.array(
+        json.dumps({key: sorted(map(str, value)) for key, value in problems.items()})
+    )
+    return answers
+
+
+def answer_as(
+    classes: Sequence[str],
+    folder: str,
+    batch: dict[str, np.ndarray],
+    *,
+    config_file: str,
+    num_labels: int | None = None,
+    prefix: str = "",
+    has_pooler: bool = True,
+) -> dict[str, np.ndarray]:
+    """The answers of several of `transformers`' classes with the weights in a folder, in this process, in float32.
+
+    The folder may be as it was found: a configuration of another name, or one that lacks the number of labels, and a
+    prefix before all names. A weight that `transformers` would have to make up is an `InputError`.
+    """
+    with _quietly(folder):
+        import transformers
+
+        answers = {}
+        for name in classes:
+            config = transformers.BertConfig.from_json_file(config_file)
+            config.num_labels = num_labels if "Classification" in name and num_labels else 2  # a span head has 2 too
+            options: dict[str, Any] = {"key_mapping": {f"^{re.escape(prefix)}": ""}} if prefix else {}
+            if name == "BertModel":
+                options["add_pooling_layer"] = has_pooler
+            model, problems = getattr(transformers, name).from_pretrained(
+                folder, config=config, output_loading_info=True, **options
+            )
+            _take_the_one_bias(model, problems)
+            if problems["missing_keys"]:
+                raise InputError(f"{folder}: transformers does not find {', '.join(sorted(problems['missing_keys']))}")
+            answers |= _answers(model.float(), folder, batch)
+        return answers
+
+
+def _take_the_one_bias(model, problems: dict) -> None:
+    """An untied decoder's bias has two names, of which transformers 4 wrote one and transformers 5 reads the other."""
+    missing = set(problems["missing_keys"])
+    bias, of_decoder = "cls.predictions.bias", "cls.predictions.decoder.bias"
+    if of_decoder in missing and bias not in missing:
+        model.cls.predictions.decoder.bias = model.cls.predictions.bias
+    if len(missing & {bias, of_decoder}) == 1:
+        problems["missing_keys"] = missing - {bias, of_decoder}
+
+
+def _answers(model, folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    import torch
+
     _give_pages_back_after_each_layer(model, folder)
     with torch.no_grad():
         outputs = model.eval()(
@@ -75,14 +142,11 @@ def answer(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         ours: outputs[theirs].float().numpy() for theirs, ours in _NAMES.items() if outputs.get(theirs) is not None
     }
     renamed = {"BertForMaskedLM": "masked_lm_logits", "BertForNextSentencePrediction": "next_sentence_logits"}
-    if name in renamed:
-        answers[renamed[name]] = answers.pop("logits")
+    if type(model).__name__ in renamed:
+        answers[renamed[type(model).__name__]] = answers.pop("logits")
     if "masked_lm_logits" in answers and "masked_lm_positions" in batch:
         positions = batch["masked_lm_positions"][:, :, None].astype(np.int64)
         answers["masked_lm_logits"] = np.take_along_axis(answers["masked_lm_logits"], positions, axis=1)
-    answers["loading_problems"] = np.array(
-        json.dumps({key: sorted(map(str, value)) for key, value in problems.items()})
-    )
     return answers
 
 

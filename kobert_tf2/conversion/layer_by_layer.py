@@ -11,19 +11,19 @@ import keras
 import numpy as np
 
 from kobert_tf2.bert import checkpoint_files, heads, matching, pretrained
+from kobert_tf2.bert.checkpoint_files import Source
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.matching import Contents
 from kobert_tf2.bert.weight_names import Row, part
 
 
 def forward(
-    cls: Callable[..., keras.Model], path: str, batch: dict, *, allow_pickle: bool = False
+    cls: Callable[..., keras.Model], source: Source, batch: dict, *, allow_pickle: bool = False
 ) -> dict[str, np.ndarray]:
-    """What a model of class `cls` with the weights at `path` answers, as `from_pretrained(path)(batch)` does.
+    """What a model of class `cls` with the weights of `source` answers, as `from_pretrained(path)(batch)` does.
 
     Outputs of parts that the checkpoint does not hold are left out.
     """
-    source = checkpoint_files.find_source(path, allow_pickle=allow_pickle)
     with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
         config = BertConfig.from_source(source)
         contents = matching.scan(checkpoint, config)

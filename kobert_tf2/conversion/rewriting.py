@@ -14,10 +14,11 @@ import numpy as np
 
 from kobert_tf2 import files, outputs
 from kobert_tf2.bert import checkpoint_files, heads, matching, pretrained
-from kobert_tf2.bert.checkpoint_files import Checkpoint
+from kobert_tf2.bert.checkpoint_files import Checkpoint, Source
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.labels import Labels
 from kobert_tf2.bert.weight_names import Row, is_required, keras_shape, names_to_write, part, table, transpose
+from kobert_tf2.conversion.compare import Model
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
@@ -30,12 +31,17 @@ ORIGINAL_TOKENIZER = {"pre_tokenizer": "none", "do_lower_case": False, "strip_ac
 class Opened(NamedTuple):
     """The weights of a checkpoint, each read when it is asked for, and what else is written."""
 
-    config: BertConfig
+    model: Model
     shapes: matching.Shapes
     read: Callable[[Row, str], np.ndarray]  # a weight in the layout of a format
-    architecture: str
     labels: Labels | None
-    folder: str
+
+
+class TokenizerFiles(NamedTuple):
+    """What the tokenizer of a converted model is to be, where it is not what lies beside the source."""
+
+    vocab_file: str | None = None
+    settings: dict | None = None
 
 
 def rewrite(
@@ -52,24 +58,37 @@ def rewrite(
 
     Returns the number of weights, the parts and the architecture.
     """
-    with (
-        _open(path, architecture, allow_pickle) as opened,
-        files.whole_folder(output, overwrite=overwrite) as unfinished,
-    ):
-        _WRITERS[to](unfinished, opened)
+    source = checkpoint_files.find_source_or_preset(path, allow_pickle=allow_pickle)
+    tokenizer = TokenizerFiles(None, tokenizer_settings)
+    with files.whole_folder(output, overwrite=overwrite) as unfinished:
+        _, summary = write(source, unfinished, to, tokenizer, architecture=architecture, allow_pickle=allow_pickle)
+    return {"output": output, **summary}
+
+
+def write(
+    source: Source,
+    folder: str,
+    to: str,
+    tokenizer: TokenizerFiles,
+    *,
+    architecture: str | None = None,
+    allow_pickle: bool = False,
+) -> tuple[Model, dict]:
+    """Writes a model into a folder that is there; returns what it was and a summary of it."""
+    with _open(source, architecture, allow_pickle) as opened:
+        _WRITERS[to](folder, opened)
         if to != "keras_hub":
-            _copy_tokenizer(opened.folder, unfinished, opened.config, tokenizer_settings or {})
-    return _summary(output, to, opened)
+            _copy_tokenizer(source.folder, folder, opened.model.config, tokenizer)
+        return opened.model, _summary(to, opened)
 
 
-def _summary(output: str, to: str, opened: Opened) -> dict:
+def _summary(to: str, opened: Opened) -> dict:
     return {
-        "output": output,
         "format": to,
-        "architecture": opened.architecture,
+        "architecture": opened.model.architecture,
         "weights": len(opened.shapes),
         "parameters": sum(math.prod(shape) for shape in opened.shapes.values()),
-        "parts": sorted({part(row) for row in opened.shapes if not is_required(row)}),
+        "parts": sorted(opened.model.parts),
     }
 
 
@@ -79,39 +98,51 @@ def _summary(output: str, to: str, opened: Opened) -> dict:
 
 
 @contextlib.contextmanager
-def _open(path: str, architecture: str | None, allow_pickle: bool) -> Iterator[Opened]:
+def _open(source: Source, architecture: str | None, allow_pickle: bool) -> Iterator[Opened]:
     """The weights of any format."""
-    if checkpoint_files.is_keras_hub_preset(path):
+    if source.format == "keras_hub":
         from kobert_tf2.conversion import keras_hub
 
-        config, checkpoint = keras_hub.open_preset(path)
-        yield _opened(checkpoint, config, heads.Described(path, None, {}), architecture, path)
+        config, checkpoint = keras_hub.open_preset(source.folder)
+        described = heads.Described(source.folder, None, {})
+        yield _opened(source, checkpoint, config, described, architecture, allow_pickle)
         return
-    source = checkpoint_files.find_source(path, allow_pickle=allow_pickle)
     with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
         config = BertConfig.from_source(source)
-        yield _opened(checkpoint, config, heads.describe(source), architecture, source.folder)
+        yield _opened(source, checkpoint, config, heads.describe(source), architecture, allow_pickle)
 
 
 def _opened(
-    checkpoint: Checkpoint, config: BertConfig, described: heads.Described, architecture: str | None, folder: str
+    source: Source,
+    checkpoint: Checkpoint,
+    config: BertConfig,
+    described: heads.Described,
+    architecture: str | None,
+    allow_pickle: bool,
 ) -> Opened:
     contents = matching.scan(checkpoint, config)
     config = pretrained.as_tied(config, contents)
     shapes = {
         row: keras_shape(row, config, contents.num_labels or 2)
         for row in table(config.num_hidden_layers)
-        if (row.tied_to and row in contents.found)
-        or (not row.tied_to and (is_required(row) or part(row) in contents.parts))
+        if row in contents.found or (not row.tied_to and (is_required(row) or part(row) in contents.parts))
     }
     pretrained.announce(contents, matching.match(contents, shapes))
-    architecture = _architecture(contents, described, architecture)
-    labels = described.labels(contents.num_labels) if contents.num_labels else None
+    parts = frozenset(part(row) for row in shapes if not is_required(row))
+    model = Model(
+        source,
+        config,
+        parts,
+        _architecture(contents, described, architecture),
+        num_labels=contents.num_labels,
+        prefix=contents.prefix,
+        allow_pickle=allow_pickle,
+    )
 
     def read(row: Row, target: str) -> np.ndarray:
         return np.asarray(contents.read(row, target=target), np.float32)
 
-    return Opened(config, shapes, read, architecture, labels, folder)
+    return Opened(model, shapes, read, described.labels(contents.num_labels) if contents.num_labels else None)
 
 
 def _architecture(contents: matching.Contents, described: heads.Described, asked: str | None) -> str:
@@ -143,12 +174,14 @@ def _write_hf(folder: str, opened: Opened) -> None:
         {name: transpose(opened.shapes[row], row, source="keras", target="hf") for name, row in rows.items()},
         lambda name: opened.read(rows[name], "hf"),
     )
-    values = pretrained.hf_config(opened.config, opened.architecture, opened.labels)
+    model = opened.model
+    values = pretrained.hf_config(model.config, model.architecture, opened.labels)
     files.write_json(f"{folder}/{checkpoint_files.HF_CONFIG}", values)
 
 
 def _write_tf1(folder: str, opened: Opened) -> None:
-    values = opened.config.to_google_dict() | heads.to_google_dict(opened.config, opened.architecture, opened.labels)
+    model = opened.model
+    values = model.config.to_google_dict() | heads.to_google_dict(model.config, model.architecture, opened.labels)
     for row in opened.shapes:
         if not row.tf1:
             raise InputError(
@@ -164,9 +197,9 @@ def _write_tf1(folder: str, opened: Opened) -> None:
 def _write_keras_hub(folder: str, opened: Opened) -> None:
     from kobert_tf2.conversion import keras_hub
 
-    if opened.architecture != "BertModel":
+    if opened.model.architecture != "BertModel":
         print("keras-hub's BertBackbone has no heads: they are left behind", file=sys.stderr)
-    keras_hub.save_preset(folder, opened.config, opened.shapes, lambda row: opened.read(row, "keras"))
+    keras_hub.save_preset(folder, opened.model.config, opened.shapes, lambda row: opened.read(row, "keras"))
     metadata = f"{folder}/{checkpoint_files.KERAS_HUB_METADATA}"
     files.write_json(metadata, outputs.signed(files.read_json(metadata, dict), "convert_checkpoint"))
 
@@ -178,23 +211,33 @@ _WRITERS: dict[str, Callable[[str, Opened], None]] = {
 }
 
 
-def _copy_tokenizer(source: str, target: str, config: BertConfig, settings: dict) -> None:
+def _copy_tokenizer(source: str, target: str, config: BertConfig, tokenizer: TokenizerFiles) -> None:
     """Takes the vocabulary and the tokenizer's settings along."""
-    if not files.exists(f"{source}/{VOCAB}"):
+    vocab = tokenizer.vocab_file or _vocabulary_in(source)
+    if not vocab:
         print(f"{source} has no {VOCAB}: the converted model has no tokenizer", file=sys.stderr)
         return
-    if files.exists(f"{source}/{TOKENIZER_CONFIG}") and not settings:
-        for name in (VOCAB, TOKENIZER_CONFIG):
-            _copy(f"{source}/{name}", f"{target}/{name}")
+    own = f"{source}/{TOKENIZER_CONFIG}"
+    if not tokenizer.vocab_file and not tokenizer.settings and files.exists(own):
+        _copy(vocab, f"{target}/{VOCAB}")
+        _copy(own, f"{target}/{TOKENIZER_CONFIG}")
         return
-    settings = {**ORIGINAL_TOKENIZER, **settings}
-    tokenizer = Tokenizer(f"{source}/{VOCAB}", **settings)
-    if len(tokenizer.vocab) > config.vocab_size:
-        raise InputError(
-            f"{source}/{VOCAB}: {len(tokenizer.vocab)} pieces, but the model has vocab_size {config.vocab_size}"
-        )
-    print(f"{target}: tokenizer settings written: {settings}", file=sys.stderr)
-    tokenizer.save_pretrained(target)
+    settings = {**ORIGINAL_TOKENIZER, **(tokenizer.settings or {})}
+    made = Tokenizer(vocab, **settings)
+    if len(made.vocab) > config.vocab_size:
+        raise InputError(f"{vocab}: {len(made.vocab)} pieces, but the model has vocab_size {config.vocab_size}")
+    print(f"{vocab}: a tokenizer is written with these settings: {settings}", file=sys.stderr)
+    made.save_pretrained(target)
+
+
+def _vocabulary_in(folder: str) -> str | None:
+    """`vocab.txt`, or the one file like it (`vocab_char_16424.txt`); which of several is a question."""
+    if files.exists(f"{folder}/{VOCAB}"):
+        return f"{folder}/{VOCAB}"
+    found = checkpoint_files.files_like(folder, "*vocab*.txt")
+    if len(found) > 1:
+        raise InputError(f"{folder}: expected one vocabulary, but found {', '.join(found)}; name one: --vocab_file")
+    return found[0] if found else None
 
 
 def _copy(source: str, target: str) -> None:

@@ -20,9 +20,9 @@ from small_models import (
     with_large_weights,
 )
 
-from kobert_tf2 import files
-from kobert_tf2.bert import checkpoint_files, models
-from kobert_tf2.conversion import compare, rewriting
+from kobert_tf2 import files, parallel
+from kobert_tf2.bert import checkpoint_files, matching, models
+from kobert_tf2.conversion import compare, hf_forward, rewriting
 from kobert_tf2.conversion import convert as conversion
 from kobert_tf2.errors import InputError
 
@@ -76,7 +76,8 @@ def test_round_trips_keep_every_bit(cls, tmp_path):
 
 def test_tf1_and_back_compares_what_was_read_back(tf1, tmp_path):
     summary = conversion.convert(tf1, f"{tmp_path}/again", to="tf1")
-    assert summary["largest_difference"] == 0
+    assert summary["compared_with"] == summary["source_computed_by"] == "the original's graph in NumPy"
+    assert summary["largest_difference"] <= 1e-4
 
 
 def test_keras_hub_there_and_back(tf1, tmp_path, capfd):
@@ -190,18 +191,107 @@ def test_a_file_that_breaks_off_leaves_nothing(tf1, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tf1"]
 
 
+def of_the_folder(path: str, *, architecture: str = "BertForPreTraining") -> compare.Model:
+    parts = frozenset(["pooler", "masked_lm", "next_sentence"])
+    return compare.Model(
+        checkpoint_files.find_source(path), models.BertConfig.from_pretrained(path), parts, architecture
+    )
+
+
+def with_one_kernel_transposed(folder: str) -> None:
+    prefix, name = f"{folder}/bert_model.ckpt", "bert/encoder/layer_1/attention/self/query/kernel"
+    reader = tf.train.load_checkpoint(prefix)
+    arrays = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    checkpoint_files.write_tf1(prefix, arrays, {**arrays, name: arrays[name].T}.get)
+
+
 def test_a_comparison_shows_a_wrong_conversion(tf1, tmp_path):
     """The check at the end must be able to fail: one kernel is written the wrong way round."""
     rewriting.rewrite(tf1, f"{tmp_path}/again", to="tf1")
-    prefix = f"{tmp_path}/again/bert_model.ckpt"
-    reader = tf.train.load_checkpoint(prefix)
-    arrays = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    arrays["bert/encoder/layer_1/attention/self/query/kernel"] = arrays[
-        "bert/encoder/layer_1/attention/self/query/kernel"
-    ].T
-    checkpoint_files.write_tf1(prefix, arrays, arrays.get)
-    compared = compare.compare(tf1, f"{tmp_path}/again", to="tf1", architecture="BertForPreTraining")
-    assert compared["largest_difference"] > 1e-3
+    with_one_kernel_transposed(f"{tmp_path}/again")
+    compared = compare.compare(of_the_folder(tf1), f"{tmp_path}/again", to="tf1")
+    assert compared.largest_difference > 1e-3
+    assert "sequence_output" in compared.too_different
+
+
+def test_a_wrong_conversion_is_an_error_and_leaves_nothing(tf1, tmp_path, monkeypatch):
+    def write_wrongly(source, folder, to, *args, **kwargs):
+        written = write(source, folder, to, *args, **kwargs)
+        with_one_kernel_transposed(folder)
+        return written
+
+    write = rewriting.write
+    monkeypatch.setattr(rewriting, "write", write_wrongly)
+    monkeypatch.setattr(parallel, "in_subprocess", lambda function, *args, **kwargs: function(*args, **kwargs))
+    with pytest.raises(InputError, match=r"does not answer as the original's graph in NumPy does: .*sequence_output"):
+        conversion.convert(tf1, f"{tmp_path}/again", to="tf1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tf1"]
+
+
+def test_our_own_reading_is_held_against_the_sources_library(tf1, tmp_path, monkeypatch):
+    """A source that we read wrongly would be written wrongly, and the two would agree."""
+    read = matching.Contents.read
+
+    def read_wrongly(contents, row, *, target="keras"):
+        values = read(contents, row, target=target)
+        return values + 1 if row.keras == "pooler/dense/bias" else values
+
+    monkeypatch.setattr(matching.Contents, "read", read_wrongly)
+    monkeypatch.setattr(parallel, "in_subprocess", lambda function, *args, **kwargs: function(*args, **kwargs))
+    with pytest.raises(InputError, match="pooled_output"):
+        conversion.convert(tf1, f"{tmp_path}/again", to="tf1")
+    assert not (tmp_path / "again").exists()
+
+
+def test_without_transformers_the_rest_is_compared_and_that_is_said(tf1, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(hf_forward, "is_installed", lambda: False)
+    summary = conversion.convert(tf1, f"{tmp_path}/hf", to="hf")
+    assert summary["compared_with"] is None
+    assert summary["source_computed_by"] == "the original's graph in NumPy"
+    assert summary["largest_difference"] <= 1e-4
+    assert "transformers and torch are not installed: the output was not asked" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not hf_forward.is_installed(), reason="transformers and torch are not installed")
+def test_a_hugging_face_folder_with_every_head_answers_through_transformers(tmp_path):
+    """Under a prefix, too, which transformers does not know by itself."""
+    folder = tmp_path / "hf"
+    arrays = {}
+    for cls in (models.BertForQuestionAnswering, models.BertForSequenceClassification, models.BertForPreTraining):
+        labels = {"num_labels": 5} if cls is models.BertForSequenceClassification else {}
+        with_large_weights(cls(config(), **labels)).save_pretrained(folder)
+        arrays |= load_file(folder / "model.safetensors")
+    arrays = {f"module.{name}": array for name, array in arrays.items()}
+    save_file(arrays, folder / "model.safetensors", metadata={"format": "pt"})
+    summary = conversion.convert(folder, f"{tmp_path}/tf1", to="tf1")
+    assert summary["parts"] == ["classifier", "masked_lm", "next_sentence", "pooler", "span"]
+    assert summary["source_computed_by"].startswith("transformers ")
+    assert summary["compared_with"] == "the original's graph in NumPy"
+    assert summary["largest_difference"] <= 1e-4
+
+
+@pytest.mark.skipif(not hf_forward.is_installed(), reason="transformers and torch are not installed")
+def test_an_untied_decoder_is_compared_too(tmp_path):
+    model = with_large_weights(models.BertForPreTraining(config(tie_word_embeddings=False, hidden_act="gelu")))
+    model.save_pretrained(tmp_path / "hf")
+    summary = conversion.convert(f"{tmp_path}/hf", f"{tmp_path}/new", to="hf")
+    assert summary["compared_with"] == summary["source_computed_by"]
+    assert summary["largest_difference"] <= 1e-4
+    assert_same_weights(models.BertForPreTraining.from_pretrained(f"{tmp_path}/new"), model)
+
+
+def test_the_classes_asked_have_a_place_for_every_head_and_no_new_one(tf1):
+    model = of_the_folder(tf1)
+    for parts, architecture, expected in [
+        ((), "BertModel", ["BertModel"]),
+        (("pooler", "masked_lm", "next_sentence"), "BertForPreTraining", ["BertModel", "BertForPreTraining"]),
+        (("masked_lm",), "BertForMaskedLM", ["BertModel", "BertForMaskedLM"]),
+        (("pooler", "next_sentence"), "BertModel", ["BertModel", "BertForNextSentencePrediction"]),
+        (("span", "pooler"), "BertForQuestionAnswering", ["BertModel", "BertForQuestionAnswering"]),
+        (("classifier",), "BertForTokenClassification", ["BertModel", "BertForTokenClassification"]),
+        (("classifier", "pooler"), "BertForSequenceClassification", ["BertModel", "BertForSequenceClassification"]),
+    ]:
+        assert model._replace(parts=frozenset(parts), architecture=architecture).classes() == expected
 
 
 # --- Heads ---

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from small_models import MODELS, batch, config, numpy, save_tf1, with_large_weights
 
+from kobert_tf2.bert import checkpoint_files, pretrained
 from kobert_tf2.bert import models as modeling
-from kobert_tf2.bert import pretrained
 from kobert_tf2.conversion import layer_by_layer
 
 
@@ -15,7 +15,7 @@ def test_it_answers_as_the_whole_model_does(cls, form, tmp_path):
     model = with_large_weights(cls(config()))
     model.save_pretrained(tmp_path / "hf")
     save_tf1(model, tmp_path / "tf1")
-    answers = layer_by_layer.forward(cls, str(tmp_path / form), batch())
+    answers = layer_by_layer.forward(cls, checkpoint_files.find_source(tmp_path / form), batch())
     expected = numpy(model(batch()))
     assert answers.keys() == expected.keys()
     for name in expected:
@@ -35,6 +35,6 @@ def test_other_layers_hold_nothing_while_one_is_called(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pretrained, "uninitialized", lambda *args: models.append(uninitialized(*args)) or models[0])
     monkeypatch.setattr(layer_by_layer, "_load", watched)
-    layer_by_layer.forward(modeling.BertForPreTraining, str(tmp_path / "hf"), batch())
+    layer_by_layer.forward(modeling.BertForPreTraining, checkpoint_files.find_source(tmp_path / "hf"), batch())
     assert set().union(*held) == {row.keras for row in pretrained.variables(model)}
     assert not any(v.numpy().size for v in pretrained.variables(models[0]).values())
