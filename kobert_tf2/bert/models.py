@@ -151,20 +151,21 @@ class BertBackbone(_BertModel):
     def call(self, inputs, training=None, mask=None, output_positions=None):
         if output_positions is None:
             return super().call(inputs, training=training, mask=mask)
-        return self._at(output_positions, inputs, training)
+        return self.at_positions(output_positions, inputs, training)[0]
 
-    def _at(self, positions, inputs: dict, training) -> dict:
-        """The outputs at `positions` [batch, positions]."""
+    def at_positions(self, positions, inputs: dict, training) -> tuple[dict, keras.KerasTensor]:
+        """The outputs at `positions` [batch, positions], and the table of words [vocabulary, hidden], for an output
+        layer that is tied to it."""
         mask_scores = self.attention_mask(inputs["input_mask"])
-        hidden = self.embeddings(inputs["input_ids"], inputs["segment_ids"], training=training)
+        hidden, table = self.embeddings(inputs["input_ids"], inputs["segment_ids"], training=training, with_table=True)
         *layers, last = self.encoder_layers
         for layer in layers:
             hidden = layer(hidden, mask_scores, training=training)
         if not self.add_pooling_layer:
-            return {"sequence_output": last(hidden, mask_scores, positions, training=training)}
+            return {"sequence_output": last(hidden, mask_scores, positions, training=training)}, table
         positions = ops.pad(ops.cast(positions, "int32"), ((0, 0), (1, 0)))  # The first token is what is pooled.
         states = last(hidden, mask_scores, positions, training=training)
-        return {"sequence_output": states[:, 1:], "pooled_output": self.pooler(states)}
+        return {"sequence_output": states[:, 1:], "pooled_output": self.pooler(states)}, table
 
     def compute_output_spec(self, inputs, training=None, mask=None, output_positions=None):
         if output_positions is None:
@@ -215,6 +216,15 @@ class BertForPreTraining(_BertModel):
         self.masked_lm = masked_lm
         self.next_sentence = next_sentence
         self._layer_policy = backbone._layer_policy
+
+    def call(self, inputs, training=None, mask=None):
+        """As wired, but that the table of words goes from the embeddings to the head as a value: see `embed_words`."""
+        inputs = {name: ops.cast(inputs[name], "int32") for name in self.input}
+        encoded, table = self.backbone.at_positions(inputs["masked_lm_positions"], inputs, training)
+        return {
+            "masked_lm_logits": self.masked_lm(encoded["sequence_output"], table, training=training),
+            "next_sentence_logits": self.next_sentence(encoded["pooled_output"]),
+        }
 
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kobert_tf2 import files
 from kobert_tf2.bert import checkpoint_files
-from kobert_tf2.bert.kernels import inference_cpu
+from kobert_tf2.bert.kernels import tracing
 from kobert_tf2.bert.models import BertForQuestionAnswering
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading import answers, josa
@@ -175,7 +175,7 @@ def dtype_policy(precision: str) -> str:
 def compiled(model):
     """The model as one traced function of any batch and length."""
     spec = {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS}
-    with inference_cpu.for_this_process(final_weights=True):
+    with tracing.for_cpu(final_weights=True):
         return tf.function(lambda **inputs: model(inputs, training=False)).get_concrete_function(**spec)
 
 

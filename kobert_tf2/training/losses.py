@@ -11,8 +11,10 @@ of a batch that only pads it has `example_weight` 0 (float32 [batch]; absent mea
 here knows a model.
 """
 
-import keras
 from keras import ops
+
+from kobert_tf2.bert import kernels
+from kobert_tf2.bert.kernels.plain import cross_entropy
 
 
 def _example_weight(batch):
@@ -20,36 +22,6 @@ def _example_weight(batch):
     if "example_weight" in batch:
         return ops.cast(batch["example_weight"], "float32")
     return ops.ones([ops.shape(batch["input_ids"])[0]], "float32")
-
-
-def _cross_entropy(labels, logits):
-    """labels int32 [...], logits [..., classes] -> float32 [...]."""
-    return ops.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
-
-
-def _correct(labels, logits):
-    """1.0 where the highest logit is the label's; float32 [...]."""
-    return ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int32")), "float32")
-
-
-def _cross_entropy_and_correct(labels, logits):
-    """Both of the above, labels [...] -> float32 [...] twice; over a vocabulary it pays to compute them together."""
-    scores = _scores_of(logits)
-    if scores is None:
-        return _cross_entropy(labels, logits), _correct(labels, logits)
-    from kobert_tf2.bert.kernels import training_cpu
-
-    shape = ops.shape(labels)
-    return [ops.reshape(x, shape) for x in training_cpu.cross_entropy(scores, ops.reshape(labels, (-1,)))]
-
-
-def _scores_of(logits):
-    """What is behind logits of a step that `training_cpu.py` is part of, else None."""
-    if keras.backend.backend() != "tensorflow":
-        return None
-    from kobert_tf2.bert.kernels import training_cpu
-
-    return training_cpu.scores_of(logits)
 
 
 def _masked_lm_weight(batch):
@@ -67,16 +39,18 @@ def pretraining_weights(batch) -> dict:
 def pretraining_sums(outputs, batch):
     """`outputs`: masked_lm_logits [batch, predictions, vocabulary], next_sentence_logits [batch, 2]."""
     tokens, rows = _masked_lm_weight(batch), _example_weight(batch)
-    ids, sentence = batch["masked_lm_ids"], batch["next_sentence_labels"][:, 0]
-    losses, correct = _cross_entropy_and_correct(ids, outputs["masked_lm_logits"])
-    masked_lm = ops.sum(tokens * losses)
-    next_sentence = ops.sum(rows * _cross_entropy(sentence, outputs["next_sentence_logits"]))
+    words = outputs["masked_lm_logits"]
+    word_losses, word_correct = kernels.choose_for_loss(words).cross_entropy(words, batch["masked_lm_ids"])
+    sentence_losses, sentence_correct = cross_entropy(
+        outputs["next_sentence_logits"], batch["next_sentence_labels"][:, 0]
+    )
+    masked_lm, next_sentence = ops.sum(tokens * word_losses), ops.sum(rows * sentence_losses)
     predictions, examples = ops.sum(tokens), ops.sum(rows)
     return {"masked_lm": masked_lm, "next_sentence": next_sentence}, {
         "masked_lm_loss": (masked_lm, predictions),
-        "masked_lm_accuracy": (ops.sum(tokens * correct), predictions),
+        "masked_lm_accuracy": (ops.sum(tokens * word_correct), predictions),
         "next_sentence_loss": (next_sentence, examples),
-        "next_sentence_accuracy": (ops.sum(rows * _correct(sentence, outputs["next_sentence_logits"])), examples),
+        "next_sentence_accuracy": (ops.sum(rows * sentence_correct), examples),
     }
 
 
@@ -87,17 +61,14 @@ def span_weights(batch) -> dict:
 def span_sums(outputs, batch):
     """`outputs`: start_logits and end_logits [batch, sequence]. A row's loss is the mean of its two cross entropies."""
     rows = _example_weight(batch)
-    start, end = batch["start_positions"], batch["end_positions"]
-    loss = ops.sum(
-        rows * (_cross_entropy(start, outputs["start_logits"]) + _cross_entropy(end, outputs["end_logits"])) / 2.0
-    )
-    start_right, end_right = _correct(start, outputs["start_logits"]), _correct(end, outputs["end_logits"])
-    examples = ops.sum(rows)
+    start_losses, start_correct = cross_entropy(outputs["start_logits"], batch["start_positions"])
+    end_losses, end_correct = cross_entropy(outputs["end_logits"], batch["end_positions"])
+    loss, examples = ops.sum(rows * (start_losses + end_losses) / 2.0), ops.sum(rows)
     return {"span": loss}, {
         "span_loss": (loss, examples),
-        "start_accuracy": (ops.sum(rows * start_right), examples),
-        "end_accuracy": (ops.sum(rows * end_right), examples),
-        "span_accuracy": (ops.sum(rows * start_right * end_right), examples),
+        "start_accuracy": (ops.sum(rows * start_correct), examples),
+        "end_accuracy": (ops.sum(rows * end_correct), examples),
+        "span_accuracy": (ops.sum(rows * start_correct * end_correct), examples),
     }
 
 
@@ -107,12 +78,12 @@ def label_weights(batch) -> dict:
 
 def label_sums(outputs, batch):
     """`outputs`: logits [batch, labels]; `batch["labels"]` int32 [batch]."""
-    rows, labels = _example_weight(batch), batch["labels"]
-    loss = ops.sum(rows * _cross_entropy(labels, outputs["logits"]))
-    examples = ops.sum(rows)
+    rows = _example_weight(batch)
+    losses, correct = cross_entropy(outputs["logits"], batch["labels"])
+    loss, examples = ops.sum(rows * losses), ops.sum(rows)
     return {"label": loss}, {
         "label_loss": (loss, examples),
-        "label_accuracy": (ops.sum(rows * _correct(labels, outputs["logits"])), examples),
+        "label_accuracy": (ops.sum(rows * correct), examples),
     }
 
 
@@ -129,6 +100,6 @@ def token_weights(batch) -> dict:
 def token_sums(outputs, batch):
     """`outputs`: logits [batch, sequence, labels]; `batch["labels"]` int32 [batch, sequence], -1 for none."""
     tokens, labels = _token_weight(batch), ops.maximum(batch["labels"], 0)
-    losses, correct = _cross_entropy_and_correct(labels, outputs["logits"])
+    losses, correct = cross_entropy(outputs["logits"], labels)
     loss, count = ops.sum(tokens * losses), ops.sum(tokens)
     return {"token": loss}, {"token_loss": (loss, count), "token_accuracy": (ops.sum(tokens * correct), count)}

@@ -5,13 +5,13 @@ and in return the local `tf.data` iterator can be put into a checkpoint (a distr
 the loss is divided by are known without a collective, and one replica, two, or two machines work on the same rows.
 """
 
-import contextlib
 import dataclasses
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from kobert_tf2.bert.kernels import inference_cpu, training_cpu
+from kobert_tf2.bert.dropout import dropout_seed
+from kobert_tf2.bert.kernels import tracing
 from kobert_tf2.errors import InputError
 
 # XLA wants to know the size of a loop's results before it has seen the loop's body; unused rows stay 0.
@@ -73,14 +73,6 @@ def _as_int32(seed: int) -> int:
     return (seed + 2**31) % 2**32 - 2**31
 
 
-def _seeded_dropout(model_seed):
-    from kobert_tf2.bert import (
-        models,  # The one thing that this module knows of a model: where its dropout gets its seed.
-    )
-
-    return models.dropout_seed(model_seed) if model_seed is not None else contextlib.nullcontext()
-
-
 class ReplicaStep:
     """One training step as one replica sees it: `step(global_batch, number) -> float32 [_MOST_METRICS, 2]`.
 
@@ -89,10 +81,18 @@ class ReplicaStep:
     """
 
     def __init__(
-        self, model, optimizer, task: Task, *, seed: int, micro_batch_size: int | None, jit_gradients: bool, fuse: bool
+        self,
+        model,
+        optimizer,
+        task: Task,
+        *,
+        seed: int,
+        micro_batch_size: int | None,
+        jit_gradients: bool,
+        for_cpu: bool,
     ):
         self._model, self._optimizer, self._task = model, optimizer, task
-        self._seed, self._micro_batch_size, self._fuse = seed, micro_batch_size, fuse
+        self._seed, self._micro_batch_size, self._for_cpu = seed, micro_batch_size, for_cpu
         self._gradients = self._gradients_of_part
         if jit_gradients:
             self._gradients = tf.function(self._gradients_of_part, jit_compile=True)
@@ -128,8 +128,8 @@ class ReplicaStep:
 
     def _gradients_of_part(self, rows: dict, weights: dict, seed):
         """Dense gradients of loss sum / weight of the whole batch, and [loss, *metrics] as float32 [1 + metrics, 2]."""
-        with tf.GradientTape() as tape, training_cpu.fusing(self._fuse):
-            with _seeded_dropout(seed):
+        with tf.GradientTape() as tape, tracing.for_cpu(self._for_cpu):
+            with dropout_seed(seed):
                 outputs = self._model(inputs_of(rows, self._task.inputs), training=True)
             terms, metrics = self._task.sums(outputs, rows)
             loss = tf.add_n([tf.math.divide_no_nan(terms[name], weights[name]) for name in terms])
@@ -179,8 +179,8 @@ def compiles_by_default() -> bool:
     return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
 
 
-def fuses(jit_compile: bool) -> bool:
-    """Whether `training_cpu.py` takes part: on processors alone, and where XLA does not have the whole step already."""
+def is_for_cpu(jit_compile: bool) -> bool:
+    """Whether the kernels for processors take part: there alone, and where XLA does not compile the whole step."""
     return not jit_compile and not compiles_by_default()
 
 
@@ -209,7 +209,7 @@ class TrainSteps:
             seed=seed,
             micro_batch_size=micro_batch_size,
             jit_gradients=jit_compile and not self.loops_on_device,
-            fuse=fuses(jit_compile),
+            for_cpu=is_for_cpu(jit_compile),
         )
         self._compiled: dict = {}
 
@@ -257,7 +257,7 @@ class ForwardPass:
         jit_compile = compiles_by_default() if jit_compile is None else jit_compile
         self._strategy, self._model, self._task = strategy, model, task
         self._inputs = task.inputs if task else inputs
-        self._fuse = fuses(jit_compile)
+        self._for_cpu = is_for_cpu(jit_compile)
         jit = jit_compile and strategy.num_replicas_in_sync == 1
         self.metrics = tf.function(self._metrics, jit_compile=jit or None, autograph=False)
         self.outputs = tf.function(self._outputs, jit_compile=jit or None, autograph=False)
@@ -268,7 +268,7 @@ class ForwardPass:
 
     def _replica_metrics(self, batch: dict):
         rows = rows_of_replica(batch)
-        with self._forms():
+        with tracing.for_cpu(self._for_cpu):
             terms, metrics = self._task.sums(self._model(inputs_of(rows, self._inputs), training=False), rows)
         weights = self._task.weights(rows)
         pairs = {f"term/{name}": (terms[name], weights[name]) for name in terms} | metrics
@@ -283,14 +283,5 @@ class ForwardPass:
         return {name: self._strategy.gather(values, axis=0) for name, values in outputs.items()}
 
     def _replica_outputs(self, batch: dict):
-        with self._forms():
+        with tracing.for_cpu(self._for_cpu):
             return self._model(inputs_of(rows_of_replica(batch), self._inputs), training=False)
-
-    @contextlib.contextmanager
-    def _forms(self):
-        """Where XLA does not compile the whole: oneDNN's forms of the encoder, `training_cpu.py`'s of the loss."""
-        with (
-            training_cpu.fusing(self._fuse),
-            inference_cpu.for_this_process() if self._fuse else contextlib.nullcontext(),
-        ):
-            yield

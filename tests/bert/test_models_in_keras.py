@@ -13,6 +13,7 @@ import tensorflow as tf
 from small_models import HEADS, MODELS, assert_close, batch, config, numpy, with_large_weights
 
 from kobert_tf2.bert import dropout, models, pretrained, weight_names
+from kobert_tf2.bert.kernels import plain
 from kobert_tf2.errors import InputError
 
 # --- Numbers ---
@@ -200,11 +201,17 @@ def test_the_gradients_at_chosen_positions_are_those_of_all():
 )
 def test_the_last_layer_computes_no_more_than_the_head_reads(cls, rows, monkeypatch):
     model = cls(config())
-    asked = []
-    norm = model.backbone.encoder_layers[-1].output_norm
-    monkeypatch.setattr(norm, "add", lambda x, *rest: asked.append(x.shape[1]) or type(norm).add(norm, x, *rest))
+    computed = []
+    last, kernel = model.backbone.encoder_layers[-1].feed_forward_output, plain.dense_residual_norm
+
+    def noting(x, dense, *rest, **named):
+        if dense is last:
+            computed.append(x.shape[1])
+        return kernel(x, dense, *rest, **named)
+
+    monkeypatch.setattr(plain, "dense_residual_norm", noting)
     model(batch(), training=True)
-    assert asked == [rows]
+    assert computed == [rows]
 
 
 # --- Keras' own ways ---

@@ -1,0 +1,49 @@
+"""What is fast where: the same functions in three modules, one of which is chosen for each call of a layer.
+
+- `plain`: `keras.ops` alone, for every backend, device and shape. What XLA compiles whole (GPU, TPU) is this too.
+- `training_cpu`: a training step on processors. XLA programs with gradients of their own around oneDNN's products.
+- `inference_cpu`: the forward pass alone with TensorFlow, in the forms of which its graph optimizer makes one oneDNN
+  operation each.
+
+`KERNELS` names the functions; each has the same arguments in all three. To add a fast version of one, write it in the
+module of its device, test it against `plain` there (values and gradients, both precisions), and measure it with
+tools/benchmark.py; what did not help goes into TRIED-*.md.
+"""
+
+from collections.abc import Sequence
+from types import ModuleType
+
+import keras
+
+from kobert_tf2.bert.kernels import plain, weights
+
+KERNELS = (
+    "embed_words",
+    "rows_of",
+    "norm_and_dropout",
+    "attention",
+    "dense_activation",
+    "dense_residual_norm",
+    "vocabulary_logits",
+    "cross_entropy",
+)
+
+
+def choose(training, *tensors, dense: Sequence[keras.layers.Layer] = ()) -> ModuleType:
+    """The kernels for a call on these tensors, whose weights are in `dense`.
+
+    `training` is what Keras gives a layer; it may be symbolic, and then the call may turn out to be either.
+    """
+    if keras.backend.backend() != "tensorflow" or not weights.are_standard(dense):
+        return plain
+    # TensorFlow is optional: Keras may run on another backend.
+    from kobert_tf2.bert.kernels import inference_cpu, training_cpu
+
+    if training is None or training is False:
+        return inference_cpu
+    return training_cpu if training_cpu.applies(*tensors) else plain
+
+
+def choose_for_loss(logits) -> ModuleType:
+    """The kernels for a loss, which is the same in training and in evaluation."""
+    return choose(True, logits)

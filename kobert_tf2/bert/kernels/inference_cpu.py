@@ -1,64 +1,101 @@
-"""The forward pass in the forms that TensorFlow's graph optimiser looks for.
+"""The forward pass in the forms that TensorFlow's graph optimizer looks for.
 
 On a processor it makes one oneDNN operation of each: of a matrix product, its bias (a `BiasAdd`, and no reshape between
 them) and the activation or residual sum behind them; of the scores of attention, their factor and their mask. Written
-as `layers.py` writes them the same stretches are four to ten passes over memory, which take a third of the time of a
-question answered in bfloat16. Any batch and length will do, and nothing is compiled: for predictions and exports. The
-training step, whose gradient needs what lies between, has `training_cpu.py`.
+as `plain.py` writes them the same stretches are four to ten passes over memory, a third of the time in which a question
+is answered in bfloat16. Any batch and length will do, and nothing is compiled: for predictions and exports. A training
+step, whose gradient needs what lies between, has `training_cpu.py`.
 
-Two things are done only `for_this_process`, not in a graph that is written to a file. Layer normalisation has the form
-that is known of it, a batch normalisation in disguise, which other programs (the converter to ONNX) would take at its
-word. And where the weights are final, query, key and value come out of one product, whose joined kernel the graph holds
-as a constant.
+Two things are done only for a graph that runs in this process (`tracing.for_cpu`), not for one that is written to a
+file. Layer normalisation has the form that is known of it, a batch normalisation in disguise, which other programs (the
+converter to ONNX) would take at its word. And where the weights are final, query, key and value come out of one
+product, whose joined kernel the graph holds as a constant.
 """
 
-import contextlib
-import threading
+from collections.abc import Callable, Sequence
 
+import keras
 import tensorflow as tf
+from keras import ops
 
-_traced = threading.local()
+from kobert_tf2.bert.dropout import Drop, drop_out
+from kobert_tf2.bert.kernels import plain, tracing
+from kobert_tf2.bert.kernels.plain import cross_entropy, embed_words, rows_of, vocabulary_logits
+from kobert_tf2.bert.kernels.weights import gamma_and_beta, kernel_and_bias, shared_products
 
-
-@contextlib.contextmanager
-def for_this_process(*, final_weights: bool = False):
-    """Within this context a model is traced to be run here; with `final_weights`, with those that it has now."""
-    _traced.here, _traced.final_weights = True, final_weights
-    try:
-        yield
-    finally:
-        _traced.here = _traced.final_weights = False
-
-
-def applies(training) -> bool:
-    """Whether this is the forward pass alone. A symbolic `training` may still be either."""
-    return training is None or training is False
-
-
-def stays_here() -> bool:
-    """Whether a graph is traced `for_this_process`, and for a processor."""
-    return getattr(_traced, "here", False) and {device.device_type for device in tf.config.list_logical_devices()} == {
-        "CPU"
-    }
+__all__ = [
+    "attention",
+    "cross_entropy",
+    "dense_activation",
+    "dense_residual_norm",
+    "embed_words",
+    "norm_and_dropout",
+    "rows_of",
+    "vocabulary_logits",
+]
 
 
-def weights_are_final() -> bool:
-    """Whether a graph that stays here may hold weights as constants."""
-    return stays_here() and _traced.final_weights
+# ------------------------------------------------------------------------------------------------------------------
+# The kernels, as in `plain.py`
+# ------------------------------------------------------------------------------------------------------------------
 
 
-def once():
-    """Within this context tensors are computed while the graph is traced, and the graph holds them as they are then."""
-    return tf.init_scope()
+def norm_and_dropout(x, norm: keras.layers.Layer, *, drop: Drop | None, dtype: str):
+    if not _is_for_this_process():
+        return plain.norm_and_dropout(x, norm, drop=drop, dtype=dtype)
+    normal = batch_norm_form(_rows(x), *gamma_and_beta(norm), epsilon=norm.epsilon)
+    return drop_out(tf.cast(tf.reshape(normal, ops.shape(x)), dtype), drop)
 
 
-def dense(x, kernel, bias):
+def attention(query_states, states, mask_scores, projections: Sequence, *, num_heads: int, drop: Drop | None):
+    shape, parts = {"batch": ops.shape(states)[0], "num_heads": num_heads}, []
+    for x, layers in shared_products(query_states, states, projections):
+        if tracing.weights_are_final() and _is_for_this_process():
+            with tf.init_scope():  # The graph holds the joined weights as they are now.
+                kernel, bias = kernel_and_bias(*layers)
+            parts += heads(affine(_rows(x), kernel, bias), parts=len(layers), **shape)
+        else:
+            for layer in layers:
+                parts += heads(affine(_rows(x), *kernel_and_bias(layer)), **shape)
+    return tf.reshape(attend(*parts, mask_scores), ops.shape(query_states))
+
+
+def dense_activation(x, dense: keras.layers.Dense, activation: Callable):
+    inner = activation(affine(_rows(x), *kernel_and_bias(dense)))
+    return tf.reshape(inner, (*ops.shape(x)[:-1], dense.units))
+
+
+def dense_residual_norm(x, dense: keras.layers.Dense, residual, norm: keras.layers.Layer, *, drop: Drop | None):
+    total = affine(_rows(x), *kernel_and_bias(dense)) + _rows(residual)
+    if _is_for_this_process():
+        normal = batch_norm_form(total, *gamma_and_beta(norm), epsilon=norm.epsilon)
+    else:
+        normal = norm(total)
+    return tf.reshape(normal, ops.shape(residual))
+
+
+def _rows(x):
+    """[B, S, H] -> [B * S, H]"""
+    return tf.reshape(x, (-1, x.shape[-1]))
+
+
+def _is_for_this_process() -> bool:
+    """Whether the graph that is traced runs here, and on processors."""
+    return tracing.is_for_cpu() and {device.device_type for device in tf.config.list_logical_devices()} == {"CPU"}
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# What they are made of, on rows: [B * S, H]
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def affine(x, kernel, bias):
     """`x` [rows, from] times `kernel` [from, to], plus `bias` [to]."""
     return tf.nn.bias_add(tf.matmul(x, kernel), bias)
 
 
 def heads(x, *, batch, num_heads: int, parts: int = 1) -> list:
-    """[B * S, parts * H] -> so many [B, N, S, D]: query, key and value of one product are turned in one pass."""
+    """[B * S, parts * H] -> so many [B, N, S, D]: query, key and value of one product are transposed in one pass."""
     width = x.shape[-1] // parts // num_heads
     return tf.unstack(tf.transpose(tf.reshape(x, (batch, -1, parts, num_heads, width)), (2, 0, 3, 1, 4)))
 
@@ -75,7 +112,7 @@ def attend(query, key, value, mask_scores):
     return tf.reshape(attended, (-1, num_heads * width))
 
 
-def norm(x, gamma, beta, *, epsilon: float):
+def batch_norm_form(x, gamma, beta, *, epsilon: float):
     """Layer normalisation of `x` [rows, width], the moments in float32: each row is a "channel" of a batch of one."""
     shape = tf.shape(x)
     rows, nothing = shape[:1], tf.constant([], tf.float32)

@@ -1,69 +1,124 @@
-"""The element-wise stretches of a training step, each as one compiled function with a gradient of its own.
+"""The training step on processors: the stretches between the matrix products, each one XLA program with its gradient.
 
-For TensorFlow on processors, where XLA does not compile the whole step: there the matrix products belong to oneDNN,
-which has the processor's bfloat16 units, and everything between them would run operation by operation, each a pass
-over memory. The mathematics is that of `layers.py` and `losses.py`, and `tests/test_fused.py` holds the two together;
-where XLA compiles the whole step (a GPU, a TPU), it makes the same out of those. What is fused, and why:
+For TensorFlow, where XLA does not compile the whole step. There the matrix products belong to oneDNN, which has the
+processor's bfloat16 units, and everything between them would run operation by operation, each a pass over memory. The
+mathematics is that of `plain.py`, and the tests hold the two together; where XLA compiles the whole step (a GPU, a
+TPU), it fuses `plain.py` itself. What is done, and why:
 
-- `dense`: a matrix product with its bias, which oneDNN adds while it writes, and whose gradient is a plain product.
-  oneDNN multiplies float32 by a transposed weight at two thirds of the speed, so the weight is turned first, which is a
-  small fraction of the product.
-- `activated`, `add_and_norm`, `norm_and_drop`: one pass forward and one or two backward. Kept for the gradient are the
-  inputs or the normalised values, never a mask: the counter's hash is cheaper than a byte of memory.
-- `gelu_tanh`: by a power instead of a tangent. XLA works either out in one long chain, where every operation waits for
+- `affine`: a matrix product with its bias, which oneDNN adds while it writes, and whose gradient is a plain product.
+  oneDNN multiplies float32 by a transposed weight at two thirds of the speed, so the weight is transposed first, which
+  takes a small fraction of the product's time.
+- `activate`, `residual_norm`, `normed_and_dropped`: one pass forward and one or two backward. Kept for the gradient are
+  the inputs or the normalised values, never a mask: the counter's hash is cheaper than a byte of memory.
+- `gelu_tanh`: by a power instead of a tangent. XLA computes either in one long chain, where every operation waits for
   the one before; `_power` has half of it beside the other half.
-- `times_rows`: the product with the embeddings, whose gradient would else be computed turned and then turned back.
-- `look_up`: the words of a batch, and the table for that product. The gradient of the words is added to the product's
-  where that lies; else a table of zeros would be filled with it, and both would be added up in a third.
-- `rows_of`: a few rows of a sequence or a table, picked by a product, because the gradient of a gather is added up by
-  one thread.
-- `heads`: query, key and value come out of one product and are taken apart and turned in one pass, and their gradients
-  put together in one (slices of a tensor would each have a gradient of its size, mostly zeros), as 64-bit words.
+- `vocabulary_logits`: the product with the embeddings, whose gradient would else be computed transposed and then
+  transposed back.
+- `embed_words`: the words of a batch, and the table for that product. The gradient of the words is added to the
+  product's in place; else a table of zeros would be filled with it, and both would be added up in a third.
+- `rows_of`: a few rows of a sequence or a table, picked by a product, because one thread adds up a gather's gradient.
+- `split_heads`: query, key and value come out of one product; they are separated and transposed in one pass, and their
+  gradients joined in one (slices of a tensor would each have a gradient of its size, mostly zeros), as 64-bit words.
 - `attend`: the softmax's gradient needs no mask: where `p` are the probabilities and `d` those left by dropout, it is
   `d * g - p * sum(d * g)` for the gradient `g` of `d`. And the sum over a row is that of its outputs times their
   gradient (Dao et al. 2022, FlashAttention, appendix B.2), which are a head's width and not the sequence's.
-- `cross_entropy`: over a vocabulary, from the scores themselves: neither float32 logits nor their softmax are stored.
-
-All shapes must be known while tracing, as XLA compiles for each anew: `applies` says whether they are.
+- `cross_entropy`: from the scores in the compute type: neither float32 logits nor their softmax are stored.
 """
 
-import contextlib
 import functools
 import math
-import threading
+from collections.abc import Callable, Sequence
 
+import keras
 import tensorflow as tf
 
 from kobert_tf2.bert.dropout import Drop, keep_mask
+from kobert_tf2.bert.kernels import plain, tracing
+from kobert_tf2.bert.kernels.weights import gamma_and_beta, kernel_and_bias, shared_products
 from kobert_tf2.bert.kernels.xla import compiled
-
-# ------------------------------------------------------------------------------------------------------------------
-# When, and how
-# ------------------------------------------------------------------------------------------------------------------
-
-_context = threading.local()
-
-
-@contextlib.contextmanager
-def fusing(on: bool = True):
-    """Within this context layers and losses take the functions of this module.
-
-    It is read while a step is traced, in one thread. `step.py` enters it, so that exported models and eager calls
-    stay free of compiled functions.
-    """
-    previous = getattr(_context, "remembered", None)
-    _context.remembered = {} if on else None
-    try:
-        yield
-    finally:
-        _context.remembered = previous
 
 
 def applies(*tensors) -> bool:
-    """Whether these are tensors of a graph that is traced within `fusing`, and of static shapes."""
-    if getattr(_context, "remembered", None) is None or tf.executing_eagerly():
+    """Whether a graph for processors is being traced, and these are its tensors and of static shapes: XLA compiles for
+    each shape anew."""
+    if not tracing.is_for_cpu() or tf.executing_eagerly():
         return False
     return all(tf.is_tensor(x) and x.shape.is_fully_defined() for x in tensors)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# The kernels, as in `plain.py`
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def embed_words(table: keras.Variable, ids, dtype: str) -> tuple:
+    @tf.custom_gradient
+    def call(table):
+        def gradient(of_rows, of_table):
+            of_rows = tf.reshape(of_rows, [-1, table.shape[1]])
+            return compiled(_with_rows_added, of_table, tf.reshape(ids, [-1, 1]), of_rows)
+
+        return (tf.gather(table, ids), tf.cast(table, dtype)), gradient
+
+    return call(tf.convert_to_tensor(table))
+
+
+def rows_of(table, ids):
+    return tf.matmul(tf.one_hot(ids, table.shape[-2], dtype=table.dtype), table)
+
+
+def norm_and_dropout(x, norm: keras.layers.Layer, *, drop: Drop | None, dtype: str):
+    states = normed_and_dropped(_rows(x), *gamma_and_beta(norm), epsilon=norm.epsilon, drop=drop, dtype=dtype)
+    return tf.reshape(states, x.shape)
+
+
+def attention(query_states, states, mask_scores, projections: Sequence, *, num_heads: int, drop: Drop | None):
+    heads = []
+    for x, layers in shared_products(query_states, states, projections):
+        joined = affine(_rows(x), *kernel_and_bias(*layers))
+        heads += split_heads(joined, batch=x.shape[0], num_heads=num_heads, parts=len(layers))
+    return tf.reshape(attend(*heads, mask_scores, drop=drop), query_states.shape)
+
+
+def dense_activation(x, dense: keras.layers.Dense, activation: Callable):
+    inner = affine(_rows(x), *kernel_and_bias(dense))
+    inner = gelu_tanh(inner) if activation is plain.gelu_tanh else activate(inner, activation)
+    return tf.reshape(inner, (*x.shape[:-1], dense.units))
+
+
+def dense_residual_norm(x, dense: keras.layers.Dense, residual, norm: keras.layers.Layer, *, drop: Drop | None):
+    products = affine(_rows(x), *kernel_and_bias(dense))
+    states = residual_norm(products, _rows(residual), *gamma_and_beta(norm), epsilon=norm.epsilon, drop=drop)
+    return tf.reshape(states, residual.shape)
+
+
+def vocabulary_logits(states, table, bias):
+    scores = times_rows(_rows(states), table, bias)
+    return tf.cast(tf.reshape(scores, (*states.shape[:-1], table.shape[0])), tf.float32)
+
+
+def cross_entropy(logits, labels) -> tuple:
+    scores = _rows(_before_cast(logits))
+    return tuple(tf.reshape(x, labels.shape) for x in cross_entropy_of_rows(scores, tf.reshape(labels, [-1])))
+
+
+def _rows(x):
+    """[B, S, H] -> [B * S, H]"""
+    return tf.reshape(x, (-1, x.shape[-1]))
+
+
+def _before_cast(logits):
+    """The scores of a narrower type that the logits were cast from, where they were: half of the memory to read. The
+    logits themselves are then read by nobody, and TensorFlow leaves them out of the graph."""
+    operation = logits.op
+    if operation.type == "Cast" and operation.inputs[0].dtype in (tf.bfloat16, tf.float16):
+        return operation.inputs[0]
+    return logits
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Sums, in float32
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def _wide(x):
@@ -109,12 +164,12 @@ def _row_means(x):
 
 
 @tf.custom_gradient
-def dense(x, kernel, bias):
+def affine(x, kernel, bias):
     """`x` [rows, from] times `kernel` [from, to], plus `bias` [to]."""
 
     def gradient(upstream):
         of_kernel = tf.matmul(x, upstream, transpose_a=True)
-        return _times_turned(upstream, kernel), of_kernel, tf.cast(_column_sums(upstream), bias.dtype)
+        return _times_transposed(upstream, kernel), of_kernel, tf.cast(_column_sums(upstream), bias.dtype)
 
     return tf.nn.bias_add(tf.matmul(x, kernel), bias), gradient
 
@@ -122,7 +177,7 @@ def dense(x, kernel, bias):
 @tf.custom_gradient
 def times_rows(x, table, bias):
     """`x` [rows, width] times every row of `table` [entries, width], plus `bias` [entries]: [rows, entries]. The
-    table's gradient comes in the table's own form."""
+    table's gradient has the table's layout."""
 
     def gradient(upstream):
         of_table = tf.matmul(upstream, x, transpose_a=True)
@@ -131,48 +186,17 @@ def times_rows(x, table, bias):
     return tf.nn.bias_add(tf.matmul(x, table, transpose_b=True), bias), gradient
 
 
-def rows_of(table, ids):
-    """The rows `ids` [B, P] of a short table, [S, H] or one for each of the batch, [B, S, H], as [B, P, H]. Picked by a
-    product, whose gradient is one too, where that of a gather adds row after row into zeros."""
-    return tf.matmul(tf.one_hot(ids, table.shape[-2], dtype=table.dtype), table)
-
-
-def look_up(variable, ids, dtype):
-    """The rows `ids` [B, S] of a table [entries, width]. `table_of` then gives the table itself, to be multiplied, as
-    `dtype`."""
-    rows, _context.remembered[id(variable)] = _looked_up(tf.convert_to_tensor(variable), ids, dtype)
-    return rows
-
-
-def table_of(variable, dtype):
-    """The table that was looked something up in within this context; the variable, if none was."""
-    remembered = (getattr(_context, "remembered", None) or {}).get(id(variable))
-    return tf.cast(tf.convert_to_tensor(variable) if remembered is None else remembered, dtype)
-
-
-def _looked_up(table, ids, dtype):
-    @tf.custom_gradient
-    def call(table):
-        def gradient(of_rows, of_table):
-            of_rows = tf.reshape(of_rows, [-1, table.shape[1]])
-            return compiled(_with_rows_added, of_table, tf.reshape(ids, [-1, 1]), of_rows)
-
-        return (tf.gather(table, ids), tf.cast(table, dtype)), gradient
-
-    return call(table)
-
-
 def _with_rows_added(table, ids, rows):
     return tf.tensor_scatter_nd_add(tf.cast(table, rows.dtype), ids, rows)
 
 
-def _times_turned(x, kernel):
+def _times_transposed(x, kernel):
     if x.dtype != tf.float32:
         return tf.matmul(x, kernel, transpose_b=True)
     return tf.matmul(x, compiled(tf.transpose, kernel))
 
 
-def activated(x, activation):
+def activate(x, activation: Callable):
     """`activation(x)`, in float32 inside; `x` [rows, width]."""
 
     @tf.custom_gradient
@@ -243,7 +267,7 @@ def _power(x):
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def add_and_norm(x, residual, gamma, beta, *, epsilon: float, drop: Drop | None):
+def residual_norm(x, residual, gamma, beta, *, epsilon: float, drop: Drop | None):
     """`norm(dropout(x) + residual)`; `x` and `residual` [rows, width]."""
     key, rate = _key_and_rate(drop)
 
@@ -271,7 +295,7 @@ def _added_gradient(normal, scale, gamma, upstream, key, rate):
     return tf.cast(of_x, normal.dtype), tf.cast(of_sum, normal.dtype)
 
 
-def norm_and_drop(x, gamma, beta, *, epsilon: float, drop: Drop | None, dtype):
+def normed_and_dropped(x, gamma, beta, *, epsilon: float, drop: Drop | None, dtype):
     """`dropout(norm(x))` as `dtype`; `x` [rows, width]."""
     key, rate = _key_and_rate(drop)
 
@@ -333,39 +357,39 @@ def _scale_and_shift_sums(upstream, normal):
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def heads(x, *, batch: int, num_heads: int, parts: int) -> list:
+def split_heads(x, *, batch: int, num_heads: int, parts: int) -> list:
     """[B * S, parts * H] -> so many [B, N, S, D]: query, key and value of one product."""
     rows, width = x.shape
 
     @tf.custom_gradient
     def call(x):
         split = tf.reshape(x, (batch, rows // batch, parts, num_heads, width // parts // num_heads))
-        outputs = tf.unstack(_turned(split, (2, 0, 3, 1, 4)))
+        outputs = tf.unstack(_transposed(split, (2, 0, 3, 1, 4)))
         return outputs, lambda *upstream: tf.concat([_joined(of_part) for of_part in upstream], axis=1)
 
     return call(x)
 
 
-def _turned(x, axes):
-    """`x` transposed but for its last axis, which moves in pieces of 64 bits, where that can be."""
+def _transposed(x, axes):
+    """`tf.transpose(x, axes)` where the last axis stays the last: moved in pieces of 64 bits where its size allows."""
     together = tf.int64.size // x.dtype.size
     if x.shape[-1] % together:
         return tf.transpose(x, axes)
     words = tf.bitcast(tf.reshape(x, (*x.shape[:-1], -1, together)), tf.int64)
-    turned = tf.bitcast(tf.transpose(words, axes), x.dtype)
-    return tf.reshape(turned, (*turned.shape[:-2], -1))
+    transposed = tf.bitcast(tf.transpose(words, axes), x.dtype)
+    return tf.reshape(transposed, (*transposed.shape[:-2], -1))
 
 
 def _joined(x):
     """[B, N, S, D] -> [B * S, H]"""
     batch, heads, length, width = x.shape
-    return tf.reshape(_turned(x, (0, 2, 1, 3)), (batch * length, heads * width))
+    return tf.reshape(_transposed(x, (0, 2, 1, 3)), (batch * length, heads * width))
 
 
 def _split(x, shape):
     """[B * S, H] -> `shape`, [B, N, S, D]"""
     batch, heads, length, width = shape
-    return _turned(tf.reshape(x, (batch, length, heads, width)), (0, 2, 1, 3))
+    return _transposed(tf.reshape(x, (batch, length, heads, width)), (0, 2, 1, 3))
 
 
 def attend(query, key, value, mask_scores, *, drop: Drop | None):
@@ -414,19 +438,8 @@ def _softmax_gradient(found, left, of_left, attended, upstream, factor):
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def remember_scores(logits, scores) -> None:
-    """Notes that `logits` [..., V] are `scores` [rows, V] in float32, so that their loss can start from there. What
-    nobody reads, the logits then, TensorFlow leaves out of a graph."""
-    _context.remembered[id(logits)] = logits, scores
-
-
-def scores_of(logits):
-    """The scores behind logits that were remembered within this context, or None."""
-    return (getattr(_context, "remembered", None) or {}).get(id(logits), (None, None))[1]
-
-
 @tf.custom_gradient
-def cross_entropy(scores, labels):
+def cross_entropy_of_rows(scores, labels):
     """The cross entropy of the labels, and 1.0 where the first of the highest scores is the label's: float32 [rows].
 
     `scores` [rows, V], `labels` int32 [rows].
@@ -461,5 +474,5 @@ def _cross_entropy(scores, highest, labels):
 def _cross_entropy_gradient(scores, labels, total, upstream):
     probabilities = _power(_wide(scores) - total)
     wanted = tf.cast(tf.range(scores.shape[1]) == labels[:, None], tf.float32)
-    upstream = (upstream + (total - total)[:, 0])[:, None]  # The power may pass over what is no number.
+    upstream = (upstream + (total - total)[:, 0])[:, None]  # `_power` may map NaN to a number.
     return tf.cast((probabilities - wanted) * upstream, scores.dtype)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kobert_tf2.bert import layers, models
-from kobert_tf2.bert.kernels import inference_cpu
+from kobert_tf2.bert import kernels, layers, models
+from kobert_tf2.bert.kernels import inference_cpu, plain, tracing
 
 # Of bfloat16 eight bits are left after each product.
 TOLERANCE = {"float32": 2e-6, "bfloat16": 0.05}
@@ -33,7 +33,7 @@ def test_attention(batch, length, heads, together, dtype):
     mask[0] = 0  # nothing but padding
     scores = layers.AttentionMask()(tf.constant(mask))
     parts = [numbers(batch, length, heads * width, seed=seed, dtype=dtype) for seed in range(3)]
-    expected = layers.join_heads(layers.attend(*(layers.split_heads(part, heads) for part in parts), scores, drop=None))
+    expected = plain.join_heads(plain.attend(*(plain.split_heads(part, heads) for part in parts), scores, drop=None))
     flat = [tf.reshape(part, (-1, heads * width)) for part in parts]
     if together:
         split = inference_cpu.heads(tf.concat(flat, axis=1), batch=batch, num_heads=heads, parts=3)
@@ -49,15 +49,15 @@ def test_attention(batch, length, heads, together, dtype):
 @both_types
 def test_a_dense_layer(dtype):
     x, kernel, bias = numbers(6, 4, dtype=dtype), numbers(4, 5, dtype=dtype), numbers(5, dtype=dtype)
-    assert_close(inference_cpu.dense(x, kernel, bias), tf.matmul(x, kernel) + bias, dtype)
+    assert_close(inference_cpu.affine(x, kernel, bias), tf.matmul(x, kernel) + bias, dtype)
 
 
 @both_types
 def test_a_norm(dtype):
     x, gamma, beta = numbers(6, 8, dtype=dtype), numbers(8, dtype=dtype), numbers(8, seed=1, dtype=dtype)
-    found = inference_cpu.norm(x * 3 + 1, gamma, beta, epsilon=1e-12)
+    found = inference_cpu.batch_norm_form(x * 3 + 1, gamma, beta, epsilon=1e-12)
     assert found.dtype == dtype
-    assert_close(found, layers.layer_norm(x * 3 + 1, gamma, beta, 1e-12), dtype)
+    assert_close(found, plain.layer_norm(x * 3 + 1, gamma, beta, 1e-12), dtype)
 
 
 def config(hidden_act="gelu_new"):
@@ -89,7 +89,7 @@ def test_a_model_with_and_without(monkeypatch, hidden_act, here, dtype):
     keras.utils.set_random_seed(0)
     model = models.BertBackbone(config(hidden_act), dtype=dtype)
     ours = traced(model, here)(**inputs())
-    monkeypatch.setattr(layers, "_fusible", lambda training: None)
+    monkeypatch.setattr(kernels, "choose", lambda *arguments, **named: plain)
     theirs = traced(model, False)(**inputs())
     for name in theirs:
         assert_close(ours[name], theirs[name], dtype)
@@ -97,7 +97,7 @@ def test_a_model_with_and_without(monkeypatch, hidden_act, here, dtype):
 
 def test_weights_may_change_where_they_are_not_final():
     model = models.BertBackbone(config(), dtype="float32")
-    with inference_cpu.for_this_process():
+    with tracing.for_cpu():
         function = traced(model, False)
     before = function(**inputs())["pooled_output"].numpy()
     for layer in model.weights:
@@ -110,14 +110,14 @@ def test_weights_may_change_where_they_are_not_final():
 def traced(model, here):
     function = tf.function(lambda **rows: model(rows, training=False))
     shapes = {name: tf.TensorSpec([None, None], x.dtype) for name, x in inputs().items()}
-    with inference_cpu.for_this_process(final_weights=True) if here else contextlib.nullcontext():
+    with tracing.for_cpu(final_weights=True) if here else contextlib.nullcontext():
         return function.get_concrete_function(**shapes)
 
 
 def test_only_the_forward_pass_alone_has_these_forms(monkeypatch):
     asked = []
-    dense = inference_cpu.dense
-    monkeypatch.setattr(inference_cpu, "dense", lambda *tensors: asked.append(True) or dense(*tensors))
+    affine = inference_cpu.affine
+    monkeypatch.setattr(inference_cpu, "affine", lambda *tensors: asked.append(True) or affine(*tensors))
     model = models.BertBackbone(config(), dtype="float32")
     model(inputs(), training=True)
     assert not asked

@@ -1,4 +1,4 @@
-"""The fused functions against the plain mathematics: the same values, the same gradients, the same masks."""
+"""The training kernels against the plain ones: the same values, the same gradients, the same masks."""
 
 import functools
 
@@ -9,9 +9,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kobert_tf2.bert import layers, models
+from kobert_tf2.bert import kernels, layers, models
 from kobert_tf2.bert.dropout import Drop, drop_out, dropout_key
-from kobert_tf2.bert.kernels import training_cpu, xla
+from kobert_tf2.bert.kernels import plain, tracing, training_cpu, xla
 from kobert_tf2.training import losses, steps
 
 BATCH, LENGTH, HEADS, WIDTH = 3, 6, 2, 8
@@ -62,7 +62,7 @@ with_and_without_dropout = pytest.mark.parametrize("rate", [0.0, 0.3])
 @both_compilers
 def test_products(dtype, jit):
     tensors = [numbers(ROWS, WIDTH, dtype=dtype), numbers(WIDTH, 5, dtype=dtype), numbers(5, dtype=dtype)]
-    assert_alike(training_cpu.dense, lambda x, kernel, bias: tf.matmul(x, kernel) + bias, tensors, jit=jit)
+    assert_alike(training_cpu.affine, lambda x, kernel, bias: tf.matmul(x, kernel) + bias, tensors, jit=jit)
     tensors = [numbers(ROWS, WIDTH, dtype=dtype), numbers(11, WIDTH, dtype=dtype), numbers(11, dtype=dtype)]
     assert_alike(
         training_cpu.times_rows, lambda x, table, bias: tf.matmul(x, tf.transpose(table)) + bias, tensors, jit=jit
@@ -79,9 +79,7 @@ def test_rows_at_positions(dtype, jit):
         lambda x: training_cpu.rows_of(x, positions % 2), lambda x: tf.gather(x, positions % 2), of_few, jit=jit
     )
     tensors = [numbers(BATCH, LENGTH, WIDTH, dtype=dtype)]
-    assert_alike(
-        lambda x: training_cpu.rows_of(x, positions), lambda x: layers.gather_positions(x, positions), tensors, jit=jit
-    )
+    assert_alike(lambda x: training_cpu.rows_of(x, positions), lambda x: plain.rows_of(x, positions), tensors, jit=jit)
 
 
 @both_compilers
@@ -92,22 +90,21 @@ def test_a_table_looked_up_and_multiplied(dtype, jit):
     x = numbers(WIDTH, dtype=dtype)
 
     def ours(table):
-        with training_cpu.fusing():
-            rows = training_cpu.look_up(table, ids, dtype)
-            return rows, tf.linalg.matvec(training_cpu.table_of(table, dtype), x)
+        rows, handed_over = training_cpu.embed_words(table, ids, dtype)
+        return rows, tf.linalg.matvec(handed_over, x)
 
-    def plain(table):
+    def by_hand(table):
         return tf.gather(table, ids), tf.linalg.matvec(tf.cast(table, dtype), x)
 
-    assert_alike(ours, plain, [table], jit=jit)
+    assert_alike(ours, by_hand, [table], jit=jit)
 
 
 @both_types
-@pytest.mark.parametrize("name", sorted(layers.ACTIVATIONS))
+@pytest.mark.parametrize("name", sorted(plain.ACTIVATIONS))
 def test_activation(name, dtype):
-    activation = layers.ACTIVATIONS[name]
+    activation = plain.ACTIVATIONS[name]
     assert_alike(
-        functools.partial(training_cpu.activated, activation=activation),
+        functools.partial(training_cpu.activate, activation=activation),
         activation,
         [numbers(ROWS, WIDTH, dtype=dtype)],
     )
@@ -118,7 +115,7 @@ def test_activation(name, dtype):
 def test_gelu_by_a_power(dtype, jit):
     """Far outside as well, where the power is as good as nothing or more than all."""
     for scale in (1.0, 30.0, 1e4):
-        assert_alike(training_cpu.gelu_tanh, layers.gelu_tanh, [numbers(ROWS, WIDTH, dtype=dtype) * scale], jit=jit)
+        assert_alike(training_cpu.gelu_tanh, plain.gelu_tanh, [numbers(ROWS, WIDTH, dtype=dtype) * scale], jit=jit)
     assert np.isnan(training_cpu.gelu_tanh(tf.constant([[np.nan]])).numpy()).all()
 
 
@@ -138,11 +135,11 @@ def test_add_and_norm(dtype, jit, rate):
     tensors = [numbers(ROWS, WIDTH, dtype=dtype)]
     tensors += [numbers(ROWS, WIDTH, seed=1, dtype=dtype), *(numbers(WIDTH, seed=i, dtype=dtype) for i in (2, 3))]
 
-    def plain(x, residual, gamma, beta):
-        return layers.add_and_norm(x, residual, gamma, beta, epsilon=1e-5, drop=drop(rate))
+    def by_hand(x, residual, gamma, beta):
+        return plain.layer_norm(drop_out(x, drop(rate)) + residual, gamma, beta, 1e-5)
 
-    one = lambda *tensors: training_cpu.add_and_norm(*tensors, epsilon=1e-5, drop=drop(rate))  # noqa: E731
-    assert_alike(one, plain, tensors, jit=jit)
+    one = lambda *tensors: training_cpu.residual_norm(*tensors, epsilon=1e-5, drop=drop(rate))  # noqa: E731
+    assert_alike(one, by_hand, tensors, jit=jit)
 
 
 @both_compilers
@@ -150,8 +147,8 @@ def test_add_and_norm(dtype, jit, rate):
 @both_types
 def test_norm_and_drop(dtype, jit, rate):
     tensors = [numbers(ROWS, WIDTH, dtype=dtype), *(numbers(WIDTH, seed=i, dtype=dtype) for i in (2, 3))]
-    one = lambda *tensors: training_cpu.norm_and_drop(*tensors, epsilon=1e-5, drop=drop(rate), dtype=dtype)  # noqa: E731
-    assert_alike(one, lambda *tensors: drop_out(layers.layer_norm(*tensors, 1e-5), drop(rate)), tensors, jit=jit)
+    one = lambda *tensors: training_cpu.normed_and_dropped(*tensors, epsilon=1e-5, drop=drop(rate), dtype=dtype)  # noqa: E731
+    assert_alike(one, lambda *tensors: drop_out(plain.layer_norm(*tensors, 1e-5), drop(rate)), tensors, jit=jit)
 
 
 @both_types
@@ -161,11 +158,13 @@ def test_heads(width, dtype, jit):
     """Of a width that is moved in pieces of 64 bits, and of one that is not."""
     tensors = [numbers(ROWS, 2 * HEADS * width, dtype=dtype)]
 
-    def plain(x):
+    def by_hand(x):
         parts = tf.split(tf.reshape(x, (BATCH, LENGTH, -1)), 2, axis=-1)
-        return [layers.split_heads(part, HEADS) for part in parts]
+        return [plain.split_heads(part, HEADS) for part in parts]
 
-    assert_alike(lambda x: training_cpu.heads(x, batch=BATCH, num_heads=HEADS, parts=2), plain, tensors, jit=jit)
+    assert_alike(
+        lambda x: training_cpu.split_heads(x, batch=BATCH, num_heads=HEADS, parts=2), by_hand, tensors, jit=jit
+    )
 
 
 @both_types
@@ -177,15 +176,15 @@ def test_attention(asking, dtype, jit, rate):
     mask = np.arange(LENGTH) < np.array([LENGTH, 2, 0])[:, None]
     mask_scores = tf.constant((1.0 - mask) * layers.MASKED_SCORE, tf.float32)[:, None, None]
 
-    def plain(query, key, value):
-        attended = layers.attend(query, key, value, mask_scores, drop=drop(rate))
-        return tf.reshape(layers.join_heads(attended), (BATCH * asking, -1))
+    def by_hand(query, key, value):
+        attended = plain.attend(query, key, value, mask_scores, drop=drop(rate))
+        return tf.reshape(plain.join_heads(attended), (BATCH * asking, -1))
 
     def one(query, key, value):
         return training_cpu.attend(query, key, value, mask_scores, drop=drop(rate))
 
     shapes = [(BATCH, HEADS, length, WIDTH) for length in (asking, LENGTH, LENGTH)]
-    assert_alike(one, plain, [numbers(*shape, seed=i, dtype=dtype) for i, shape in enumerate(shapes)], jit=jit)
+    assert_alike(one, by_hand, [numbers(*shape, seed=i, dtype=dtype) for i, shape in enumerate(shapes)], jit=jit)
 
 
 @both_types
@@ -194,25 +193,25 @@ def test_attention(asking, dtype, jit, rate):
 def test_cross_entropy(entries, dtype, jit):
     labels = tf.constant(np.random.default_rng(1).integers(0, entries, ROWS, np.int32))
 
-    def plain(scores):
+    def by_hand(scores):
         logits = tf.cast(scores, tf.float32)
         correct = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == labels, tf.float32)
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), correct
 
     tensors = [numbers(ROWS, entries, dtype=dtype) * 3]
-    assert_alike(lambda scores: training_cpu.cross_entropy(scores, labels), plain, tensors, jit=jit)
+    assert_alike(lambda scores: training_cpu.cross_entropy_of_rows(scores, labels), by_hand, tensors, jit=jit)
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.lists(st.integers(-1, 1), min_size=4, max_size=4), min_size=1, max_size=1), st.integers(0, 3))
 def test_of_equal_logits_the_first_counts(logits, label):
     """As argmax has it: a model that finds all words equal is right about one of them."""
-    _, correct = training_cpu.cross_entropy(tf.constant(logits, tf.float32), tf.constant([label]))
+    _, correct = training_cpu.cross_entropy_of_rows(tf.constant(logits, tf.float32), tf.constant([label]))
     assert bool(correct[0]) == (int(np.argmax(logits[0])) == label)
 
 
 def test_the_loss_of_huge_logits_is_finite():
-    loss, _ = training_cpu.cross_entropy(tf.constant([[3e4, -3e4, 0.0]]), tf.constant([1]))
+    loss, _ = training_cpu.cross_entropy_of_rows(tf.constant([[3e4, -3e4, 0.0]]), tf.constant([1]))
     assert float(loss[0]) == pytest.approx(6e4)
 
 
@@ -221,7 +220,7 @@ def test_a_score_that_is_not_a_number_is_seen_in_loss_and_gradient(dtype):
     scores = tf.constant([[1.0, np.nan, 2.0, 0.0], [1.0, 0.0, 2.0, 0.0]], dtype)
     with tf.GradientTape() as tape:
         tape.watch(scores)
-        losses, _ = training_cpu.cross_entropy(scores, tf.constant([0, 2]))
+        losses, _ = training_cpu.cross_entropy_of_rows(scores, tf.constant([0, 2]))
     gradient = tape.gradient(losses, scores)
     for found in (losses, gradient[:, 0], gradient[:, 3]):
         assert np.isnan(tf.cast(found, "float32").numpy()).tolist() == [True, False]
@@ -267,7 +266,7 @@ def step_of(model, on: bool, *, jit: bool = False):
 
     @functools.partial(tf.function, jit_compile=jit, autograph=False)
     def step(rows):
-        with tf.GradientTape() as tape, training_cpu.fusing(on), models.dropout_seed(tf.constant([1, 2])):
+        with tf.GradientTape() as tape, tracing.for_cpu(on), models.dropout_seed(tf.constant([1, 2])):
             outputs = model(steps.inputs_of(rows), training=True)
             terms, metrics = losses.pretraining_sums(outputs, rows)
             loss = tf.add_n(list(terms.values()))
@@ -304,6 +303,11 @@ def test_a_step_that_xla_compiles_whole_may_contain_it():
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-5 * max(1.0, np.abs(b).max()), err_msg=variable.path)
 
 
+def _kernels_within_a_graph(layer):
+    with tf.Graph().as_default(), tracing.for_cpu():
+        return kernels.choose(True, tf.zeros([2, 3, 32]), dense=layer._dense_layers())
+
+
 def test_frozen_layers_and_quantized_ones():
     """A frozen layer has no gradient; a quantized one keeps its own way of multiplying."""
     model = models.BertForPreTraining(config())
@@ -311,9 +315,9 @@ def test_frozen_layers_and_quantized_ones():
     layer.trainable = False
     _, gradients, _ = step_of(model, True)
     assert len(gradients) == len(model.trainable_variables) < len(model.variables)
-    assert layer._can_be_fused()
+    assert _kernels_within_a_graph(layer) is training_cpu
     layer.query.quantize("int8")
-    assert not layer._can_be_fused()
+    assert _kernels_within_a_graph(layer) is plain
 
 
 # --- Where it applies ---------------------------------------------------------------------------------------------
@@ -330,39 +334,43 @@ def test_only_within_the_context_and_only_for_static_shapes():
     dynamic = {name: tf.TensorSpec([None, 16], tf.int32) for name in inputs}
 
     def within(inputs):
-        with training_cpu.fusing():
-            return model(inputs, training=False)
+        with tracing.for_cpu():
+            return model(inputs, training=True)
 
-    assert calls_in(functools.partial(model, training=False), inputs) == 0
+    assert calls_in(functools.partial(model, training=True), inputs) == 0
     assert calls_in(within, inputs) > 0
     assert calls_in(within, dynamic) == 0
-    with training_cpu.fusing():
+    with tracing.for_cpu():
         assert not training_cpu.applies(inputs["input_ids"])  # Eager
 
 
 def test_the_context_ends_with_its_block_even_after_an_error():
-    with pytest.raises(ZeroDivisionError), training_cpu.fusing():
+    with pytest.raises(ZeroDivisionError), tracing.for_cpu():
         raise ZeroDivisionError
     with tf.Graph().as_default():
         x = tf.zeros([2])
         assert not training_cpu.applies(x)
-        with training_cpu.fusing():
+        with tracing.for_cpu():
             assert training_cpu.applies(x)
-            with training_cpu.fusing(False):
+            with tracing.for_cpu(False):
                 assert not training_cpu.applies(x)
             assert training_cpu.applies(x)
 
 
-def test_the_logits_are_remembered_within_one_context_alone():
+@pytest.mark.parametrize(("dtype", "read"), [("bfloat16", tf.bfloat16), ("float32", tf.float32)])
+def test_a_loss_starts_from_the_scores_behind_the_logits(dtype, read, monkeypatch):
+    """Half of the memory; logits that come from elsewhere are taken as they are."""
+    seen = []
+    of_rows = training_cpu.cross_entropy_of_rows
+    monkeypatch.setattr(
+        training_cpu, "cross_entropy_of_rows", lambda scores, ids: seen.append(scores.dtype) or of_rows(scores, ids)
+    )
+    model = models.BertForPreTraining(config(), dtype="mixed_bfloat16" if dtype == "bfloat16" else "float32")
+    step_of(model, True)
+    assert seen == [read]
     with tf.Graph().as_default():
-        logits, scores = (tf.zeros([2, 3]) for _ in range(2))
-        with training_cpu.fusing():
-            assert training_cpu.scores_of(logits) is None
-            training_cpu.remember_scores(logits, scores)
-            assert training_cpu.scores_of(logits) is scores
-            with training_cpu.fusing():
-                assert training_cpu.scores_of(logits) is None
-        assert training_cpu.scores_of(logits) is None
+        counts = tf.cast(tf.zeros([2, 3], tf.int32), tf.float32)
+        assert training_cpu._before_cast(counts) is counts
 
 
 def test_one_program_for_all_layers_of_a_shape():

@@ -1,0 +1,143 @@
+"""The mathematics of BERT with `keras.ops` alone: any backend, any device, any shapes.
+
+It follows Devlin et al. 2018 and, number for number, the original graph of google-research/bert. The other kernels are
+tested against it. The letters on the lines that reshape: B batch, S sequence, P positions chosen of it, H hidden width,
+N attention heads, D width of a head, V vocabulary.
+
+A kernel is given the Keras layers that hold its weights: a `Dense` layer, which may be quantized here and so is called,
+and a `LayerNorm` with `gamma`, `beta` and `epsilon`.
+"""
+
+from collections.abc import Callable, Sequence
+
+import keras
+from keras import ops
+
+from kobert_tf2.bert.dropout import Drop, drop_out
+
+# ------------------------------------------------------------------------------------------------------------------
+# The kernels: what stands here under these names, the other modules of this folder have too
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def embed_words(table: keras.Variable, ids, dtype: str) -> tuple:
+    """The rows `ids` int32 [B, S] of the table of words, [B, S, H], and the table [V, H] for the output layer.
+
+    An output layer that is tied to the table multiplies by what it is handed here (as `dtype`, or to be cast to it).
+    """
+    return ops.take(table, ids, axis=0), ops.convert_to_tensor(table)
+
+
+def rows_of(table, ids):
+    """The rows `ids` int32 [B, P] of a short table, [S, H] or one for each row of the batch, [B, S, H]: [B, P, H]."""
+    if len(table.shape) == 2:
+        return ops.take(table, ids, axis=0)
+    batch, length, width = ops.shape(table)
+    flat_ids = ids + ops.expand_dims(ops.arange(batch, dtype="int32") * length, 1)  # [B, P]
+    return ops.take(ops.reshape(table, (batch * length, width)), flat_ids, axis=0)
+
+
+def norm_and_dropout(x, norm: keras.layers.Layer, *, drop: Drop | None, dtype: str):
+    """Layer normalisation of `x` [..., H], then dropout, as `dtype`."""
+    return drop_out(ops.cast(norm(x), dtype), drop)
+
+
+def attention(query_states, states, mask_scores, projections: Sequence, *, num_heads: int, drop: Drop | None):
+    """Multi-head attention up to the joined heads: [B, P, H] and [B, S, H] -> [B, P, H].
+
+    `projections` are the dense layers of query, key and value; `query_states` may be `states` itself. `mask_scores`
+    float32 [B, 1, 1, S] is added to the scores. Dropout is that of the probabilities.
+    """
+    query, key, value = (
+        split_heads(dense(x), num_heads) for dense, x in zip(projections, (query_states, states, states), strict=True)
+    )
+    return join_heads(attend(query, key, value, mask_scores, drop=drop))
+
+
+def dense_activation(x, dense: keras.layers.Dense, activation: Callable):
+    """`activation(dense(x))`"""
+    return activation(dense(x))
+
+
+def dense_residual_norm(x, dense: keras.layers.Dense, residual, norm: keras.layers.Layer, *, drop: Drop | None):
+    """`norm(dropout(dense(x)) + residual)`: the end of each half of an encoder layer."""
+    return layer_norm(drop_out(dense(x), drop) + residual, norm.gamma, norm.beta, norm.epsilon)
+
+
+def vocabulary_logits(states, table, bias):
+    """float32 [B, P, V]: the states [B, P, H] times every row of the table [V, H], plus a bias [V]."""
+    batch, predictions, width = ops.shape(states)
+    products = ops.matmul(ops.reshape(states, (batch * predictions, width)), ops.transpose(table))
+    logits = ops.cast(products, "float32") + ops.cast(bias, "float32")
+    return ops.reshape(logits, (batch, predictions, table.shape[0]))
+
+
+def cross_entropy(logits, labels) -> tuple:
+    """The cross entropy, and 1.0 where the first of the highest logits is the label's: float32 [...] twice.
+
+    `logits` [..., classes], `labels` int32 [...].
+    """
+    losses = ops.sparse_categorical_crossentropy(labels, ops.cast(logits, "float32"), from_logits=True)
+    correct = ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int32"))
+    return losses, ops.cast(correct, "float32")
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# What they are made of
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def gelu_tanh(x):
+    """Hendrycks and Gimpel 2016, the tanh form: "gelu" in Google's files, "gelu_new" in Hugging Face's."""
+    return ops.gelu(x, approximate=True)
+
+
+def gelu_erf(x):
+    """The exact form: "gelu" in Hugging Face's files."""
+    return ops.gelu(x, approximate=False)
+
+
+# By Hugging Face's names: the keys are those of `config.ACTIVATIONS`.
+ACTIVATIONS = {
+    "gelu": gelu_erf,
+    "gelu_new": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "relu": ops.relu,
+    "silu": ops.silu,
+    "swish": ops.silu,
+    "tanh": ops.tanh,
+    "linear": lambda x: x,
+}
+
+
+def layer_norm(x, gamma, beta, epsilon: float):
+    """Ba et al. 2016 over the last axis; the moments are taken in float32 whatever the type of `x`."""
+    wide = ops.cast(x, "float32")
+    centred = wide - ops.mean(wide, axis=-1, keepdims=True)
+    variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+    normal = centred * ops.rsqrt(variance + epsilon)
+    return ops.cast(normal * ops.cast(gamma, "float32") + ops.cast(beta, "float32"), x.dtype)
+
+
+def attend(query, key, value, mask_scores, *, drop: Drop | None):
+    """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1); the softmax is taken in float32.
+
+    [B, N, P, D], [B, N, S, D] twice and [B, 1, 1, S] -> [B, N, P, D].
+    """
+    scale = ops.cast(query.shape[-1] ** -0.5, query.dtype)
+    scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * scale  # [B, N, P, S]
+    # Under a mixed policy Keras hands `mask_scores` over in the compute type.
+    probabilities = ops.softmax(ops.cast(scores, "float32") + ops.cast(mask_scores, "float32"), axis=-1)
+    return ops.matmul(drop_out(ops.cast(probabilities, value.dtype), drop), value)
+
+
+def split_heads(x, num_heads: int):
+    """[B, S, H] -> [B, N, S, D]"""
+    batch, length, width = ops.shape(x)
+    return ops.transpose(ops.reshape(x, (batch, length, num_heads, width // num_heads)), (0, 2, 1, 3))
+
+
+def join_heads(x):
+    """[B, N, S, D] -> [B, S, H]"""
+    batch, heads, length, width = ops.shape(x)
+    return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch, length, heads * width))

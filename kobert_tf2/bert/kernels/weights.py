@@ -1,0 +1,31 @@
+"""The weights that the kernels for TensorFlow take out of Keras layers, in the type that the caller computes in."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+
+def are_standard(layers: Sequence[keras.layers.Layer]) -> bool:
+    """Whether these are plain `Dense` layers, so that kernel and bias say all: not quantized, not replaced."""
+    return all(type(layer) is keras.layers.Dense and layer.quantization_mode is None for layer in layers)
+
+
+def kernel_and_bias(*layers: keras.layers.Dense) -> tuple:
+    """Of one dense layer, or of several side by side: [from, to], [to]."""
+    kernels = [ops.convert_to_tensor(layer.kernel) for layer in layers]
+    biases = [ops.convert_to_tensor(layer.bias) for layer in layers]
+    if len(layers) == 1:
+        return kernels[0], biases[0]
+    return ops.concatenate(kernels, axis=1), ops.concatenate(biases, axis=0)
+
+
+def gamma_and_beta(norm: keras.layers.Layer) -> tuple:
+    return ops.convert_to_tensor(norm.gamma), ops.convert_to_tensor(norm.beta)
+
+
+def shared_products(query_states, states, projections: Sequence) -> list[tuple]:
+    """What query, key and value are computed from: (input, dense layers), those of the same input together."""
+    if query_states is states:
+        return [(states, projections)]
+    return [(query_states, projections[:1]), (states, projections[1:])]
