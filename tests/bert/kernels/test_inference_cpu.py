@@ -1,4 +1,4 @@
-"""The forms of the forward pass: the mathematics of `layers.py`, and what TensorFlow makes of them on a processor."""
+"""The kernels of the forward pass: the mathematics of `plain.py`, and what TensorFlow makes of them on a processor."""
 
 import collections
 import contextlib
