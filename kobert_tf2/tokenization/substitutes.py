@@ -22,9 +22,10 @@ SUBSTITUTES = {
     "\u119e": "·",
     "\u11a2": "·",
     "\u3164": "·",
-    # Vowel and consonant drawn like a dash and a circle, where they are used so: see `_PLACES`.
+    # A vowel and consonants drawn like a dash and circles, where they are used so: see `_PLACES`.
     "ㅡ": "—",
     "ㅇ": "○",
+    "ㆁ": "○",
     # Mecab counts these among the letters of Latin, and joins KBS×MBC.
     "×": "＊",
     "÷": "／",
@@ -46,14 +47,15 @@ SUBSTITUTES = {
 }
 
 _ANY = re.compile(f"[{''.join(SUBSTITUTES)}]")
+_BEFORE_SYLLABLES, _OLD_VOWELS = "ㅡㅇㆁ", "\u119e\u11a2"
+_EVERYWHERE = "".join(SUBSTITUTES.keys() - {*_BEFORE_SYLLABLES, *_OLD_VOWELS})
 _PLACES = re.compile(
-    # A dash, or several, right before a syllable. Elsewhere Mecab leaves its neighbours alone, as in ㅡㅡ; and ㅡ.ㅡ.
-    f"(?<![{_JAMO}])ㅡ+(?=[가-힣])"
-    # A bullet: at the beginning of an eojeol, right before a syllable.
-    "|(?<![^ ])ㅇ(?=[가-힣])"
+    # Dashes (정치ㅡ경제) and circles (ㅇ서울시, 김ㅇㅇ씨) join the syllables behind them; elsewhere (ㅡㅡ, ㅇㅋ)
+    # they leave their neighbours alone.
+    f"(?<![{_JAMO}])[{_BEFORE_SYLLABLES}]+(?=[가-힣])"
     # A vowel of old Hangul is one when consonants are around it.
-    f"|(?<![{_LEADING}])[\u119e\u11a2](?![{_TRAILING}])"
-    f"|[{''.join(set(SUBSTITUTES) - set('ㅡㅇ') - set(chr(0x119E) + chr(0x11A2)))}]"
+    f"|(?<![{_LEADING}])[{_OLD_VOWELS}](?![{_TRAILING}])"
+    f"|[{_EVERYWHERE}]"
 )
 
 
@@ -61,4 +63,4 @@ def readable(text: str) -> str:
     """The text as Mecab should read it, of the same length; the very same object where nothing is substituted."""
     if _ANY.search(text) is None:
         return text
-    return _PLACES.sub(lambda match: SUBSTITUTES[match.group()[0]] * len(match.group()), text)
+    return _PLACES.sub(lambda match: "".join(map(SUBSTITUTES.__getitem__, match.group())), text)

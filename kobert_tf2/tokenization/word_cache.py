@@ -9,6 +9,7 @@ character by character, and what is not the same is looked up as a string.
 
 import itertools
 import operator
+import struct
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -108,6 +109,9 @@ class PieceTable:
         return np.unique(np.searchsorted(block.ends, np.flatnonzero(~same)))
 
 
+_THREE = struct.Struct("3i")
+
+
 class PieceLists(dict):
     """{key: int32 (id, advance, length) of each of its tokens, as bytes}, for texts that come one at a time: a call of
     NumPy costs more than a review has keys. An advance is how far a token's end is behind the end of the one before.
@@ -123,8 +127,10 @@ class PieceLists(dict):
 
     def __missing__(self, key: str) -> bytes:
         numbers = self._cut(key)
-        tokens = zip(numbers[0::NUMBERS], numbers[1::NUMBERS], numbers[2::NUMBERS], strict=True)
-        found = array("i", (number for i, gap, length in tokens for number in (i, gap + length, length))).tobytes()
+        found = b"".join(
+            _THREE.pack(numbers[at], numbers[at + 1] + numbers[at + 2], numbers[at + 2])
+            for at in range(0, len(numbers), NUMBERS)
+        )
         if len(self) >= self._limit:
             self.clear()
         self[key] = found

@@ -37,9 +37,11 @@ class WordPiece:
         With `continues` the first piece carries ## as well. With a `tag` each piece is looked up with it
         (사과/NNG), and without it only where the vocabulary has none.
         """
+        lookup = self._inner if continues else self._initial
         found = None
         if len(word) <= MAX_WORD_LENGTH:
-            found = self._lengths_from(word, tag, self._inner if continues else self._initial)
+            whole = None if tag else lookup[0].get(word)
+            found = self._lengths_from(word, tag, lookup) if whole is None else ((whole, len(word)),)
         return ((self._unknown, len(word)),) if found is None else found
 
     def _lengths_from(self, word: str, tag: str, lookup) -> tuple[tuple[int, int], ...] | None:
