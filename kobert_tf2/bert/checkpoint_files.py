@@ -1,18 +1,22 @@
 """Files of weights: found by a path or a hub id, opened for reading by name, and written.
 
 Two formats are read: "tf1", a checkpoint of named variables as TensorFlow 1 writes it, and "hf", a Hugging Face
-directory with safetensors (whole or in shards) or, only where asked for, a `pytorch_model.bin`. Nothing here knows
-what a name means.
+directory with safetensors or, only where asked for, pickles (`pytorch_model.bin`), whole or in shards. Nothing here
+knows what a name means.
 """
 
 import contextlib
+import functools
 import glob
 import json
 import math
 import os
+import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+import zipfile
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +29,7 @@ HF_CONFIG = "config.json"
 SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
 PYTORCH_BIN = "pytorch_model.bin"
+PYTORCH_INDEX = "pytorch_model.bin.index.json"
 GOOGLE_CONFIG = "bert_config.json"
 TF1_NAME = "bert_model.ckpt"
 KERAS_HUB_METADATA = "metadata.json"
@@ -53,30 +58,40 @@ class Checkpoint(NamedTuple):
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def find_source(path: str, *, allow_pickle: bool = False) -> Source:
-    """What a path names: a folder, a TF1 checkpoint's prefix or one of its files, or else a model of the hub."""
+def find_source(path: str, *, allow_pickle: bool = False, needs_config: bool = True) -> Source:
+    """What a path names: a folder, a TF1 checkpoint's prefix or one of its files, or else a model of the hub.
+
+    With several configurations beside the weights it is an `InputError` that asks for one, or, where none is needed,
+    a source whose configuration is "".
+    """
     path = os.fspath(path)
+    if os.path.basename(path) == _NEWEST and files.exists(path):
+        path = os.path.dirname(path) or "."
     if files.is_folder(path):
-        return _source_in_folder(path.rstrip("/"))
+        return _source_in_folder(path.rstrip("/"), allow_pickle, needs_config)
     prefix = _tf1_prefix(path)
     if files.exists(prefix + ".index"):
-        return Source("tf1", os.path.dirname(prefix), prefix, os.path.join(os.path.dirname(prefix), GOOGLE_CONFIG))
+        return _tf1_source(os.path.dirname(prefix), prefix, needs_config)
     if files.exists(path):
         raise InputError(f"{path}: expected a model directory or a TF1 checkpoint, but this is another file")
     if not hub.is_id(path):
         raise InputError(f"{path}: expected a model directory or a TF1 checkpoint, but nothing has that name")
-    return _source_in_folder(hub.fetch(path, [*_WANTED, *([PYTORCH_BIN] if allow_pickle else [])]))
+    return _source_in_folder(
+        hub.fetch(path, [*_WANTED, *(_PICKLES if allow_pickle else [])]), allow_pickle, needs_config
+    )
 
 
 _WANTED = (HF_CONFIG, "model*.safetensors", SAFETENSORS_INDEX, *hub.TOKENIZER_FILES)
+_PICKLES = ("pytorch_model*.bin", PYTORCH_INDEX)
+_NEWEST = "checkpoint"  # TensorFlow's note of which checkpoint in a folder was written last
 
 
-def find_source_or_preset(path: str, *, allow_pickle: bool = False) -> Source:
+def find_source_or_preset(path: str, *, allow_pickle: bool = False, needs_config: bool = True) -> Source:
     """`find_source`, for which a keras-hub preset folder is a source too, of the format "keras_hub"."""
     path = os.fspath(path)
     if is_keras_hub_preset(path):
         return Source("keras_hub", path, "", f"{path}/{HF_CONFIG}")
-    return find_source(path, allow_pickle=allow_pickle)
+    return find_source(path, allow_pickle=allow_pickle, needs_config=needs_config)
 
 
 def is_keras_hub_preset(path: str) -> bool:
@@ -85,25 +100,79 @@ def is_keras_hub_preset(path: str) -> bool:
 
 
 def _tf1_prefix(path: str) -> str:
-    """`x.ckpt`, of `x.ckpt`, `x.ckpt.index` or `x.ckpt.data-00000-of-00001`."""
+    """`x.ckpt`, of `x.ckpt`, `x.ckpt.index`, `x.ckpt.meta` or `x.ckpt.data-00000-of-00001`."""
     stem, _, ending = path.rpartition(".")
-    return stem if ending == "index" or ending.startswith("data-") else path
+    return stem if ending in ("index", "meta") or ending.startswith("data-") else path
 
 
-def _source_in_folder(folder: str) -> Source:
-    if files.exists(f"{folder}/{HF_CONFIG}"):
-        return Source("hf", folder, "", f"{folder}/{HF_CONFIG}")
-    indexes = files_like(folder, "*.index")
-    if len(indexes) == 1:
-        return Source("tf1", folder, indexes[0].removesuffix(".index"), f"{folder}/{GOOGLE_CONFIG}")
-    if indexes:
-        raise InputError(
-            f"{folder}: expected one checkpoint, but found {len(indexes)}; name one of {', '.join(indexes)}"
-        )
+def _source_in_folder(folder: str, allow_pickle: bool, needs_config: bool) -> Source:
+    weights = [SAFETENSORS, SAFETENSORS_INDEX, *([PYTORCH_BIN, PYTORCH_INDEX] if allow_pickle else [])]
+    is_hf = any(files.exists(f"{folder}/{name}") for name in weights)
+    prefix = None if is_hf else _tf1_prefix_in(folder)
+    if prefix:
+        return _tf1_source(folder, prefix, needs_config)
+    if is_hf or any(files.exists(f"{folder}/{name}") for name in (HF_CONFIG, PYTORCH_BIN, PYTORCH_INDEX)):
+        return Source("hf", folder, "", _config_in(folder, (HF_CONFIG, GOOGLE_CONFIG), needs_config))
     raise InputError(
         f"{folder}: expected a model, but there is neither {HF_CONFIG} (a model directory) nor a .index file "
         "(a TF1 checkpoint)"
     )
+
+
+def _tf1_source(folder: str, prefix: str, needs_config: bool) -> Source:
+    return Source("tf1", folder, prefix, _config_in(folder, (GOOGLE_CONFIG, HF_CONFIG), needs_config))
+
+
+def _tf1_prefix_in(folder: str) -> str | None:
+    """The one checkpoint of a folder, or the one of several that TensorFlow wrote last; None where there is none."""
+    prefixes = [path.removesuffix(".index") for path in files_like(folder, "*.index")]
+    if len(prefixes) < 2:
+        return next(iter(prefixes), None)
+    newest = _newest_in(folder)
+    if newest in prefixes:
+        _report_once(f"{newest}: of {len(prefixes)} checkpoints the newest, as {folder}/{_NEWEST} says")
+        return newest
+    raise InputError(
+        f"{folder}: expected one checkpoint, but found {len(prefixes)}; name one of "
+        f"{', '.join(f'{prefix}.index' for prefix in prefixes)}"
+    )
+
+
+def _newest_in(folder: str) -> str | None:
+    """The prefix that the file `checkpoint` names, by its last part: the folder may have come from elsewhere."""
+    if not files.exists(f"{folder}/{_NEWEST}"):
+        return None
+    named = re.search(r'^model_checkpoint_path: *"([^"]+)"', files.read_text(f"{folder}/{_NEWEST}"), re.MULTILINE)
+    name = re.split(r"[/\\]", named[1])[-1] if named else None
+    return name and f"{folder}/{name}"
+
+
+def _config_in(folder: str, usual: tuple[str, str], needs_config: bool) -> str:
+    """The configuration beside weights: the first usual name, one that says more (`bert_config_x.json`), the second."""
+    first, second = (os.path.join(folder, name) for name in usual)
+    if files.exists(first):
+        return first
+    others = [
+        path for path in files_like(folder or ".", "*bert_config*.json") if os.path.basename(path) not in _NO_BERT
+    ]
+    if not others and not files.exists(second):
+        others = [path for path in files_like(folder or ".", "config_*.json") if os.path.basename(path) not in _NO_BERT]
+    if len(others) > 1 and needs_config:
+        raise InputError(
+            f"{folder or '.'}: expected one configuration, but found {', '.join(others)}; name one with "
+            "--bert_config_file, or leave the one that belongs to the weights"
+        )
+    if others:
+        return others[0] if len(others) == 1 else ""
+    return second if files.exists(second) else first
+
+
+_NO_BERT = {"sentence_bert_config.json", "config_sentence_transformers.json"}
+
+
+@functools.cache
+def _report_once(message: str) -> None:
+    print(message, file=sys.stderr)
 
 
 def files_like(folder: str, pattern: str) -> list[str]:
@@ -130,13 +199,19 @@ def open_source(source: Source, *, allow_pickle: bool = False) -> Iterator[Check
         if source.format == "tf1":
             yield _open_tf1(source.prefix)
         elif files.exists(f"{source.folder}/{SAFETENSORS}"):
-            yield _open_safetensors(source.folder, [SAFETENSORS], stack)
+            yield _open_safetensors(source.folder, {SAFETENSORS: []}, stack)
         elif files.exists(f"{source.folder}/{SAFETENSORS_INDEX}"):
             yield _open_safetensors(source.folder, _shards(f"{source.folder}/{SAFETENSORS_INDEX}"), stack)
         elif files.exists(f"{source.folder}/{PYTORCH_BIN}"):
-            yield _open_pickle(f"{source.folder}/{PYTORCH_BIN}", allow_pickle)
+            yield _open_pickles(source.folder, {PYTORCH_BIN: []}, allow_pickle, stack)
+        elif files.exists(f"{source.folder}/{PYTORCH_INDEX}"):
+            shards = _shards(f"{source.folder}/{PYTORCH_INDEX}")
+            yield _open_pickles(source.folder, shards, allow_pickle, stack)
         else:
-            raise InputError(f"{source.folder}: expected {SAFETENSORS}, but it is not there")
+            raise InputError(
+                f"{source.folder}: expected {SAFETENSORS}, but it is not there; if the model has only {PYTORCH_BIN}, "
+                "convert that: tools/convert_checkpoint.py --allow_pickle"
+            )
 
 
 def _open_tf1(prefix: str) -> Checkpoint:
@@ -176,21 +251,25 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def _open_safetensors(folder: str, names: list[str], stack: contextlib.ExitStack) -> Checkpoint:
+def _open_safetensors(folder: str, shards: dict[str, list[str]], stack: contextlib.ExitStack) -> Checkpoint:
     holders, shapes = {}, {}
-    for name in names:
-        path = _local_copy(f"{folder}/{name}", stack)
+    for shard, indexed in shards.items():
+        path = _local_copy(f"{folder}/{shard}", stack)
         with _safe_open(path) as file:
-            names_here = file.keys()
-            holders.update(dict.fromkeys(names_here, path))
-            shapes.update({name: tuple(file.get_slice(name).get_shape()) for name in names_here})
+            names = file.keys()
+            _check_shard(f"{folder}/{shard}", names, indexed)
+            holders.update(dict.fromkeys(names, path))
+            shapes.update({name: tuple(file.get_slice(name).get_shape()) for name in names})
     return Checkpoint(folder, "hf", shapes, lambda name: _read_safetensors(holders[name], name))
 
 
 def _read_safetensors(path: str, name: str) -> np.ndarray:
     """One array, through a map of its own: pages that were read count as memory until their map is closed."""
     with _safe_open(path) as file:
-        return file.get_tensor(name)
+        try:
+            return file.get_tensor(name)
+        except Exception as error:  # a type that NumPy does not have
+            raise InputError(f"{path}: {name} cannot be read ({_first_line(error)})") from None
 
 
 def _safe_open(path: str):
@@ -213,36 +292,68 @@ def _local_copy(path: str, stack: contextlib.ExitStack) -> str:
     return f"{folder}/copy"
 
 
-def _shards(index: str) -> list[str]:
-    """The files that an index of shards names; each must be a name in the index's own folder."""
-    values = files.read_json(index)
-    if not isinstance(values, dict) or not isinstance(values.get("weight_map"), dict):
-        raise InputError(f'{index}: expected a JSON object with "weight_map"')
-    names = sorted(set(values["weight_map"].values()))
-    for name in names:
-        if not isinstance(name, str) or os.path.basename(name) != name or name in ("", ".", ".."):
-            raise InputError(f"{index}: expected names of files in this folder, but found {name!r}")
-        if not files.exists(f"{os.path.dirname(index)}/{name}"):
-            raise InputError(f"{index}: names {name}, but there is no such file beside it")
-    return names
+def _shards(index: str) -> dict[str, list[str]]:
+    """The files that an index of shards names, each a name in the index's own folder, with the weights in it."""
+    weight_map = files.read_json(index, dict).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise InputError(f'{index}: expected a JSON object with "weight_map", the file of each weight')
+    shards: dict[str, list[str]] = {}
+    for weight, shard in weight_map.items():
+        if not isinstance(shard, str) or os.path.basename(shard) != shard or shard in ("", ".", ".."):
+            raise InputError(f"{index}: expected names of files in this folder, but found {shard!r}")
+        shards.setdefault(shard, []).append(weight)
+    for shard in sorted(shards):
+        if not files.exists(f"{os.path.dirname(index)}/{shard}"):
+            raise InputError(f"{index}: names {shard}, but there is no such file beside it")
+    return dict(sorted(shards.items()))
 
 
-def _open_pickle(path: str, allow_pickle: bool) -> Checkpoint:
+def _check_shard(path: str, names: Collection[str], indexed: list[str]) -> None:
+    absent = sorted(set(indexed) - set(names))
+    if absent:
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise InputError(f"{path}: the index says that it holds {absent[0]}{more}, but it does not")
+
+
+def _open_pickles(
+    folder: str, shards: dict[str, list[str]], allow_pickle: bool, stack: contextlib.ExitStack
+) -> Checkpoint:
     if not allow_pickle:
         raise InputError(
-            f"{path}: a pickle can run code when it is loaded; ask for it with allow_pickle=True (--allow_pickle) "
-            f"if you trust it, or get the model's {SAFETENSORS}"
+            f"{folder}/{next(iter(shards))}: a pickle can run code when it is loaded; ask for it with "
+            f"allow_pickle=True (--allow_pickle) if you trust it, or get the model's {SAFETENSORS}"
         )
+    tensors: dict = {}
+    for shard, indexed in shards.items():
+        held = _read_pickle(_local_copy(f"{folder}/{shard}", stack), f"{folder}/{shard}")
+        _check_shard(f"{folder}/{shard}", held, indexed)
+        tensors |= held
+    path = f"{folder}/{next(iter(shards))}" if len(shards) == 1 else folder
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    return Checkpoint(path, "hf", shapes, lambda name: _to_numpy(tensors[name]))
+
+
+def _read_pickle(local: str, path: str) -> dict:
+    """The tensors of a file that `torch.save` wrote, by name; code in it is never run."""
     try:
         import torch
     except ImportError:
         raise InputError(f"{path}: reading it needs PyTorch: pip install 'kobert_tf2[torch]'") from None
+    is_mapped = zipfile.is_zipfile(local)  # PyTorch wrote no zip files before 1.6, and maps nothing else
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        tensors = torch.load(local, map_location="cpu", weights_only=True, mmap=is_mapped)
     except Exception as error:
         raise InputError(f"{path}: PyTorch cannot read it as weights ({_first_line(error)})") from None
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return Checkpoint(path, "hf", shapes, lambda name: tensors[name].float().numpy())
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
+        kinds = sorted({type(value).__name__ for value in tensors.values()}) if isinstance(tensors, dict) else []
+        found = f"a dict of {', '.join(kinds)}" if kinds else type(tensors).__name__
+        raise InputError(f"{path}: expected the weights alone, tensors by their names, but found {found}")
+    return tensors
+
+
+def _to_numpy(tensor) -> np.ndarray:
+    """NumPy has no bfloat16 of its own; whole numbers stay what they are."""
+    return tensor.float().numpy() if tensor.is_floating_point() else tensor.numpy()
 
 
 # ------------------------------------------------------------------------------------------------------------------

@@ -62,7 +62,19 @@ class Contents(NamedTuple):
     def read(self, row: Row, *, target: str = "keras"):
         """The array of a weight that was found, in the layout of a format; NumPy's, or TensorFlow's as it was read."""
         values = self.checkpoint.read(self.found[row])
+        if (kind := _name_of_type(values)) not in _FLOATING:
+            raise InputError(
+                f"{self.checkpoint.path}: {self.found[row]}: expected floating-point numbers, but it holds {kind}, as "
+                "the weights of a quantized model do"
+            )
         return transpose(values, row, source=self.checkpoint.format, target=target)
+
+
+_FLOATING = {"float16", "bfloat16", "float32", "float64"}
+
+
+def _name_of_type(values) -> str:
+    return values.dtype.name if hasattr(values, "dtype") else np.asarray(values).dtype.name
 
 
 def scan(checkpoint: Checkpoint, config: BertConfig) -> Contents:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 
 from kobert_tf2.errors import InputError
+from kobert_tf2.outputs import SIGN
 
 # What a key must say, where it is there and not null.
 _MUST_BE: dict[str, tuple] = {
@@ -122,7 +123,7 @@ def _refuse_other_code(values: dict) -> None:
 
 def report_unknown_keys(values: dict, known: Iterable[str], path: str) -> None:
     """Reports keys that are neither BERT's nor known to be harmless, once a process; one that is off is not one."""
-    unknown = [key for key, value in values.items() if value and key not in {*known, *_HARMLESS, *_MUST_BE}]
+    unknown = [key for key, value in values.items() if value and key not in {SIGN, *known, *_HARMLESS, *_MUST_BE}]
     if unknown and (path, *unknown) not in _reported:
         _reported.add((path, *unknown))
         print(f"{path}: not used, because BERT has no such keys: {', '.join(unknown)}", file=sys.stderr)

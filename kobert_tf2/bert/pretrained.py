@@ -86,7 +86,7 @@ def from_pretrained(
 
     A part that the weights do not hold starts new; with `require_trained` it is an `InputError`.
     """
-    source = checkpoint_files.find_source(path, allow_pickle=allow_pickle)
+    source = checkpoint_files.find_source(path, allow_pickle=allow_pickle, needs_config=config is None)
     config = config or BertConfig.from_source(source)
     with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
         contents = matching.scan(checkpoint, config)

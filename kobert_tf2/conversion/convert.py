@@ -43,7 +43,7 @@ def convert(
     if to not in FORMATS:
         raise InputError(f"to must be one of {', '.join(FORMATS)}. Received: {to!r}")
     _check_output({"input": path, "bert_config_file": config_file, "vocab_file": vocab_file}, output, overwrite)
-    source = checkpoint_files.find_source_or_preset(path, allow_pickle=allow_pickle)
+    source = checkpoint_files.find_source_or_preset(path, allow_pickle=allow_pickle, needs_config=not config_file)
     source = source._replace(config=config_file or source.config)
     with outputs.only_run(output), files.whole_folder(output, overwrite=overwrite) as unfinished:
         model, summary = parallel.in_subprocess(
