@@ -24,11 +24,11 @@ flags.DEFINE_enum(
     ["reading", "classification", "tokens", "embedding", "pretraining"],
     "What to export; by default the head that config.json names. Every model has an embedding.",
 )
-flags.DEFINE_integer("max_seq_length", None, "Reader: tokens in a window; by default 384 or what the model can take.")
+flags.DEFINE_integer("max_seq_length", None, "Reader: tokens in a window; not given: as trained, or 384.")
 flags.DEFINE_integer("doc_stride", None, "Reader: how many tokens further the next window begins.")
 flags.DEFINE_integer("max_query_length", None, "Reader: a longer question is cut.")
-flags.DEFINE_integer("max_answer_length", 30, "Reader: tokens in an answer at most.")
-flags.DEFINE_integer("n_best_size", 20, "Reader: how many spans answer_span gives.")
+flags.DEFINE_integer("max_answer_length", None, "Reader: tokens in an answer at most; not given: as trained, or 30.")
+flags.DEFINE_integer("n_best_size", None, "Reader: how many spans answer_span gives; not given: as trained, or 20.")
 flags.DEFINE_float(
     "null_score_diff_threshold",
     None,

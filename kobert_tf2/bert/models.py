@@ -3,7 +3,7 @@
 Nothing here reads or writes a file of weights (`pretrained.py` does), knows a loss or sees text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 from keras import ops
@@ -77,12 +77,13 @@ class _BertModel(keras.Model):
         """
         return pretrained.new_parts(self)
 
-    def save_pretrained(self, folder: str, tokenizer=None) -> None:
+    def save_pretrained(self, folder: str, tokenizer=None, *, task_specific_params: Mapping | None = None) -> None:
         """Writes a model directory, which Hugging Face's `transformers` loads too; whole or not at all.
 
+        `task_specific_params` stand in config.json under this name: for each task what it needs beside the weights.
         `new_parts` are left out, and standard error says so: the folder must not pass for a trained model.
         """
-        pretrained.save_pretrained(self, folder, tokenizer)
+        pretrained.save_pretrained(self, folder, tokenizer, task_specific_params=task_specific_params)
 
     def resize_token_embeddings(self, vocab_size: int):
         """A new model with the first `vocab_size` words of this one, and new ones where it had fewer."""

@@ -6,7 +6,7 @@
 import dataclasses
 import hashlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import keras
 import numpy as np
@@ -264,7 +264,9 @@ def _is_own_folder(folder: str) -> bool:
     return outputs.SIGN in keys or (written_by_0_1 <= keys and "transformers_version" not in keys)
 
 
-def save_pretrained(model: keras.Model, folder: str, tokenizer=None) -> None:
+def save_pretrained(
+    model: keras.Model, folder: str, tokenizer=None, *, task_specific_params: Mapping | None = None
+) -> None:
     """Writes the model's directory (and the tokenizer's files where one is given), whole or not at all.
 
     Over an earlier model of ours, whose files are replaced and other files stay; a file of one of these names that is
@@ -283,6 +285,8 @@ def save_pretrained(model: keras.Model, folder: str, tokenizer=None) -> None:
 
     shapes = {name: transpose(tuple(saved[row].shape), row, source="keras", target="hf") for name, row in names.items()}
     config = hf_config(model.config, architecture(model), labels_of(model))
+    if task_specific_params:
+        config["task_specific_params"] = dict(task_specific_params)
     with files.whole_folder(folder, overwrite=True) as unfinished:
         checkpoint_files.write_safetensors(f"{unfinished}/{checkpoint_files.SAFETENSORS}", shapes, read)
         files.write_json(f"{unfinished}/{checkpoint_files.HF_CONFIG}", config)

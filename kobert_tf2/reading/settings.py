@@ -1,10 +1,21 @@
-"""How a reader reads: the lengths of its windows, and which answers are kept."""
+"""How a reader reads: the lengths of its windows, and which answers are kept.
+
+Training keeps the settings in the model's `config.json`, where Hugging Face's files have what a task needs:
+
+    "task_specific_params": {"question-answering": {"max_seq_length": 384, "doc_stride": 128, ...}}
+
+so that a predictor and an export read as the model was trained, without a flag.
+"""
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
+from kobert_tf2 import files
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading import windows
+
+_TASK = "question-answering"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,6 +28,7 @@ class ReadingSettings:
       n_best_size: how many spans of a question are kept.
       null_score_diff_threshold: None: every question has an answer. Otherwise none is given where the score of "no
         answer" is higher than the best span's by more than this (SQuAD 2.0; the original's default is 0).
+      strip_josa: whether the answer given is the one without particles; None: by the tokenizer, see `strips_josa`.
     """
 
     max_seq_length: int = 384
@@ -24,12 +36,24 @@ class ReadingSettings:
     max_query_length: int = 64
     max_answer_length: int = 30
     n_best_size: int = 20
-    null_score_diff_threshold: float | None = None
+    null_score_diff_threshold: float | int | None = None
+    strip_josa: bool | None = None
 
     @classmethod
-    def fitting(cls, max_position_embeddings: int, **given: object) -> "ReadingSettings":
-        """The defaults, no longer than the model's positions; what is given (and not None) stands, and is checked."""
+    def fitting(
+        cls, max_position_embeddings: int, *, kept: Mapping[str, object] | None = None, **given: object
+    ) -> "ReadingSettings":
+        """What is given (and not None), or else what was kept, or else the defaults, no longer than the model's
+        positions. All of it is checked.
+
+        Another `max_seq_length` than the kept one takes the kept stride and query length out of force: they belong to
+        the kept length.
+        """
         given = {name: value for name, value in given.items() if value is not None}
+        kept = dict(kept or {})
+        if given.get("max_seq_length", kept.get("max_seq_length")) != kept.get("max_seq_length"):
+            kept = {name: value for name, value in kept.items() if name not in ("doc_stride", "max_query_length")}
+        given = {name: value for name, value in kept.items() if value is not None} | given
         longest = given.setdefault("max_seq_length", min(384, max_position_embeddings))
         query = given.setdefault("max_query_length", min(64, longest // 4))
         given.setdefault("doc_stride", min(128, max(1, (longest - query - 3) // 2)))
@@ -41,6 +65,41 @@ class ReadingSettings:
             )
         settings.check()
         return settings
+
+    @classmethod
+    def kept_in(cls, config_file: str) -> dict[str, object]:
+        """The fields that a model's `config.json` holds; {} where it holds none.
+
+        Raises:
+          InputError: a field of another name or type than ours.
+        """
+        values: object = files.read_json(config_file, dict)
+        where = config_file
+        for name in ("task_specific_params", _TASK):
+            values, where = values.get(name), f"{where}, {name}"
+            if values is None:
+                return {}
+            if not isinstance(values, dict):
+                raise InputError(f"{where}: expected an object, but got {files.json_name(values)}")
+        return cls.checked_fields(values, where)
+
+    @classmethod
+    def checked_fields(cls, values: object, where: str) -> dict[str, object]:
+        """Fields that came from a file, `where`, each of a name and a type that this class has."""
+        types = {field.name: field.type for field in dataclasses.fields(cls)}
+        if not isinstance(values, dict) or not values.keys() <= types.keys():
+            raise InputError(f"{where}: expected an object of {', '.join(types)}, but got {values!r:.100}")
+        for name, value in values.items():
+            if not isinstance(value, types[name]) or (isinstance(value, bool) and name != "strip_josa"):
+                raise InputError(f"{where}: expected {name} to be {_EXPECTED[types[name]]}, but got {value!r:.100}")
+        return values
+
+    def to_dict(self) -> dict[str, object]:
+        return dataclasses.asdict(self)
+
+    def to_config(self) -> dict[str, dict]:
+        """`task_specific_params` for a model's `config.json`, where `kept_in` finds them again."""
+        return {_TASK: self.to_dict()}
 
     @property
     def lengths(self) -> dict[str, int]:
@@ -60,3 +119,12 @@ class ReadingSettings:
                 raise InputError(f"{name}: expected at least 1, but got {value}")
         if self.null_score_diff_threshold is not None and math.isnan(self.null_score_diff_threshold):
             raise InputError("null_score_diff_threshold: expected a number, but got nan")
+
+
+_EXPECTED = {int: "a whole number", float | int | None: "a number or null", bool | None: "true, false or null"}
+
+
+def strips_josa(asked: bool | None, tokenizer) -> bool:
+    """Whether the answer given is the one without particles: as asked, or by default where the `Tokenizer` knows no
+    morphemes, so that no token boundary lies before a particle."""
+    return tokenizer.settings()["pre_tokenizer"] == "none" if asked is None else asked

@@ -12,7 +12,6 @@ lie in the `assets` of each. `signatures.py` has the signatures.
 """
 
 import contextlib
-import dataclasses
 import os
 import re
 import shutil
@@ -76,7 +75,8 @@ def export(
         with_text: the model with `answer_text` too, in `output_dir/text/version`; by default for a reader with a plain
             tokenizer, and for no other.
         overwrite: an export that is there already under this version is replaced, its model with text too.
-        reading: fields of `ReadingSettings`, for a reader.
+        reading: fields of `ReadingSettings`, for a reader, that differ from those that it was trained with, or from the
+            defaults.
 
     Returns: `path`, `head`, `signatures`, and where there is one `text_path`, `text_signatures`.
 
@@ -93,6 +93,9 @@ def export(
     tokenizer = Tokenizer.from_pretrained(source.folder)
     model_class = getattr(models, HEADS[head].model)
     model = model_class.from_pretrained(model_dir, dtype="float32", require_trained=head != "embedding")
+    if head == "reading":
+        kept = ReadingSettings.kept_in(source.config)
+        reading = ReadingSettings.fitting(model.config.max_position_embeddings, kept=kept, **reading).to_dict()
     return export_model(
         model,
         tokenizer,
@@ -129,8 +132,7 @@ def export_model(
         model.config.check_takes_pairs(None, "a reader takes a question and a context")
     takes_text = _takes_text(with_text, head, tokenizer, file_format)
     settings = ReadingSettings.fitting(model.config.max_position_embeddings, **reading) if head == "reading" else None
-    reading = settings and dataclasses.asdict(settings)
-    about = {"head": head, "labels": _label_names(model), "reading": reading}
+    about = {"head": head, "labels": _label_names(model), "reading": settings and settings.to_dict()}
     model = in_float32(model, without_zeros=file_format == "onnx")
     with tempfile.TemporaryDirectory() as scratch:
         servable = Servable(model, HEADS[head], settings=settings, tokenizer=tokenizer)

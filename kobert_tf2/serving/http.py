@@ -150,7 +150,10 @@ class Batcher:
 
 def _cut_down(answer: dict, ask: Ask) -> dict:
     def bare(entry: dict) -> dict:
-        return {name: value for name, value in entry.items() if ask.strip_josa or name != "stripped"}
+        if ask.strip_josa:
+            return entry
+        raw = {name: value for name, value in entry.items() if name != "stripped"}
+        return raw | ({"answer": raw["text"]} if "answer" in raw else {})
 
     result = bare({name: value for name, value in answer.items() if name != "n_best"})
     if ask.n_best > 1:
@@ -179,6 +182,9 @@ class Answer(BaseModel):
     score: float
     probability: float = Field(description="Among the best spans.")
     stripped: Bare | None = None
+    answer: str | None = Field(
+        None, description="The text or the stripped one: which of them the model was trained to give."
+    )
 
 
 class Answers(Answer):

@@ -18,7 +18,7 @@ from kobert_tf2.bert.models import BertForQuestionAnswering
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading import answers, josa
 from kobert_tf2.reading.answers import Answer, Span, with_probabilities
-from kobert_tf2.reading.settings import ReadingSettings
+from kobert_tf2.reading.settings import ReadingSettings, strips_josa
 from kobert_tf2.reading.squad_files import Question
 from kobert_tf2.reading.windows import INPUTS, make_windows, predict_logits
 from kobert_tf2.serving.export import SETTINGS_FILE, check_vocabulary
@@ -40,6 +40,7 @@ class Predictor:
         self._keep_alive = keep_alive  # the object whose variables `forward` reads
         self.tokenizer = tokenizer
         self.settings = settings
+        self._gives_bare = strips_josa(settings.strip_josa, tokenizer)
 
     @classmethod
     def load(cls, path: str, *, precision: str = "float32", **settings) -> "Predictor":
@@ -47,8 +48,8 @@ class Predictor:
 
         Args:
             precision: "float32" or "bfloat16"; an export computes in float32.
-            settings: fields of `ReadingSettings` that differ from the export's own, or from the defaults. With
-                `null_score_diff_threshold` a question may have no answer.
+            settings: fields of `ReadingSettings` that differ from those that the model was trained or exported with,
+                or from the defaults. With `null_score_diff_threshold` a question may have no answer.
 
         Raises:
             InputError: nothing to load there, or a model without a span head.
@@ -57,12 +58,14 @@ class Predictor:
         export = find_export(path)
         if export is not None:
             return cls._of_export(export, precision, settings)
-        tokenizer = Tokenizer.from_pretrained(checkpoint_files.find_source(path).folder)
+        source = checkpoint_files.find_source(path)
+        tokenizer = Tokenizer.from_pretrained(source.folder)
         model = BertForQuestionAnswering.from_pretrained(path, dtype=dtype_policy(precision), require_trained=True)
         model.config.check_takes_pairs(path, "a reader takes a question and a context")
         check_vocabulary(model.config, tokenizer)
-        limits = ReadingSettings.fitting(model.config.max_position_embeddings, **settings)
-        return cls(compiled(model), tokenizer, limits, keep_alive=model)
+        kept = ReadingSettings.kept_in(source.config)
+        settings = ReadingSettings.fitting(model.config.max_position_embeddings, kept=kept, **settings)
+        return cls(compiled(model), tokenizer, settings, keep_alive=model)
 
     @classmethod
     def _of_export(cls, path: str, precision: str, settings: dict) -> "Predictor":
@@ -71,13 +74,14 @@ class Predictor:
         about = files.read_json(f"{path}/assets/{SETTINGS_FILE}")
         if about["head"] != "reading":
             raise InputError(f"{path}: expected a reader, but this export's head is {about['head']}")
+        kept = ReadingSettings.checked_fields(about.get("reading"), f"{path}/assets/{SETTINGS_FILE}, reading")
         config = files.read_json(f"{path}/assets/config.json")
         tokenizer = Tokenizer.from_pretrained(f"{path}/assets")
-        limits = ReadingSettings.fitting(config["max_position_embeddings"], **(about["reading"] | settings))
+        settings = ReadingSettings.fitting(config["max_position_embeddings"], kept=kept, **settings)
         if "answer_text" in about.get("signatures", ()):
             import tensorflow_text  # noqa: F401 - its operations are in the graph
         loaded = tf.saved_model.load(path)
-        return cls(loaded.signatures["serving_default"], tokenizer, limits, keep_alive=loaded)
+        return cls(loaded.signatures["serving_default"], tokenizer, settings, keep_alive=loaded)
 
     @functools.cached_property
     def _stripper(self) -> josa.JosaStripper:
@@ -88,13 +92,16 @@ class Predictor:
         """The answer to one question.
 
         Returns:
-            `text`, `start` and `end` (`text == context[start:end]`), `score` (the sum of two logits), `probability`
-            among the best spans; with `strip_josa` also `stripped`: `text`, `start` and `end` of the bare answer and
-            `removed`, what was taken off before and behind it; with `n_best` above 1 also `n_best`, so many such
-            answers, best first. Where the context has nothing to answer with, `text` is empty and all numbers are 0.
-            With the setting `null_score_diff_threshold` "no answer" is a candidate too, an empty `text` at 0, and
-            there is also `null_score_diff`, how much higher its score is than the best span's: above the threshold,
-            it is the answer.
+            `text`, `start`, `end`: the best span, `text == context[start:end]`; empty where there is no answer.
+            `score`, `probability`: the sum of its two logits, and its share among the best spans.
+            `stripped`, with `strip_josa`: `text`, `start` and `end` without particles, and `removed`, what was taken
+            off before and behind it.
+            `answer`: the text that predictions.json would have, the stripped one where the setting `strip_josa` says
+            so; without the argument `strip_josa` always `text`.
+            `n_best`, with `n_best` above 1: so many such answers, best first.
+            `null_score_diff`, with the setting `null_score_diff_threshold`: how much higher the score of "no answer" is
+            than the best span's. It is then a candidate too, and above the threshold it is the answer.
+            Where the context has nothing to answer with, `text` is empty and all numbers are 0.
 
         Raises:
             InputError: an empty question, or arguments that are not strings.
@@ -140,7 +147,7 @@ class Predictor:
                 "end": end,
                 "removed": [question.context[span.start : start], question.context[end : span.end]],
             }
-        return answer
+        return answer | {"answer": answer["stripped"]["text"] if strip_josa and self._gives_bare else span.text}
 
 
 def find_export(path: str) -> str | None:
@@ -191,7 +198,7 @@ def _question(place: int, question: str, context: str) -> Question:
 def _result(best: list[dict], n_best: int, strip_josa: bool) -> dict:
     if best:
         return dict(best[0], n_best=best) if n_best > 1 else best[0]
-    nothing = {"text": "", "start": 0, "end": 0, "score": 0.0, "probability": 0.0}
+    nothing = {"text": "", "start": 0, "end": 0, "score": 0.0, "probability": 0.0, "answer": ""}
     if strip_josa:
         nothing["stripped"] = {"text": "", "start": 0, "end": 0, "removed": ["", ""]}
     return dict(nothing, n_best=[]) if n_best > 1 else nothing

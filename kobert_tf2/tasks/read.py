@@ -29,7 +29,7 @@ from kobert_tf2.reading import answers, metrics, squad_files, training_windows, 
 from kobert_tf2.reading import windows as reading_windows
 from kobert_tf2.reading.answers import Answer, Span, with_probabilities
 from kobert_tf2.reading.josa import JosaStripper
-from kobert_tf2.reading.settings import ReadingSettings
+from kobert_tf2.reading.settings import ReadingSettings, strips_josa
 from kobert_tf2.reading.squad_files import Question
 from kobert_tf2.reading.windows import Windows
 from kobert_tf2.tasks import start
@@ -177,6 +177,7 @@ def _train(job: TrainingJob, model, data: "_TrainingData", settings: FinetuneSet
         num_train_steps=data.num_steps,
         num_warmup_steps=int(data.num_steps * settings.warmup_proportion),
     )
+    kept = dataclasses.replace(settings.reading, strip_josa=strips_josa(settings.strip_josa, tokenizer))
     trained = job.train(
         model,
         optimizer,
@@ -184,7 +185,7 @@ def _train(job: TrainingJob, model, data: "_TrainingData", settings: FinetuneSet
         TASK,
         num_steps=data.num_steps,
         settings=data.unchanging,
-        save=lambda folder: model.save_pretrained(folder, tokenizer),
+        save=lambda folder: model.save_pretrained(folder, tokenizer, task_specific_params=kept.to_config()),
     )
     return {"train_padding": round(data.padding, 4), "train_windows": len(data.windows), **trained}
 
@@ -277,12 +278,6 @@ def write_predictions(
     metric = settings.metric or ("squad2" if settings.version_2_with_negative else "korquad1")
     texts = {"raw": raw, "stripped": stripped}
     return summary | _scores(output_dir, questions, texts, strip, metric, odds if threshold is not None else None)
-
-
-def strips_josa(asked: bool | None, tokenizer: Tokenizer) -> bool:
-    """Whether answers lose their particles: as asked, or by default where the tokenizer knows no morphemes, so that no
-    token boundary lies before a particle."""
-    return tokenizer.settings()["pre_tokenizer"] == "none" if asked is None else asked
 
 
 _NOTHING = {"text": "", "stripped": ""}

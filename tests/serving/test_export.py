@@ -174,7 +174,7 @@ def test_assets_and_signature_say_what_is_in_it(exported):
     assert Tokenizer.from_pretrained(f"{path}/assets").vocab == {piece: n for n, piece in enumerate(VOCAB)}
     with open(f"{path}/assets/serving.json", encoding="utf-8") as file:
         about = json.load(file)
-    assert about["reading"] == {**LENGTHS, "null_score_diff_threshold": None}
+    assert about["reading"] == {**LENGTHS, "null_score_diff_threshold": None, "strip_josa": None}
     assert about["signatures"] == exported["signatures"] == ["answer_span", "serving_default"]
     assert sorted(os.listdir(f"{exported['text_path']}/assets")) == sorted(os.listdir(f"{path}/assets"))
     signature = tf.saved_model.load(path).signatures["serving_default"]

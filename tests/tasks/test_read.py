@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import training_runs
 
+import kobert_tf2 as kb
 from kobert_tf2 import sample_data
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading import squad_files, window_cache
+from kobert_tf2.reading.settings import ReadingSettings, strips_josa
+from kobert_tf2.serving import export
 from kobert_tf2.tasks import read as read_task
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
@@ -230,6 +233,34 @@ def test_the_program_ends_with_one_and_no_traceback(folder):
     assert not (folder / "none").exists()
 
 
+# -- what the model keeps ----------------------------------------------------------------------------------------------
+
+
+def test_a_trained_model_is_read_as_it_was_trained_without_a_flag(folder, trained):
+    model = str(folder / "out" / "model")
+    given = {**LENGTHS, "max_answer_length": 30, "n_best_size": 20, "null_score_diff_threshold": None}
+    predictor = kb.Predictor.load(model)
+    assert predictor.settings == ReadingSettings(**given, strip_josa=trained["strip_josa"])
+    questions = squad_files.read_squad(str(folder / "train.json"))
+    answers = predictor.answer_batch([(question.question, question.context) for question in questions])
+    finetune(folder, "again", init_checkpoint=model)
+    assert [answer["text"] for answer in answers] == list(read(folder, "predictions_raw.json", "again").values())
+    assert [answer["answer"] for answer in answers] == list(read(folder, "predictions.json", "again").values())
+    exported = export.export(model, str(folder / "export"), with_text=False)
+    assert kb.Predictor.load(exported["path"]).settings == predictor.settings
+
+
+def test_a_threshold_and_the_choice_of_particles_are_kept_too(folder, trained):
+    asked = {"init_checkpoint": str(folder / "out" / "model"), "do_train": True, "do_predict": False}
+    asked |= {"num_train_epochs": 0.1, "max_seq_length": 50, "doc_stride": 10, "max_answer_length": 7}
+    finetune(folder, "kept", **asked, version_2_with_negative=True, null_score_diff_threshold=1.5, strip_josa=True)
+    settings = kb.Predictor.load(str(folder / "kept" / "model")).settings
+    lengths = {**LENGTHS, "max_seq_length": 50, "doc_stride": 10, "max_answer_length": 7}
+    assert settings == ReadingSettings(**lengths, null_score_diff_threshold=1.5, strip_josa=True)
+    config = json.loads((folder / "kept" / "model" / "config.json").read_text())
+    assert config["task_specific_params"]["question-answering"]["doc_stride"] == 10
+
+
 # -- what a flag does --------------------------------------------------------------------------------------------------
 
 
@@ -294,7 +325,7 @@ def test_however_few_are_listed_an_answer_is_the_best_span(folder, trained, n_be
 )
 def test_particles_are_stripped_by_default_where_the_tokenizer_knows_no_morphemes(pre_tokenizer, asked, strips):
     tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "가"], pre_tokenizer=pre_tokenizer)
-    assert read_task.strips_josa(asked, tokenizer) is strips
+    assert strips_josa(asked, tokenizer) is strips
 
 
 @pytest.mark.parametrize(("pre_tokenizer", "kind"), [("none", "stripped"), ("mecab", "raw")])

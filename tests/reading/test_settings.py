@@ -1,0 +1,69 @@
+"""How a reader reads: what is given, what a model keeps, what neither says; and what is no setting."""
+
+import json
+
+import pytest
+
+from kobert_tf2.errors import InputError
+from kobert_tf2.reading.settings import ReadingSettings
+
+KEPT = {"max_seq_length": 100, "doc_stride": 20, "max_query_length": 30, "max_answer_length": 9, "n_best_size": 4}
+
+
+def keep(folder, values) -> str:
+    path = folder / "config.json"
+    path.write_text(json.dumps({"task_specific_params": {"question-answering": values}}))
+    return str(path)
+
+
+def test_settings_come_back_from_the_file_of_a_model(tmp_path):
+    settings = ReadingSettings(**KEPT, null_score_diff_threshold=-1.5, strip_josa=False)
+    path = keep(tmp_path, settings.to_config()["question-answering"])
+    assert ReadingSettings.fitting(512, kept=ReadingSettings.kept_in(path)) == settings
+
+
+@pytest.mark.parametrize("config", [{}, {"task_specific_params": None}, {"task_specific_params": {"summary": {}}}])
+def test_a_model_that_keeps_nothing_is_read_by_the_defaults(tmp_path, config):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    kept = ReadingSettings.kept_in(str(tmp_path / "config.json"))
+    assert kept == {}
+    assert ReadingSettings.fitting(512, kept=kept) == ReadingSettings()
+    assert ReadingSettings.fitting(64) == ReadingSettings(max_seq_length=64, max_query_length=16, doc_stride=22)
+
+
+@pytest.mark.parametrize(
+    ("given", "changed"),
+    [
+        ({"doc_stride": 11, "n_best_size": None}, {"doc_stride": 11}),
+        ({"max_seq_length": 100}, {}),
+        # The stride and the query length of another window are no use: they are fitted to the new one.
+        ({"max_seq_length": 40}, {"max_seq_length": 40, "max_query_length": 10, "doc_stride": 13}),
+        ({"max_seq_length": 40, "doc_stride": 5}, {"max_seq_length": 40, "max_query_length": 10, "doc_stride": 5}),
+        ({"null_score_diff_threshold": 0.0}, {"null_score_diff_threshold": 0.0}),
+        ({"strip_josa": True}, {"strip_josa": True}),
+    ],
+)
+def test_what_is_given_stands_before_what_was_kept(given, changed):
+    assert ReadingSettings.fitting(512, kept=KEPT, **given) == ReadingSettings(**KEPT | changed)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ([1], "expected an object"),
+        ({"stride": 3}, "expected an object of max_seq_length, .*'stride'"),
+        ({"doc_stride": "3"}, "expected doc_stride to be a whole number, but got '3'"),
+        ({"doc_stride": 3.5}, "expected doc_stride to be a whole number, but got 3.5"),
+        ({"doc_stride": True}, "expected doc_stride to be a whole number, but got True"),
+        ({"null_score_diff_threshold": []}, "to be a number or null"),
+        ({"strip_josa": 1}, "to be true, false or null"),
+    ],
+)
+def test_what_is_no_setting_is_refused_with_its_file_and_name(tmp_path, values, sentence):
+    with pytest.raises(InputError, match=f"config.json, task_specific_params, question-answering: .*{sentence}"):
+        ReadingSettings.kept_in(keep(tmp_path, values))
+
+
+def test_kept_lengths_that_the_model_cannot_take_are_refused():
+    with pytest.raises(InputError, match="at most the model's max_position_embeddings, 64, but got 100"):
+        ReadingSettings.fitting(64, kept=KEPT)
