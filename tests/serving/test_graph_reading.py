@@ -1,12 +1,16 @@
-"""Reading in a graph against the same rules written plainly in Python."""
+"""Reading in a graph against the same rules written plainly in Python, and against those in NumPy."""
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
+from reading_windows import PairTokenizer
+from reading_windows import question as question_about
 
-from kobert_tf2.serving import graph_reading
+from kobert_tf2.reading.answers import decode, with_probabilities
+from kobert_tf2.reading.windows import make_windows
+from kobert_tf2.serving import graph_reading, signatures
 
 CLS, SEP, PAD = 101, 102, 0
 
@@ -113,6 +117,59 @@ def test_a_span_is_found_once_in_the_window_that_shows_most_around_it():
     assert (int(spans.start[0, 0]), int(spans.end[0, 0]), float(spans.score[0, 0])) == (12, 14, 7.0)
     assert float(spans.score[0, 1]) == 4.0
     assert spans.start[1].numpy().tolist() == [-1, -1, -1]
+
+
+SYLLABLES = [chr(0xAC00 + number) for number in range(100)]
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.integers(0, 60), min_size=1, max_size=3),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([-2.0, -0.5, 0.0, 0.5, 2.0]),
+)
+def test_windows_answers_and_the_rule_for_no_answer_are_those_of_numpy(tokens, seed, threshold):
+    """The graph's road from ids to the answer beside `windows` and `answers`, which all other ways take. No text stands
+    twice in a context: equal texts are listed once by NumPy and more often by the graph."""
+    questions = [question_about(" ".join(SYLLABLES[:count]), name=str(number)) for number, count in enumerate(tokens)]
+    sizes = {"max_seq_length": 16, "doc_stride": 4, "max_query_length": 6}
+    best = {"n_best_size": 5, "max_answer_length": 4}
+    tokenizer = PairTokenizer()
+    windows = make_windows(questions, tokenizer, **sizes)
+    contexts = tokenizer.encode_batch([each.context for each in questions])
+    in_graph = graph_reading.make_windows(
+        tf.ragged.constant(tokenizer.encode_ids_batch([each.question for each in questions]), tf.int32, ragged_rank=1),
+        tf.ragged.constant([encoding.ids.tolist() for encoding in contexts], tf.int32, ragged_rank=1),
+        cls_id=tokenizer.cls_id, sep_id=tokenizer.sep_id, pad_id=tokenizer.pad_id, **sizes,
+    )  # fmt: skip
+    longest = windows.lengths.max()
+    for name, values in in_graph.inputs.items():
+        np.testing.assert_array_equal(values, getattr(windows, name)[:, :longest], err_msg=name)
+    np.testing.assert_array_equal(in_graph.max_context, windows.max_context[:, :longest])
+
+    start, end = np.random.default_rng(seed).normal(size=(2, *windows.input_ids.shape)).astype(np.float32)
+    answers = decode(questions, windows, start, end, **best, with_null=True)
+    logits = start[:, :longest], end[:, :longest]
+    spans = graph_reading.merge_spans(in_graph, *logits, **best)
+    null_score = graph_reading.null_scores(in_graph, *logits)
+    first = {"answer": tf.fill(len(questions), "something")} | {
+        name: getattr(spans, name)[:, 0] for name in ("start", "end", "score", "probability")
+    }
+    given = signatures._or_none(first, spans.score, null_score, threshold)
+    for row, (answer, encoding) in enumerate(zip(answers, contexts, strict=True)):
+        count = len(answer.spans)
+        np.testing.assert_array_equal(encoding.starts[spans.start[row, :count]], [span.start for span in answer.spans])
+        np.testing.assert_array_equal(encoding.ends[spans.end[row, :count]], [span.end for span in answer.spans])
+        np.testing.assert_allclose(spans.score[row, :count], [span.score for span in answer.spans], rtol=1e-6)
+        assert (spans.start[row, count:].numpy() == -1).all()
+        np.testing.assert_allclose(
+            spans.probability[row, :count], [span.probability for span in answer.spans], rtol=1e-5
+        )
+        assert float(null_score[row]) == np.float32(answer.null.start_logit) + np.float32(answer.null.end_logit)
+        assert (given["answer"][row].numpy() == b"") == answer.is_none(threshold)
+        chosen = with_probabilities(answer.ranked(threshold))[0]
+        assert float(given["score"][row]) == pytest.approx(chosen.score, rel=1e-5)
+        assert float(given["probability"][row]) == pytest.approx(chosen.probability, rel=1e-5)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 4, 7])
