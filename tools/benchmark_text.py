@@ -7,10 +7,15 @@ straight Python port of what the original BERT does (clean, split, cut: characte
 Everything is timed in turns, in the CPU time of this process, and the best turn of each counts, so that a busy
 machine changes the ratios little. Several processes are timed by the clock: that figure means something only on
 a machine that is otherwise idle.
+
+Josa stripping is timed on words (eojeols) of the same text, by a stripper that knows no sentence yet, once on words
+spread over all of it and once on as many in a row, against what Mecab needs for all of the text once: `Tagger.parse`,
+and `MorphemeAnalyser.analyse`, which also gives the morphemes and their offsets.
 """
 
 import os
 import pickle
+import re
 import time
 import unicodedata
 from collections.abc import Callable
@@ -19,6 +24,7 @@ from absl import flags
 
 from kobert_tf2 import command_line, files
 from kobert_tf2.errors import InputError
+from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 FLAGS = flags.FLAGS
@@ -28,6 +34,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("vocab_file", None, "A vocab.txt.", required=True)
 flags.DEFINE_integer("megabytes", 2, "So much of the text is timed in one process.", lower_bound=1)
+flags.DEFINE_integer("josa_words", 10_000, "So many words have their particles taken off.", lower_bound=1)
 flags.DEFINE_integer("turns", 7, "How often each is timed.", lower_bound=1)
 flags.DEFINE_integer("num_workers", 2, "Processes of the scaling measurement; 1 leaves it out.", lower_bound=1)
 flags.DEFINE_integer("scaling_megabytes", 60, "At most so much of the text is timed in processes.", lower_bound=1)
@@ -65,6 +72,7 @@ def main() -> dict:
     }
     summary = {"megabytes": round(megabytes, 3), "megabytes_per_second": rates}
     summary["ratios"] = {name: round(ratio, 3) for name, ratio in ratios.items()}
+    summary["josa"] = josa_ratios(mecab.analyser, tagger, texts)
     if FLAGS.num_workers > 1:
         summary["scaling"] = scaling(Tokenizer(FLAGS.vocab_file), tagger, head_of(every_text, FLAGS.scaling_megabytes))
     return summary
@@ -127,6 +135,35 @@ def slices_of(texts: list[str]) -> list[list[str]]:
         slices[-1].append(text)
         size += len(text)
     return slices
+
+
+def josa_ratios(analyser, tagger, texts: list[str]) -> dict:
+    """Times of josa stripping on some words of the texts, in times of one analysis of all of them."""
+    words = [(text, word.start(), word.end()) for text in texts for word in re.finditer(r"\S+", text)]
+    step = max(1, len(words) // FLAGS.josa_words)
+    measured = {
+        "tagger_parse": lambda: [tagger.parse(text) for text in texts],
+        "analyse": lambda: [analyser.analyse(text) for text in texts],
+        "words_spread": lambda: JosaStripper(analyser).batch(words[::step][: FLAGS.josa_words]),
+        "words_in_a_row": lambda: JosaStripper(analyser).batch(words[: FLAGS.josa_words]),
+    }
+    seconds = dict.fromkeys(measured, float("inf"))
+    for _ in range(FLAGS.turns):
+        for name, call in measured.items():
+            began = time.process_time()
+            call()
+            seconds[name] = min(seconds[name], time.process_time() - began)
+    ratios = {
+        f"{name}_to_{floor}": seconds[name] / seconds[floor]
+        for name in ("words_spread", "words_in_a_row")
+        for floor in ("tagger_parse", "analyse")
+    }
+    return {
+        "words": min(len(words), FLAGS.josa_words),
+        "of_words": len(words),
+        "seconds": {name: round(taken, 3) for name, taken in seconds.items()},
+        "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
+    }
 
 
 def scaling(tokenizer: Tokenizer, tagger, texts: list[str]) -> dict:

@@ -66,7 +66,8 @@ class JosaStripper:
                 f"but got start={start} and end={end}"
             )
         offset, sentence = self._sentence(context, start, end)
-        span = Span(sentence, start - offset, end - offset, context=context, offset=offset, analyse=self._analyses.get)
+        bounds = start - offset, end - offset
+        span = Span(sentence, *bounds, bounds[1], context, offset, self._analyses.get)
         steps: list[Step] = []
         if span.fills_quotation_marks() or span.is_sentence():
             return steps
@@ -134,10 +135,12 @@ class _Analyses:
         return sentence
 
     def _analyse(self, text: str) -> Sentence:
-        if type(self._analyser).analyse is not MorphemeAnalyser.analyse:  # An analyser with an analysis of its own.
-            return Sentence(text, self._analyser.analyse(text))
-        normalized = self._normalizer(text)
-        return Sentence.from_keys(text, normalized, self._analyser.keys(normalized.text, features=True))
+        sentence, normalized = None, self._normalizer(text)
+        is_ours = type(self._analyser).analyse is MorphemeAnalyser.analyse  # A subclass may analyse otherwise.
+        if is_ours and normalized.starts is None:
+            output = self._analyser.lines_of_texts([normalized.text], features=True)[0]
+            sentence = Sentence.from_output(text, normalized.text, output)
+        return sentence or Sentence(text, self._analyser.analyse(text))
 
     def _keep(self, text: str, sentence: Sentence) -> None:
         size = len(text) + _SENTENCE_OVERHEAD

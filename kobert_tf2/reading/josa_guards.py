@@ -175,7 +175,7 @@ def makes_noun(morpheme: Morpheme) -> bool:
 def is_dictionary_noun(span: Span, word: str, tags: tuple[str, ...] = ("NNG", "NNP")) -> bool:
     """Whether Mecab, asked for a word alone, knows all of it as one noun: 문재인, 마르티나, but not 문재 or 기사나."""
     alone = span.analyse(word)
-    return len(alone) == 1 and alone[0].tag in tags
+    return len(alone) == 1 and len(alone.eojeol(0)) == 1 and alone.eojeol(0)[0].tag in tags
 
 
 def is_full_name(word: str) -> bool:

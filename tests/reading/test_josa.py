@@ -167,9 +167,9 @@ class Counting(MorphemeAnalyser):
         super().__init__()
         self.asked = []
 
-    def keys(self, text, **kwargs):
-        self.asked.append(text)
-        return super().keys(text, **kwargs)
+    def lines_of_texts(self, texts, **kwargs):
+        self.asked += texts
+        return super().lines_of_texts(texts, **kwargs)
 
 
 def test_a_sentence_alone_is_analysed_and_once():
