@@ -56,7 +56,10 @@ def make_folder(path: str) -> None:
     if is_remote(path):
         _gfile().makedirs(path)
     elif path:
-        os.makedirs(path, exist_ok=True)
+        try:
+            os.makedirs(os.path.realpath(path), exist_ok=True)  # Where a link leads to nothing, what it leads to.
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
 
 
 def open_binary(path: str):
@@ -471,7 +474,7 @@ def remove_empty_folder(path: str) -> None:
         if is_folder(path) and not _gfile().listdir(path):
             _gfile().rmtree(path)
     elif os.path.isdir(path) and not os.listdir(path):
-        os.rmdir(path)
+        os.rmdir(os.path.realpath(path))
 
 
 def write_json(path: str, value, *, indent: int | None = 2) -> None:

@@ -492,6 +492,9 @@ def _refuse_wrong_outputs(request: Request, names: list[str]) -> None:
     for path in [*names, *side_car_paths(names)]:
         if files.is_stream(path) or files.is_folder(path):
             raise InputError(f"{path}: expected a name for a file of records, but this is a folder or a device")
+    work = request.work_folder()
+    if files.exists(work) and not files.is_folder(work):
+        raise InputError(f"{work}: expected a folder for the intermediate files, but this is a file")
 
 
 def _earlier_files(names: list[str]) -> list[str]:

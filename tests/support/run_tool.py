@@ -1,85 +1,62 @@
-"""Runs one tool's main with many command lines in one process, up to where it has its tokenizer and configuration.
+"""Runs one tool several times in this process: `python run_tool.py TOOL CASES.json`, results as JSON on the last line.
 
-    python run_tool.py TOOL.py LINES.json
-
-LINES.json has `lines`, {name: [flags]}, and `texts`; the last line of standard output is {name: what was chosen}.
-
-TensorFlow is imported once. A run ends where its model would be made or its text read: `Chosen` carries what was found.
+TensorFlow is loaded once, not once a case. A case is {"cwd", "flags", "fsize"}: with `fsize` the disk is as good as
+full, for no file can grow beyond so many bytes. A result is {"status", "stdout", "stderr"}.
 """
 
 import contextlib
 import importlib.util
 import io
 import json
-import pathlib
+import os
+import resource
 import sys
+import traceback
 
 from absl import flags
 
-
-class Chosen(Exception):  # noqa: N818 - not an error
-    """Ends a run: the tool has what it starts from."""
+from kobert_tf2 import command_line
 
 
-def main(tool: str, path: str) -> None:
-    spec = importlib.util.spec_from_file_location("tool", tool)
+def load(path: str):
+    spec = importlib.util.spec_from_file_location("tool", path)
     module = importlib.util.module_from_spec(spec)
+    sys.argv = [path]
     spec.loader.exec_module(module)
     if hasattr(module, "define_flags"):
         module.define_flags()
-    chosen = _stop_where_all_is_chosen(pathlib.Path(tool).stem)
-    results = {}
-    asked = json.loads(pathlib.Path(path).read_text("utf-8"))
-    for name, arguments in asked["lines"].items():
-        flags.FLAGS.unparse_flags()
-        for flag in flags.FLAGS:
-            flags.FLAGS[flag].unparse()
-        flags.FLAGS([tool, *arguments])
-        results[name] = _chosen(module, chosen, asked["texts"])
-    print(json.dumps(results, ensure_ascii=False))
+    return module
 
 
-def _stop_where_all_is_chosen(tool: str) -> dict:
-    """What is noted on the way: the tokenizer and, in a tool that has one, the configuration."""
-    from kobert_tf2.tokenization import pretrained
-
-    chosen: dict = {}
-    with_model = tool in ("pretrain", "finetune_mrc", "finetune_classifier")
-
-    def note(name, function, *, last):
-        def noted(*args, **kwargs):
-            chosen[name] = function(*args, **kwargs)
-            if last:
-                raise Chosen
-            return chosen[name]
-
-        return noted
-
-    pretrained.from_flags = note("tokenizer", pretrained.from_flags, last=not with_model)
-    if with_model:
-        from kobert_tf2.tasks import start
-
-        start.find_config = note("config", start.find_config, last=True)
-    return chosen
+def run(main, case: dict) -> dict:
+    out, err = io.StringIO(), io.StringIO()
+    os.chdir(case["cwd"])
+    flags.FLAGS.unparse_flags()
+    for name in flags.FLAGS:
+        flags.FLAGS[name].unparse()
+        flags.FLAGS[name].present = 0
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            left = flags.FLAGS(["tool", *case["flags"]])
+            if case.get("fsize"):
+                resource.setrlimit(resource.RLIMIT_FSIZE, (case["fsize"], most))
+            status = command_line._call(main, left)
+        except Exception:
+            traceback.print_exc(file=err)
+            status = 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    return {"status": status, "stdout": out.getvalue(), "stderr": err.getvalue()}
 
 
-def _chosen(module, chosen: dict, texts: list[str]) -> dict:
-    from kobert_tf2.errors import InputError
-
-    chosen.clear()
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            module.main()
-    except Chosen:
-        pass
-    except InputError as error:
-        return {"error": str(error)}
-    lines = [line for line in said.getvalue().splitlines() if line.startswith("tokenizer: ")]
-    result = {"settings": chosen["tokenizer"].settings(), "lines": lines}
-    result["tokens"] = {text: chosen["tokenizer"].tokenize(text) for text in texts}
-    return result | ({"config": chosen["config"].to_dict()} if "config" in chosen else {})
+def main(cases_file: str) -> None:
+    tool = load(sys.argv[1])
+    with open(cases_file, encoding="utf-8") as file:
+        cases = json.load(file)
+    results = [run(tool.main, case) for case in cases]
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[2])
