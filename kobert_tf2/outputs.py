@@ -107,7 +107,10 @@ def check_file(path: str, *, what: str, is_ours: Callable[[str], bool], overwrit
         overwrite: whether one of that kind is replaced. Any other file never is.
     """
     path = os.fspath(path)
-    if not files.exists(path) or files.is_stream(path):
+    if files.is_stream(path):
+        return
+    _check_place(os.path.dirname(_resolved(path)), path)
+    if not files.exists(path):
         return
     if files.is_folder(path):
         raise InputError(f"{path}: expected a file to write, but this is a folder")
@@ -121,6 +124,20 @@ def check_file(path: str, *, what: str, is_ours: Callable[[str], bool], overwrit
         raise InputError(f"{path}: already there and read-only; name another file, or make it writable")
 
 
+def _check_place(folder: str, path: str) -> None:
+    """Tries whether a file can be made in a folder, be it there yet or not: better now than after hours of work."""
+    if files.is_remote(folder):
+        return
+    place = pathlib.Path(_resolved(folder))
+    folder = next(parent for parent in (place, *place.parents) if parent.exists())
+    probe = folder / f".kobert_tf2.tmp-{os.getpid()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+
+
 def check_folder(folder: str, names: Iterable[str], *, what: str, is_ours: Callable[[str], bool]) -> None:
     """Raises `InputError` if files of these names (or globs) may not be written into `folder`.
 
@@ -128,10 +145,11 @@ def check_folder(folder: str, names: Iterable[str], *, what: str, is_ours: Calla
     of an earlier run.
     """
     folder = os.fspath(folder).rstrip("/") or "/"
+    if files.exists(folder) and not files.is_folder(folder):
+        raise InputError(f"{folder}: expected a folder, but this is a file")
+    _check_place(folder, folder)
     if not files.exists(folder):
         return
-    if not files.is_folder(folder):
-        raise InputError(f"{folder}: expected a folder, but this is a file")
     there = [path for name in names for path in _found(folder, name) if files.is_folder(path) or not is_empty(path)]
     if there and not _holds(is_ours, folder):
         raise InputError(f"{there[0]}: already there, and not of {what}; name another folder, or move this away")

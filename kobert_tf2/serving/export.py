@@ -134,7 +134,7 @@ def export_model(
     settings = ReadingSettings.fitting(model.config.max_position_embeddings, **reading) if head == "reading" else None
     about = {"head": head, "labels": _label_names(model), "reading": settings and settings.to_dict()}
     model = in_float32(model, without_zeros=file_format == "onnx")
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, outputs.only_run(targets.plain):
         servable = Servable(model, HEADS[head], settings=settings, tokenizer=tokenizer)
         assets = _Assets(scratch, model, tokenizer, about)
         if file_format == "onnx":
@@ -220,6 +220,7 @@ def _check_targets(output_dir: str, version: int, overwrite: bool) -> _Targets:
     """The folders of this version. None may be there already: an older one with text would be of another model."""
     text = os.path.join(output_dir, TEXT_FOLDER)
     targets = _Targets(_version_folder(output_dir, version), _version_folder(text, version))
+    outputs.check_folder(output_dir, (), what="an export", is_ours=files.is_folder)
     for target in targets:
         _check_target(target, overwrite)
     return targets
