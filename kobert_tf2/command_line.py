@@ -24,9 +24,8 @@ def define_tokenizer_flags(*, learning: bool = False) -> None:
     """
     of = (lambda default: default) if learning else (lambda default: None)
     note = "" if learning else " Not given: as saved with the tokenizer; none for a vocab.txt that stands alone."
-    flags.DEFINE_enum(
-        "pre_tokenizer", of("mecab"), ["mecab", "none"], f"Morphemes first (mecab), or plain BERT (none).{note}"
-    )
+    kinds = ["mecab", "none", *([] if learning else ["sentencepiece"])]
+    flags.DEFINE_enum("pre_tokenizer", of("mecab"), kinds, f"Morphemes first (mecab), or plain BERT (none).{note}")
     flags.DEFINE_enum(
         "continuation",
         of("eojeol"),

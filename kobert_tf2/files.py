@@ -303,7 +303,13 @@ def json_name(value) -> str:
     return _JSON_NAMES.get(type(value), type(value).__name__)
 
 
+# `int(1e30)`: what transformers writes into tokenizer_config.json for "no limit" (model_max_length).
+_NO_LIMIT = "1000000000000000019884624838656"
+
+
 def _json_int(digits: str) -> int:
+    if digits == _NO_LIMIT:
+        return int(digits)
     if len(digits) > 20 or not -(1 << 63) <= int(digits) < 1 << 64:
         raise _NumberError(f"it holds the number {digits[:12]}... of {len(digits)} digits, which no 64 bits hold")
     return int(digits)

@@ -1,7 +1,8 @@
 """`tokenization_kobert.py`: the tokenizer as one file that a saved model brings along.
 
 `AutoTokenizer.from_pretrained(folder, trust_remote_code=True)` loads it and needs mecab-python3 and python-
-mecab-ko-dic alone. It is put together from the very modules that run here, so the two cannot drift apart.
+mecab-ko-dic alone, or sentencepiece alone. It is put together from the very modules that run here, so the two cannot
+drift apart.
 """
 
 import ast
@@ -9,6 +10,7 @@ import pathlib
 
 CODE_FILE = "tokenization_kobert.py"
 CODE_CLASS = "KoBertTokenizer"
+_MODULES_OF_SENTENCEPIECE = ("errors", "tokenization/sentencepiece", "tokenization/hf_sentencepiece")
 _MODULES = (
     "errors",
     "tokenization/normalization",
@@ -20,19 +22,21 @@ _MODULES = (
 )
 _HEAD = '''"""Korean BERT tokenizer for Hugging Face transformers, written by kobert_tf2.
 
-Needs: pip install mecab-python3 python-mecab-ko-dic
+Needs: pip install {packages}
 Put together from modules of kobert_tf2: {modules}.
 """
 '''
 
 
-def tokenizer_code() -> str:
-    """The text of `tokenization_kobert.py`."""
-    bodies = [_without_imports(_source(module)) for module in _MODULES]
+def tokenizer_code(*, sentencepiece: bool = False) -> str:
+    """The text of `tokenization_kobert.py`, for morphemes or for a SentencePiece model."""
+    modules = _MODULES_OF_SENTENCEPIECE if sentencepiece else _MODULES
+    bodies = [_without_imports(_source(module)) for module in modules]
     imports = sorted({line for _, lines in bodies for line in lines}, key=lambda line: ("transformers" in line, line))
-    parts = [f"# --- {module}.py ---\n\n{body}" for module, (body, _) in zip(_MODULES, bodies, strict=True)]
-    names = ", ".join(f"{module}.py" for module in _MODULES)
-    return "\n\n".join([_HEAD.format(modules=names) + "\n" + "\n".join(imports), *parts])
+    parts = [f"# --- {module}.py ---\n\n{body}" for module, (body, _) in zip(modules, bodies, strict=True)]
+    names = ", ".join(f"{module}.py" for module in modules)
+    packages = "sentencepiece" if sentencepiece else "mecab-python3 python-mecab-ko-dic"
+    return "\n\n".join([_HEAD.format(modules=names, packages=packages) + "\n" + "\n".join(imports), *parts])
 
 
 def _source(module: str) -> str:

@@ -23,6 +23,8 @@ class KoBertTokenizer(PreTrainedTokenizer):
         self._vocab = {piece: i for i, piece in enumerate(pieces)}
         self._piece_of = pieces
         settings = dict((kobert_tf2 or {}).get("settings", {}))
+        for name in ("special_tokens", "added_tokens"):  # which transformers handles
+            settings.pop(name, None)
         settings["user_dictionary"] = user_dictionary_file if settings.get("user_dictionary") else None
         self._segmenter = Segmenter(**settings)
         names = ("pad_token", "cls_token", "sep_token", "mask_token")

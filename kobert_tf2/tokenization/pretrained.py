@@ -1,13 +1,15 @@
 """A tokenizer's files: found by one rule for every tool, read and written.
 
 The rule. `--vocab_file` names a folder, a vocabulary or a hub id; without it, what lies beside `--init_checkpoint` is
-taken. A folder that this package wrote is read with the settings that it was saved with. The folder of a Hugging Face
-BertTokenizer is plain BERT as its `tokenizer_config.json` says. A vocabulary that stands alone is plain BERT, as it
-was for the original scripts, with what the command line's tokenizer flags say.
+taken. A folder that this package wrote is read with the settings that it was saved with. A SentencePiece model (a
+`.model` file, with the `vocab.txt` beside it if that has its pieces) is used as it is. The folder of a Hugging Face
+BertTokenizer is plain BERT as its files say (`hf_files.py`). A vocabulary that stands alone is plain BERT, as it was
+for the original scripts, with what the command line's tokenizer flags say.
 
 Nothing here makes a tokenizer: the class is handed in (`from_pretrained(Tokenizer, path)`).
 """
 
+import glob
 import os
 import shutil
 import sys
@@ -17,15 +19,18 @@ from typing import NamedTuple
 
 from kobert_tf2 import files, hub, outputs
 from kobert_tf2.errors import InputError
+from kobert_tf2.tokenization import hf_files, vocab_file
 from kobert_tf2.tokenization.hf_bundle import CODE_CLASS, CODE_FILE, tokenizer_code
+from kobert_tf2.tokenization.hf_files import ADDED_FILE, CONFIG_FILE, SPECIAL_FILE, TOKENIZER_FILE
+from kobert_tf2.tokenization.sentencepiece import SentencePieceModel
 
 VOCAB_FILE = "vocab.txt"
-CONFIG_FILE = "tokenizer_config.json"
+MODEL_FILE = "spiece.model"
 USER_DICTIONARY_FILE = "user.dic"
 # Where tokenizer_config.json keeps what transformers has no key for.
 OUR_KEY = "kobert_tf2"
-_FILES_OF_OTHER_TOKENIZERS = ("tokenizer.json", "added_tokens.json", "special_tokens_map.json")
-_FILES_OF_TOKENIZERS = (CODE_FILE, USER_DICTIONARY_FILE, *_FILES_OF_OTHER_TOKENIZERS)
+_FILES_OF_OTHER_TOKENIZERS = (TOKENIZER_FILE, ADDED_FILE, SPECIAL_FILE)
+_FILES_OF_TOKENIZERS = (CODE_FILE, USER_DICTIONARY_FILE, MODEL_FILE, *_FILES_OF_OTHER_TOKENIZERS)
 # Settings that name places of one machine, not what a tokenizer does.
 _PLACES = ("dictionary",)
 
@@ -33,11 +38,17 @@ _PLACES = ("dictionary",)
 class Found(NamedTuple):
     """A tokenizer's files as they lie: what `Tokenizer` is made of, and why."""
 
-    vocab: str  # the path of its vocabulary
+    place: str  # the file that has the vocabulary, or the SentencePiece model
     settings: dict  # keyword arguments of `Tokenizer`
     reason: str  # where the settings are from, for a person
+    vocab: dict[str, int] | None = None  # None: `place` is to be read
     is_bare: bool = False  # a vocabulary that no settings lie beside
     analyser: dict | None = None  # the fingerprint of the analyser that it was saved with
+    has_tokenizer_file: bool = False  # a tokenizer.json without a vocab.txt, which is written again
+
+    @property
+    def folder(self) -> str:
+        return os.path.dirname(self.place) or "."
 
 
 # --- Finding ---
@@ -64,30 +75,84 @@ def find_beside(path: str) -> Found | None:
     is_here = files.is_folder(path) or files.exists(path) or files.exists(f"{path}.index")
     if not is_here and hub.is_id(path):
         folder = hub.fetch(path, hub.TOKENIZER_FILES)
-    return _in_folder(folder.rstrip("/")) if files.exists(f"{folder}/{VOCAB_FILE}") else None
+    folder = folder.rstrip("/") or "/"
+    has_one = _vocabulary_in(folder) or _model_in(folder) or files.exists(f"{folder}/{TOKENIZER_FILE}")
+    return _in_folder(folder) if has_one else None
 
 
 def _of_file(path: str) -> Found:
-    """A vocabulary. A `tokenizer_config.json` describes the `vocab.txt` beside it, and no file of another name."""
-    if os.path.basename(path) == VOCAB_FILE:
-        return _in_folder(os.path.dirname(path) or ".")
+    """A vocabulary or a model. The other files of a folder describe its `vocab.txt`, and no file of another name."""
+    name, folder = os.path.basename(path), os.path.dirname(path) or "."
+    if name in (VOCAB_FILE, TOKENIZER_FILE, CONFIG_FILE):
+        return _in_folder(folder)
+    if name.endswith(".model"):
+        return _of_sentencepiece(folder, path, _vocabulary_in(folder))
     return _bare(path)
 
 
+def _vocabulary_in(folder: str) -> str | None:
+    """`vocab.txt`, or the only file with "vocab" in its name that ends like it."""
+    if files.exists(f"{folder}/{VOCAB_FILE}"):
+        return f"{folder}/{VOCAB_FILE}"
+    others = _matching(folder, "*vocab*.txt")
+    return others[0] if len(others) == 1 else None
+
+
+def _model_in(folder: str) -> str | None:
+    """The SentencePiece model of a folder."""
+    found = _matching(folder, "*.model")
+    if len(found) > 1:
+        raise InputError(f"{folder}: expected one SentencePiece model, but found {', '.join(found)}; name one of them")
+    return found[0] if found else None
+
+
+def _matching(folder: str, pattern: str) -> list[str]:
+    try:
+        return files.match([f"{folder if files.is_remote(folder) else glob.escape(folder)}/{pattern}"])
+    except InputError:
+        return []
+
+
 def _in_folder(folder: str) -> Found:
-    vocab, config_file = f"{folder}/{VOCAB_FILE}", f"{folder}/{CONFIG_FILE}"
-    if not files.exists(vocab):
+    vocab, config_file = _vocabulary_in(folder), f"{folder}/{CONFIG_FILE}"
+    config = hf_files.read_object(config_file)
+    if OUR_KEY in config:
+        return _ours(folder, config)
+    model = _model_in(folder)
+    if model and (vocab is None or vocab_file.is_of_sentencepiece(vocab_file.load(vocab))):
+        return _of_sentencepiece(folder, model, vocab)
+    described_by = next(filter(files.exists, (config_file, f"{folder}/{TOKENIZER_FILE}")), None)
+    if vocab is None and not files.exists(f"{folder}/{TOKENIZER_FILE}"):
         raise InputError(f"{folder}: expected a tokenizer there, but it has no {VOCAB_FILE}")
-    if not files.exists(config_file):
+    if described_by is None:
         return _bare(vocab)
-    config = files.read_json(config_file, dict)
-    if OUR_KEY not in config:
-        return Found(vocab, _settings_of_others(config), f"as {config_file} says")
-    ours = config[OUR_KEY]
-    settings = _saved_settings(ours, config_file)
-    if settings.get("user_dictionary"):
-        settings["user_dictionary"] = f"{folder}/{settings['user_dictionary']}"
-    return Found(vocab, settings, f"as saved in {config_file}", analyser=ours.get("analyser") or {})
+    alone = vocab is None or described_by != config_file
+    found = hf_files.read_wordpiece(folder, None if alone else vocab)
+    return Found(
+        place=f"{folder}/{TOKENIZER_FILE}" if alone else vocab,
+        settings=found.settings,
+        reason="; ".join([f"as {described_by} says", *found.notes]),
+        vocab=found.vocab,
+        has_tokenizer_file=alone,
+    )
+
+
+def _ours(folder: str, config: dict) -> Found:
+    saved, place = config[OUR_KEY], f"{folder}/{VOCAB_FILE}"
+    settings, vocab = _saved_settings(saved, f"{folder}/{CONFIG_FILE}"), None
+    if settings.get("added_tokens"):
+        vocab = hf_files.describe(folder, vocab_file.load(place), {}).vocab
+    for name in ("user_dictionary", "sentencepiece_model"):
+        if settings.get(name):
+            settings[name] = f"{folder}/{settings[name]}"
+    return Found(
+        place=place,
+        settings=settings,
+        vocab=vocab,
+        reason=f"as saved in {folder}/{CONFIG_FILE}",
+        analyser=saved.get("analyser") or {},
+        has_tokenizer_file=saved.get("tokenizer_json", False),
+    )
 
 
 def _saved_settings(ours: object, path: str) -> dict:
@@ -104,32 +169,48 @@ def _saved_settings(ours: object, path: str) -> dict:
             raise InputError(f"{path}: expected settings of a tokenizer, but found {name!r}")
         if not isinstance(value, kind):
             raise InputError(f"{path}: {name}: found {files.json_name(value)}, which this setting cannot be")
-    dictionary = settings.get("user_dictionary")
-    if dictionary and (dictionary in (".", "..") or any(separator in dictionary for separator in "/\\\0")):
-        raise InputError(f"{path}: user_dictionary: expected the name of a file in this folder, but got {dictionary!r}")
+    for name in ("user_dictionary", "sentencepiece_model"):
+        file = settings.get(name)
+        if file and (file in (".", "..") or any(separator in file for separator in "/\\\0")):
+            raise InputError(f"{path}: {name}: expected the name of a file in this folder, but got {file!r}")
     return settings
 
 
 _KINDS = {
-    **dict.fromkeys(("pre_tokenizer", "continuation"), str),
+    **dict.fromkeys(("pre_tokenizer", "continuation", "sentencepiece_model"), str),
     **dict.fromkeys(("tags", "decompose_compounds", "do_lower_case", "strip_accents"), bool),
     **dict.fromkeys(("dictionary", "user_dictionary"), str | None),
+    "special_tokens": dict,
+    "added_tokens": list,
 }
 
 
+def _of_sentencepiece(folder: str, model: str, vocab_path: str | None) -> Found:
+    """A model with the ids of the `vocab.txt` beside it, if that has its pieces, or with its own."""
+    vocab = vocab_file.load(vocab_path) if vocab_path else {}
+    with_file = vocab_file.is_of_sentencepiece(vocab)
+    if not with_file:
+        vocab = vocab_file.check(SentencePieceModel(model).pieces(), model)
+    lower = bool(hf_files.read_object(f"{folder}/{CONFIG_FILE}").get("do_lower_case", False))
+    settings = {"pre_tokenizer": "sentencepiece", "sentencepiece_model": model, "do_lower_case": lower}
+    found = hf_files.describe(folder, vocab, settings)
+    ids = f"the ids of {vocab_path}" if with_file else "its own ids"
+    return Found(model, found.settings, "; ".join([f"a SentencePiece model with {ids}", *found.notes]), found.vocab)
+
+
 def _bare(vocab: str) -> Found:
-    return Found(vocab, {"pre_tokenizer": "none"}, f"no {CONFIG_FILE} describes it", is_bare=True)
+    """With added tokens all the same, where a file beside it names some."""
+    reason = f"no {CONFIG_FILE} describes it"
+    settings = {"pre_tokenizer": "none"}
+    folder = os.path.dirname(vocab) or "."
+    if os.path.basename(vocab) != VOCAB_FILE or not any(map(files.exists, _beside_a_vocabulary(folder))):
+        return Found(vocab, settings, reason, is_bare=True)
+    found = hf_files.describe(folder, vocab_file.load(vocab), settings)
+    return Found(vocab, found.settings, "; ".join([reason, *found.notes]), found.vocab, is_bare=True)
 
 
-def _settings_of_others(config: dict) -> dict:
-    """Settings of a BertTokenizer's folder. Its own defaults are lower-casing, and stripping accents with it."""
-    lower = bool(config.get("do_lower_case", True))
-    accents = config.get("strip_accents")
-    return {
-        "pre_tokenizer": "none",
-        "do_lower_case": lower,
-        "strip_accents": lower if accents is None else bool(accents),
-    }
+def _beside_a_vocabulary(folder: str) -> tuple[str, ...]:
+    return f"{folder}/{ADDED_FILE}", f"{folder}/{SPECIAL_FILE}"
 
 
 # --- Reading ---
@@ -142,10 +223,13 @@ def from_pretrained(cls, path: str, **settings):
 
 
 def _make(cls, found: Found, settings: dict):
-    tokenizer = cls(found.vocab, **settings)
+    tokenizer = cls(found.vocab or found.place, **settings)
+    tokenizer.has_tokenizer_file = found.has_tokenizer_file
     if found.analyser is not None and tokenizer.analyser:
-        folder = os.path.dirname(found.vocab)
-        _warn_of_another_analyser(folder, found.analyser, tokenizer.analyser.fingerprint())
+        _warn_of_another_analyser(found.folder, found.analyser, tokenizer.analyser.fingerprint())
+    if settings["pre_tokenizer"] != "sentencepiece":
+        for doubt in vocab_file.doubts(tokenizer.vocab):
+            warnings.warn(f"{found.place}: {doubt}", stacklevel=4)
     return tokenizer
 
 
@@ -177,7 +261,7 @@ def from_flags(
         raise InputError("expected --vocab_file, or --init_checkpoint with a vocabulary beside it, but got neither")
     settings, reason = _settings_to_use(found, given or {}, made_with)
     tokenizer = _make(cls, found, settings)
-    print(f"tokenizer: {_described(tokenizer, found.vocab)}: {reason}", file=sys.stderr)
+    print(f"tokenizer: {_described(tokenizer, found.place)}: {reason}", file=sys.stderr)
     return tokenizer
 
 
@@ -188,7 +272,9 @@ def _first_beside(paths: Sequence[str | None]) -> Found | None:
 def _settings_to_use(found: Found, given: dict, made_with: dict | None) -> tuple[dict, str]:
     """(the settings, why they are these)"""
     if not found.is_bare:
-        _refuse_contradictions(given, found.settings, f"{os.path.dirname(found.vocab)}/{CONFIG_FILE} says")
+        config = f"{found.folder}/{CONFIG_FILE}"
+        described_by = config if files.exists(config) else found.place
+        _refuse_contradictions(given, found.settings, f"{described_by} says")
         return {**found.settings, **given}, found.reason
     if made_with:
         _refuse_contradictions(given, made_with, "the records were made with")
@@ -226,11 +312,13 @@ _DEFAULTS = {
 }
 
 
-def _described(tokenizer, vocab: str) -> str:
+def _described(tokenizer, place: str) -> str:
     settings = tokenizer.settings()
     names = ["pre_tokenizer", *(["continuation"] if settings["pre_tokenizer"] == "mecab" else [])]
     names += [name for name in ("tags", "decompose_compounds") if settings[name]] + ["do_lower_case", "strip_accents"]
-    return f"{vocab}, {len(tokenizer.vocab):,} pieces, " + ", ".join(f"{name}={settings[name]}" for name in names)
+    added = f", {len(tokenizer.added_tokens)} added tokens" if tokenizer.added_tokens else ""
+    chosen = ", ".join(f"{name}={settings[name]}" for name in names)
+    return f"{place}, {len(tokenizer.vocab):,} pieces, {chosen}{added}"
 
 
 def _warn_of_another_analyser(folder: str, saved: dict, present: dict) -> None:
@@ -264,26 +352,48 @@ def save_pretrained(tokenizer, path: str) -> None:
     check_folder(path)
     with files.whole_folder(path, overwrite=True) as folder:
         with files.whole_file(f"{folder}/{VOCAB_FILE}") as file:
-            file.writelines(f"{piece}\n" for piece in tokenizer.convert_ids_to_tokens(range(len(tokenizer.vocab))))
+            file.writelines(f"{piece}\n" for piece in _lines(tokenizer))
         files.write_json(f"{folder}/{CONFIG_FILE}", _config(tokenizer))
-        if _needs_own_code(tokenizer):
-            with files.whole_file(f"{folder}/{CODE_FILE}") as file:
-                file.write(tokenizer_code())
-        if tokenizer.settings()["user_dictionary"]:
-            shutil.copyfile(tokenizer.settings()["user_dictionary"], f"{folder}/{USER_DICTIONARY_FILE}")
+        _write_what_goes_along(tokenizer, folder)
         written = os.listdir(folder)
     for name in _FILES_OF_TOKENIZERS:
         if name not in written:
             files.remove(f"{os.fspath(path)}/{name}")
 
 
+def _lines(tokenizer) -> list[str]:
+    """The pieces in order. Added tokens at their end stand in tokenizer_config.json: transformers would cut words into
+    them otherwise.
+    """
+    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer.vocab)))
+    apart = {token.content for token in tokenizer.added_tokens if not token.is_piece}
+    while pieces[-1] in apart:
+        pieces.pop()
+    return pieces
+
+
+def _write_what_goes_along(tokenizer, folder: str) -> None:
+    settings = tokenizer.settings()
+    if _needs_own_code(tokenizer):
+        with files.whole_file(f"{folder}/{CODE_FILE}") as file:
+            file.write(tokenizer_code(sentencepiece=settings["pre_tokenizer"] == "sentencepiece"))
+    elif tokenizer.has_tokenizer_file:
+        with files.whole_file(f"{folder}/{TOKENIZER_FILE}") as file:
+            file.write(hf_files.tokenizer_file(tokenizer, tokenizer.added_tokens))
+    for setting, name in (("user_dictionary", USER_DICTIONARY_FILE), ("sentencepiece_model", MODEL_FILE)):
+        if settings.get(setting):
+            shutil.copyfile(settings[setting], f"{folder}/{name}")
+
+
 def check_folder(path: str) -> None:
     """Raises `InputError` if a tokenizer may not be saved into this folder."""
     what = "a tokenizer that kobert_tf2 saved"
-    names = (VOCAB_FILE, CONFIG_FILE, CODE_FILE, USER_DICTIONARY_FILE)
+    names = (VOCAB_FILE, CONFIG_FILE, CODE_FILE, USER_DICTIONARY_FILE, MODEL_FILE)
     outputs.check_folder(path, names, what=what, is_ours=lambda folder: outputs.is_signed(f"{folder}/{CONFIG_FILE}"))
     for name in _FILES_OF_OTHER_TOKENIZERS:
         theirs = f"{os.fspath(path)}/{name}"
+        if name == TOKENIZER_FILE and _wrote_tokenizer_file(os.fspath(path)):
+            continue
         if files.exists(theirs) and not outputs.is_empty(theirs) and files.read_text(theirs).strip() != "{}":
             raise InputError(
                 f"{theirs}: already there, and transformers would believe it before the tokenizer that is to be saved "
@@ -291,34 +401,41 @@ def check_folder(path: str) -> None:
             )
 
 
+def _wrote_tokenizer_file(folder: str) -> bool:
+    """Whether the `tokenizer.json` of a folder is one of ours."""
+    ours = hf_files.read_object(f"{folder}/{CONFIG_FILE}").get(OUR_KEY)
+    return isinstance(ours, dict) and bool(ours.get("tokenizer_json"))
+
+
 def settings_to_save(settings: dict) -> dict:
     """Without paths of this machine."""
     user_dictionary = USER_DICTIONARY_FILE if settings["user_dictionary"] else None
-    return {**settings, "dictionary": None, "user_dictionary": user_dictionary}
+    model = {"sentencepiece_model": MODEL_FILE} if settings.get("sentencepiece_model") else {}
+    return {**settings, "dictionary": None, "user_dictionary": user_dictionary, **model}
 
 
 def _needs_own_code(tokenizer) -> bool:
-    """transformers has no Mecab for Korean, and takes Hangul apart with the accents."""
-    return tokenizer.analyser is not None or tokenizer.settings()["strip_accents"]
+    """transformers has no Mecab for Korean, takes Hangul apart with the accents, and cuts "1," as SentencePiece does
+    not."""
+    return tokenizer.settings()["pre_tokenizer"] != "none" or tokenizer.settings()["strip_accents"]
 
 
 def _config(tokenizer) -> dict:
     settings, own_code = tokenizer.settings(), _needs_own_code(tokenizer)
     auto_map = {"auto_map": {"AutoTokenizer": [f"{CODE_FILE.removesuffix('.py')}.{CODE_CLASS}", None]}}
+    added = hf_files.added_tokens_decoder(tokenizer.vocab, tokenizer.added_tokens)
     return {
         "tokenizer_class": CODE_CLASS if own_code else "BertTokenizer",
         **(auto_map if own_code else {}),
         "do_lower_case": settings["do_lower_case"],
         "strip_accents": settings["strip_accents"],
         "tokenize_chinese_chars": True,
-        "pad_token": tokenizer.pad_token,
-        "unk_token": tokenizer.unk_token,
-        "cls_token": tokenizer.cls_token,
-        "sep_token": tokenizer.sep_token,
-        "mask_token": tokenizer.mask_token,
+        **{name: getattr(tokenizer, name) for name in hf_files.SPECIAL_NAMES},
+        **({"added_tokens_decoder": added} if added else {}),
         OUR_KEY: {
             "settings": settings_to_save(settings),
             "fingerprint": tokenizer.fingerprint(),
             "analyser": tokenizer.analyser.fingerprint() if tokenizer.analyser else None,
+            **({"tokenizer_json": True} if tokenizer.has_tokenizer_file else {}),
         },
     }

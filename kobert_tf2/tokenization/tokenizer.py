@@ -1,8 +1,10 @@
-"""Text to WordPieces, each with its place in the original string.
+"""Text to pieces of a vocabulary, each with its place in the original string.
 
-A string is normalised (`normalization.py`), cut into words (`words.py`), and each word into pieces
-(`wordpiece.py`). What a word becomes depends on its key alone, so it is kept in a table (`word_cache.py`), from which
-the tokens of a whole block of texts are looked up and laid out at once (`encoding.py`).
+A text is first cut at its added tokens (`added_tokens.py`), where there are any. With a SentencePiece model the rest is
+that model's work (`sentencepiece.py`). Otherwise it is WordPiece: a string is normalised (`normalization.py`), cut into
+words (`words.py`), and each word into pieces (`wordpiece.py`). What a word becomes depends on its key alone, so it is
+kept in a table (`word_cache.py`), from which the tokens of a whole block of texts are looked up and laid out at once
+(`encoding.py`).
 """
 
 import contextlib
@@ -12,16 +14,20 @@ import hashlib
 import itertools
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from kobert_tf2 import files
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import ordered_map
 from kobert_tf2.tokenization import pretrained, vocab_file
+from kobert_tf2.tokenization.added_tokens import AddedToken, AddedTokens, added_token, encode_around, words_around
 from kobert_tf2.tokenization.encoding import EOJEOL, WORD, Encoding, Encodings, laid_out
 from kobert_tf2.tokenization.normalization import Normalized
-from kobert_tf2.tokenization.word_cache import PieceLists, PieceTable
+from kobert_tf2.tokenization.sentencepiece import SPACE, SentencePieceModel
+from kobert_tf2.tokenization.word_cache import PieceLists, PieceTable, starts_of
 from kobert_tf2.tokenization.wordpiece import WordPiece
 from kobert_tf2.tokenization.words import Segmenter, Word
 
@@ -32,21 +38,28 @@ _LONG_TEXT = 4_000
 
 
 class Tokenizer:
-    """Korean text to WordPieces.
+    """Korean text to the pieces of a vocabulary.
 
-    `vocab` is a path of a `vocab.txt`, a list of pieces, or a dict {piece: id}. The settings:
+    `vocab` is a path of a `vocab.txt`, a list of pieces, a dict {piece: id}, or None for the pieces of a SentencePiece
+    model under its own ids. The settings:
 
-    - `pre_tokenizer`: "mecab", or "none" for plain BERT
+    - `pre_tokenizer`: "mecab", "none" for plain BERT, or "sentencepiece" for `sentencepiece_model`, a `.model` file
     - `continuation`: "eojeol", every piece that does not begin one carries ##, or "morpheme", only those inside
     - `tags`: a piece carries its tag, 사과나무/NNG
     - `decompose_compounds`: 사과나무 -> 사과 ##나무
     - `do_lower_case`, `strip_accents`: separate switches that leave Hangul whole
     - `dictionary`, `user_dictionary`: Mecab's; see `MorphemeAnalyser`
+    - `special_tokens`: {"cls_token": "[START]"}, where they are not called [PAD] [UNK] [CLS] [SEP] [MASK] or the like
+    - `added_tokens`: pieces of the vocabulary that are found wherever they stand in a text: strings, or the fields of
+      `AddedToken`
     """
+
+    # Whether `save_pretrained` writes a tokenizer.json too, as where this one was read from had.
+    has_tokenizer_file = False
 
     def __init__(
         self,
-        vocab: str | os.PathLike | Sequence[str] | dict[str, int],
+        vocab: str | os.PathLike | Sequence[str] | dict[str, int] | None,
         *,
         pre_tokenizer: str = "mecab",
         continuation: str = "eojeol",
@@ -56,37 +69,96 @@ class Tokenizer:
         strip_accents: bool = False,
         dictionary: str | None = None,
         user_dictionary: str | None = None,
+        special_tokens: dict[str, str] | None = None,
+        added_tokens: Iterable[str | dict | AddedToken] = (),
+        sentencepiece_model: str | None = None,
     ):
+        cutting = {
+            "pre_tokenizer": pre_tokenizer,
+            "continuation": continuation,
+            "tags": bool(tags),
+            "decompose_compounds": bool(decompose_compounds),
+            "do_lower_case": bool(do_lower_case),
+            "strip_accents": bool(strip_accents),
+            "dictionary": dictionary,
+            "user_dictionary": user_dictionary,
+        }
+        self._settings = dict(cutting)
+        self._sentencepiece = self._open_sentencepiece(sentencepiece_model)
         source = os.fspath(vocab) if isinstance(vocab, str | os.PathLike) else "vocabulary"
-        self.vocab = _read_vocab(vocab)
+        self.vocab = self._read_vocab(vocab)
         self._pieces = _in_order(self.vocab, source)
-        self.is_continuation = np.array([piece.startswith("##") and len(piece) > 2 for piece in self._pieces])
-        self._find_special_tokens(source)
-        self._wordpiece = WordPiece(self.vocab, unk_token=self.unk_token, special_tokens=self._special_tokens())
-        self._segmenter = Segmenter(
-            pre_tokenizer=pre_tokenizer,
-            continuation=continuation,
-            tags=tags,
-            decompose_compounds=decompose_compounds,
-            do_lower_case=do_lower_case,
-            strip_accents=strip_accents,
-            dictionary=dictionary,
-            user_dictionary=user_dictionary,
-        )
-        self._table, self._lists = PieceTable(self._cut_key), PieceLists(self._cut_key)
+        self._find_special_tokens(source, special_tokens or {})
+        self._find_added_tokens(source, added_tokens)
+        apart = [token.content for token in self.added_tokens if not token.is_piece]
+        if self._sentencepiece is None:
+            vocab_file.check_spelling(self.vocab, source)
+            self.is_continuation = np.array([piece.startswith("##") and len(piece) > 2 for piece in self._pieces])
+            self._wordpiece = WordPiece(
+                self.vocab, unk_token=self.unk_token, special_tokens=(*self._special_tokens(), *apart)
+            )
+            self._segmenter = Segmenter(**cutting)
+            self._table, self._lists = PieceTable(self._cut_key), PieceLists(self._cut_key)
+        else:
+            self.is_continuation = np.array(
+                [not piece.startswith(SPACE) and i not in self.special_ids for piece, i in self.vocab.items()]
+            )[np.argsort(list(self.vocab.values()))]
+        self._added = AddedTokens(self.added_tokens, self._normalized) if self.added_tokens else None
 
     def __reduce__(self):
         return functools.partial(type(self), **self.settings()), (self.vocab,)
 
     @property
     def analyser(self):
-        """The `MorphemeAnalyser`; None in plain mode."""
-        return self._segmenter.analyser
+        """The `MorphemeAnalyser`; None where text is not cut into morphemes."""
+        return self._segmenter.analyser if self._sentencepiece is None else None
+
+    def _open_sentencepiece(self, path: str | None) -> SentencePieceModel | None:
+        """The model, where the settings say so; settings that do not go together are an `InputError`."""
+        settings, kinds = self._settings, ("sentencepiece", "mecab", "none")
+        if settings["pre_tokenizer"] not in kinds:
+            raise InputError(
+                f"pre_tokenizer: expected one of {', '.join(kinds)}. Received: {settings['pre_tokenizer']!r}"
+            )
+        if (settings["pre_tokenizer"] == "sentencepiece") != (path is not None):
+            raise InputError(
+                "pre_tokenizer='sentencepiece' and sentencepiece_model go together. Received: "
+                f"{settings['pre_tokenizer']!r} and {path!r}"
+            )
+        if path is None:
+            return None
+        wrong = [name for name in ("tags", "decompose_compounds", "strip_accents", "user_dictionary") if settings[name]]
+        if wrong:
+            raise InputError(f"{wrong[0]} cannot be had with pre_tokenizer='sentencepiece'")
+        settings["sentencepiece_model"] = os.fspath(path)
+        return SentencePieceModel(os.fspath(path), do_lower_case=settings["do_lower_case"])
+
+    def _read_vocab(self, vocab) -> dict[str, int]:
+        if self._sentencepiece is None:
+            return _read_vocab(vocab)
+        pieces = self._sentencepiece.pieces()
+        if vocab is None:
+            return vocab_file.check(pieces, self._sentencepiece.path)
+        known = _read_vocab(vocab)
+        share = sum(piece in known for piece in pieces) / len(pieces)
+        if share < 0.5:
+            raise InputError(
+                f"{vocab if isinstance(vocab, str) else 'vocabulary'}: has {share:.0%} of the pieces of "
+                f"{self._sentencepiece.path}: expected the vocabulary of this model"
+            )
+        return known
 
     # --- The vocabulary ---
 
-    def _find_special_tokens(self, source: str) -> None:
-        found = {name: _find_special(self.vocab, name) for name in SPECIAL_NAMES}
+    def _find_special_tokens(self, source: str, given: dict[str, str]) -> None:
+        wrong = next((token for token in given.values() if token not in self.vocab), None)
+        if wrong is not None:
+            raise InputError(f"{source}: expected the special token {wrong!r} in the vocabulary, but it is not there")
+        usual = {name: _find_special(self.vocab, name) for name in SPECIAL_NAMES}
+        found = {name: given.get(f"{name.lower()}_token", token) for name, token in usual.items()}
+        unusual = {f"{name.lower()}_token": found[name] for name in SPECIAL_NAMES if found[name] != usual[name]}
+        if unusual:
+            self._settings["special_tokens"] = unusual
         missing = [f"[{name}]" for name, token in found.items() if token is None]
         if missing:
             raise InputError(
@@ -99,6 +171,20 @@ class Tokenizer:
 
     def _special_tokens(self) -> tuple[str, ...]:
         return self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token
+
+    def _find_added_tokens(self, source: str, added_tokens: Iterable[str | dict | AddedToken]) -> None:
+        """Special tokens of BERT's own are never found in a text, whatever it spells."""
+        tokens = [token for token in map(added_token, added_tokens) if token.content not in self._special_tokens()]
+        wrong = next((token.content for token in tokens if token.content not in self.vocab), None)
+        if wrong is not None:
+            raise InputError(f"{source}: expected the added token {wrong!r} in the vocabulary, but it is not there")
+        if tokens:
+            self._settings["added_tokens"] = [token._asdict() for token in tokens]
+
+    @property
+    def added_tokens(self) -> tuple[AddedToken, ...]:
+        """The tokens that are found wherever they stand in a text."""
+        return tuple(map(added_token, self._settings.get("added_tokens", ())))
 
     def convert_tokens_to_ids(self, pieces: Iterable[str]) -> list[int]:
         """Ids of pieces; a piece outside the vocabulary is the unknown token's id."""
@@ -118,6 +204,8 @@ class Tokenizer:
         A piece is a word as `vocab` would hold it, ## included where it continues a word. Pieces that the vocabulary
         has already are passed over; the new ones come after its last entry.
         """
+        if self._sentencepiece is not None:
+            raise InputError(f"{self._sentencepiece.path}: a SentencePiece model would never cut a new piece")
         new = [piece for piece in dict.fromkeys(pieces) if piece not in self.vocab]
         for piece in new:
             if not piece.removeprefix("##") or any(character.isspace() for character in piece):
@@ -141,21 +229,26 @@ class Tokenizer:
 
     def encode_ids(self, text: str) -> list[int]:
         """The ids of a text's pieces, without special tokens."""
-        normalized = self._segmenter.normalize(text)
-        if self._is_long(normalized):
-            return self._encode_block([text]).ids.tolist()
-        return self._lists.ids(self._segmenter.keys(normalized.text)[0])
+        keys = self._keys_of_short(text)
+        return self._encode_block([text]).ids.tolist() if keys is None else self._lists.ids(keys[0])
 
     def encode(self, text: str) -> Encoding:
         """The tokens of a text, in order, without special tokens; offsets are characters of `text` itself."""
-        normalized = self._segmenter.normalize(text)
-        if self._is_long(normalized):
+        keys = self._keys_of_short(text)
+        if keys is None:
             return next(self._encode_block([text]).each_with(self._pieces))
-        return Encoding(*self._lists.spans(*self._segmenter.keys(normalized.text)), self._pieces)
+        return Encoding(*self._lists.spans(*keys), self._pieces)
 
-    def _is_long(self, normalized: Normalized) -> bool:
-        """Whether a text alone is looked up as a block: where it is long, or something of it has moved."""
-        return normalized.starts is not None or len(normalized.text) > _LONG_TEXT
+    def _keys_of_short(self, text: str) -> tuple[list[str], int] | None:
+        """The keys of a text that is looked up without arrays; None where it is long, something of it has moved, or it
+        is not cut into words alone.
+        """
+        if self._sentencepiece is not None or self._added is not None:
+            return None
+        normalized = self._segmenter.normalize(text)
+        if normalized.starts is not None or len(normalized.text) > _LONG_TEXT:
+            return None
+        return self._segmenter.keys(normalized.text)
 
     def encode_ids_batch(self, texts: Iterable[str], *, num_workers: int = 1) -> list[list[int]]:
         """`encode_ids` of every text, in order.
@@ -174,17 +267,46 @@ class Tokenizer:
 
     def normalize(self, text: str) -> str:
         """The text as it is looked up: NFC, plain spaces, without control and zero-width characters."""
-        return self._segmenter.normalize(text).text
+        return self._normalized(text).text if self._sentencepiece is None else self._sentencepiece.normalize(text)
+
+    def _normalized(self, text: str) -> Normalized:
+        if self._sentencepiece is None:
+            return self._segmenter.normalize(text)
+        return Normalized(self._sentencepiece.prepared(text))
 
     def pre_tokenize(self, text: str) -> list[Word]:
-        """The words that WordPiece cuts, with offsets into `text` and whether each begins an eojeol."""
-        return self._segmenter.words(text)
+        """The words that are cut into pieces, with offsets into `text` and whether each begins an eojeol."""
+        if self._added is None:
+            return self._words(text)
+        return words_around(text, self._added, self._words)
+
+    def _words(self, text: str) -> list[Word]:
+        if self._sentencepiece is None:
+            return self._segmenter.words(text)
+        return [Word(m.group(), "", *m.span(), begins=True, continues=False) for m in re.finditer(r"\S+", text)]
 
     def encode_texts(self, texts: Sequence[str]) -> Encodings:
         """The tokens of all texts as flat arrays."""
         return Encodings.join([self._encode_block(block) for block in _blocks(texts)])
 
     def _encode_block(self, texts: Sequence[str]) -> Encodings:
+        encode = self._encode_words if self._sentencepiece is None else self._encode_by_model
+        return encode(texts) if self._added is None else encode_around(texts, self._added, self.vocab, encode)
+
+    def _encode_by_model(self, texts: Sequence[str]) -> Encodings:
+        """By SentencePiece. A text cannot spell a special token, even where the model has it as a piece."""
+        unknown = dict.fromkeys(self._special_tokens(), self.unk_id)
+        lookup, rows, columns = {**self.vocab, **unknown}, [], []
+        for text in texts:
+            cuts = self._sentencepiece.cut(text)
+            rows.append(len(cuts))
+            columns += [
+                (lookup.get(piece, self.unk_id), start, end, EOJEOL if begins else 0)
+                for piece, start, end, begins in cuts
+            ]
+        return _encodings(columns, rows)
+
+    def _encode_words(self, texts: Sequence[str]) -> Encodings:
         normalized = list(map(self._segmenter.normalize, texts))
         moved = [index for index, one in enumerate(normalized) if one.starts is not None]
         torn = {index: self._encode_torn(texts[index]) for index in moved if normalized[index].seams()}
@@ -199,11 +321,9 @@ class Tokenizer:
 
     def _encode_torn(self, text: str) -> Encodings:
         """A text in which one character became several, which may not be torn apart: piece by piece."""
-        begins = {word.start: EOJEOL if word.begins else WORD for word in self.pre_tokenize(text)}
+        begins = {word.start: EOJEOL if word.begins else WORD for word in self._segmenter.words(text)}
         pieces = self._wordpiece.cut_text(self._segmenter, text)
-        columns = np.array([(p.id, p.start, p.end, begins.get(p.start, 0)) for p in pieces], np.int32).reshape(-1, 4)
-        ids, starts, ends, flags = np.ascontiguousarray(columns.T)
-        return Encodings(ids, starts, ends, flags.astype(np.int8), np.array([0, len(ids)]))
+        return _encodings([(p.id, p.start, p.end, begins.get(p.start, 0)) for p in pieces], [len(pieces)])
 
     def _cut_key(self, key: str) -> list[int]:
         values, position = [], 0
@@ -224,12 +344,14 @@ class Tokenizer:
 
     def settings(self) -> dict:
         """The keyword arguments that make this tokenizer again from its vocabulary; JSON can hold them."""
-        return dict(self._segmenter.settings)
+        return dict(self._settings)
 
     def fingerprint(self) -> str:
         """A hash of what decides the ids: vocabulary, settings, and the analyses of fixed sentences."""
         analyser = self.analyser.fingerprint() if self.analyser else {}
         decisive = [analyser.get(name) for name in ("dictionary_entries", "user_dictionary", "sentences")]
+        if self._sentencepiece is not None:
+            decisive.append(files.sha256(self._sentencepiece.path))
         content = json.dumps([self._pieces, pretrained.settings_to_save(self.settings()), decisive], ensure_ascii=False)
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
@@ -282,6 +404,12 @@ def _read_vocab(vocab) -> dict[str, int]:
     if isinstance(vocab, str | os.PathLike):
         return vocab_file.load(os.fspath(vocab))
     return dict(vocab) if isinstance(vocab, dict) else vocab_file.check(vocab)
+
+
+def _encodings(columns: list[tuple[int, int, int, int]], lengths: list[int]) -> Encodings:
+    """From (id, start, end, begins) of each token and the number of tokens of each text."""
+    ids, starts, ends, flags = np.ascontiguousarray(np.array(columns, np.int32).reshape(-1, 4).T)
+    return Encodings(ids, starts, ends, flags.astype(np.int8), starts_of(np.array(lengths, np.int64)))
 
 
 def _in_order(vocab: dict[str, int], source: str) -> list[str]:

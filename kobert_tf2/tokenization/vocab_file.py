@@ -35,6 +35,48 @@ def check(pieces: Iterable[str], source: str = "vocabulary") -> dict[str, int]:
     return vocab
 
 
+_SPACE = "\u2581"  # what SentencePiece writes for a space
+
+
+def is_of_sentencepiece(vocab: Iterable[str]) -> bool:
+    """Whether the pieces are a SentencePiece model's: more of them begin with a ▁ than continue with ##."""
+    marked = [piece[:1] == _SPACE for piece in vocab if len(piece) > 2 and piece.startswith((_SPACE, "##"))]
+    return bool(marked) and sum(marked) * 2 > len(marked)
+
+
+def check_spelling(vocab: Iterable[str], source: str) -> None:
+    """Refuses, as an `InputError`, a WordPiece vocabulary whose pieces no text can spell."""
+    if is_of_sentencepiece(vocab):
+        raise InputError(
+            f"{source}: its pieces are a SentencePiece model's (▁ for a space), and cannot be used without it: put the "
+            ".model file beside it, for pre_tokenizer='sentencepiece'"
+        )
+    share = _share_of_conjoining_jamo(vocab)
+    if share > 0.25:
+        raise InputError(
+            f"{source}: spells Hangul in conjoining jamo (NFD), {share:.0%} of its pieces, and has no syllable; text "
+            "is NFC here, so no word could be found in it"
+        )
+
+
+def doubts(vocab: Iterable[str]) -> list[str]:
+    """What speaks against a WordPiece vocabulary that can be used all the same, each in a sentence."""
+    found = []
+    if not any(piece.startswith("##") for piece in vocab):
+        found.append("no piece carries ##, so a word that is no piece as a whole is unknown")
+    if _share_of_conjoining_jamo(vocab):
+        found.append("Hangul is spelt in conjoining jamo (NFD) alone, so every Korean word is unknown")
+    return found
+
+
+def _share_of_conjoining_jamo(vocab: Iterable[str]) -> float:
+    """The share of the pieces that hold conjoining jamo; 0 where the vocabulary has syllables."""
+    if any("가" <= char <= "힣" for piece in vocab for char in piece):
+        return 0.0
+    jamo = [any("\u1100" <= char <= "\u11ff" for char in piece) for piece in vocab]
+    return sum(jamo) / max(1, len(jamo))
+
+
 def save(path: str, vocab: Iterable[str]) -> None:
     """Writes the pieces in the order given, whole or not at all."""
     with files.whole_file(path) as file:

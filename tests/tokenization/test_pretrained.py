@@ -72,7 +72,7 @@ def test_records_say_how_a_vocabulary_alone_was_used(tmp_path):
     [
         ("nothing/here", "nothing/here"),
         ("empty", "empty: expected a tokenizer there"),
-        ("wrong", "expected a JSON object, but found list"),
+        ("wrong", "expected a JSON object, but found a JSON list"),
     ],
 )
 def test_what_is_not_there_or_no_tokenizer_is_refused(tmp_path, path, told):

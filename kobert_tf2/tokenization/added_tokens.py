@@ -1,0 +1,170 @@
+"""Added tokens: strings that are one piece wherever they stand in a text, as Hugging Face's tokenizers have them.
+
+A text is cut at them first; what lies between is cut as if it stood alone. The longest of those that begin at a place
+is taken. A token that is `normalized` is looked for in the normalised text (so that case does not matter where the
+tokenizer lower-cases), the others in the text as it is. White space that `lstrip` and `rstrip` give to a token is
+none of its characters here: it stands for nothing, and offsets stay exact.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kobert_tf2.errors import InputError
+from kobert_tf2.tokenization.encoding import EOJEOL, WORD, Encodings
+from kobert_tf2.tokenization.normalization import Normalized
+from kobert_tf2.tokenization.words import Word
+
+
+class AddedToken(NamedTuple):
+    """An added token, under Hugging Face's names.
+
+    `is_piece`: it is a piece of the vocabulary in its own right, so that WordPiece may find it inside a word too.
+    """
+
+    content: str
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = True
+    special: bool = False
+    is_piece: bool = False
+
+    def switches(self) -> dict:
+        """All that Hugging Face knows of it but the content."""
+        return {name: value for name, value in self._asdict().items() if name not in ("content", "is_piece")}
+
+
+def added_token(value: "str | dict | AddedToken") -> AddedToken:
+    """From a string or from the fields of one."""
+    token = AddedToken(value) if isinstance(value, str) else AddedToken(**value) if isinstance(value, dict) else value
+    if not token.content:
+        raise InputError("added_tokens: expected a string with characters, but one is empty")
+    return token
+
+
+class Place(NamedTuple):
+    """`text[start:end]` is an added token."""
+
+    content: str
+    start: int
+    end: int
+
+
+class AddedTokens:
+    """Finds added tokens. `normalize` is the tokenizer's own normalisation."""
+
+    def __init__(self, tokens: Sequence[AddedToken], normalize: Callable[[str], Normalized]):
+        self._normalize = normalize
+        self._as_is = _Finder((token.content, token) for token in tokens if not token.normalized)
+        self._normalized = _Finder((normalize(token.content).text, token) for token in tokens if token.normalized)
+
+    def find(self, text: str) -> list[Place]:
+        """The added tokens of a text, in order."""
+        places, position = [], 0
+        for content, start, end in self._as_is.find(text):
+            places += [*self._find_normalized(text, position, start), Place(content, start, end)]
+            position = end
+        return [*places, *self._find_normalized(text, position, len(text))]
+
+    def _find_normalized(self, text: str, begin: int, end: int) -> list[Place]:
+        if self._normalized.is_empty or begin == end:
+            return []
+        normalized = self._normalize(text[begin:end])
+        seams, places = normalized.seams(), []
+        for content, start, stop in self._normalized.find(normalized.text):
+            if start not in seams and stop not in seams:
+                first, last = normalized.span(start, stop)
+                places.append(Place(content, begin + first, begin + last))
+        return places
+
+
+class _Finder:
+    """Strings, each with the token that it stands for, as one regular expression: the longest first."""
+
+    def __init__(self, strings: Iterable[tuple[str, AddedToken]]):
+        by_length = sorted(strings, key=lambda pair: -len(pair[0]))
+        self._tokens = {string: token.content for string, token in by_length if string}
+        self.is_empty = not self._tokens
+        alternatives = [
+            rf"(?<!\w){re.escape(string)}(?!\w)" if token.single_word else re.escape(string)
+            for string, token in by_length
+            if string
+        ]
+        self._pattern = re.compile("|".join(alternatives))
+
+    def find(self, text: str) -> list[tuple[str, int, int]]:
+        """(the token's content, where it begins, where it ends) of each."""
+        if self.is_empty:
+            return []
+        return [(self._tokens[match.group()], *match.span()) for match in self._pattern.finditer(text)]
+
+
+# --- What stands around them ---
+
+
+def encode_around(
+    texts: Sequence[str],
+    added: AddedTokens,
+    vocab: dict[str, int],
+    encode: Callable[[Sequence[str]], Encodings],
+) -> Encodings:
+    """The tokens of texts: the added ones, and between them what `encode` makes of each stretch."""
+    found = [added.find(text) for text in texts]
+    if not any(found):
+        return encode(texts)
+    stretches = [_between(text, places) for text, places in zip(texts, found, strict=True)]
+    encoded = encode([text[a:b] for text, bounds in zip(texts, stretches, strict=True) for a, b in bounds])
+    rows, number = [], 0
+    for text, places, bounds in zip(texts, found, stretches, strict=True):
+        parts = []
+        for place, (begin, _) in zip([None, *places], bounds, strict=True):
+            if place is not None:
+                parts.append(_alone(vocab[place.content], place, text))
+            parts.append(_moved(encoded.alone(number), text, begin))
+            number += 1
+        joined = Encodings.join(parts)
+        rows.append(joined._replace(rows=np.array([0, len(joined.ids)])))
+    return Encodings.join(rows)
+
+
+def _between(text: str, places: list[Place]) -> list[tuple[int, int]]:
+    """The stretches before, between and behind added tokens; some are empty."""
+    begins = [0, *(place.end for place in places)]
+    return list(zip(begins, [*(place.start for place in places), len(text)], strict=True))
+
+
+def _begins_eojeol(text: str, position: int) -> bool:
+    return position == 0 or text[position - 1].isspace()
+
+
+def _alone(i: int, place: Place, text: str) -> Encodings:
+    begins = EOJEOL if _begins_eojeol(text, place.start) else WORD
+    columns = (np.array([value], np.int32) for value in (i, place.start, place.end))
+    return Encodings(*columns, np.array([begins], np.int8), np.array([0, 1]))
+
+
+def _moved(one: Encodings, text: str, begin: int) -> Encodings:
+    """The tokens of `text[begin:...]`: what follows an added token without a space begins no eojeol."""
+    if not begin or not len(one.ids):
+        return one
+    starts, begins = one.starts + np.int32(begin), one.begins.copy()
+    if starts[0] == begin and begins[0] == EOJEOL:
+        begins[0] = WORD
+    return one._replace(starts=starts, ends=one.ends + np.int32(begin), begins=begins)
+
+
+def words_around(text: str, added: AddedTokens, words: Callable[[str], list[Word]]) -> list[Word]:
+    """The words of a text, an added token being one."""
+    places = added.find(text)
+    found: list[Word] = []
+    for place, (begin, end) in zip([None, *places], _between(text, places), strict=True):
+        if place is not None:
+            begins = _begins_eojeol(text, place.start)
+            found.append(Word(place.content, "", place.start, place.end, begins, continues=False))
+        for word in words(text[begin:end]):
+            begins = word.begins and not (begin and word.start == 0)
+            found.append(word._replace(start=begin + word.start, end=begin + word.end, begins=begins))
+    return found
