@@ -5,6 +5,7 @@ No Keras model is built, so the memory needed is that of the largest weight (ker
 
 import contextlib
 import math
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -20,12 +21,8 @@ from kobert_tf2.bert.labels import Labels
 from kobert_tf2.bert.weight_names import Row, is_required, keras_shape, names_to_write, part, table, transpose
 from kobert_tf2.conversion.compare import Model
 from kobert_tf2.errors import InputError
+from kobert_tf2.tokenization import pretrained as pretrained_tokenizers
 from kobert_tf2.tokenization.tokenizer import Tokenizer
-
-VOCAB = "vocab.txt"
-TOKENIZER_CONFIG = "tokenizer_config.json"
-# What a checkpoint of the original scripts was made with, and what its Korean users need: case and jamo left alone.
-ORIGINAL_TOKENIZER = {"pre_tokenizer": "none", "do_lower_case": False, "strip_accents": False}
 
 
 class Opened(NamedTuple):
@@ -212,32 +209,23 @@ _WRITERS: dict[str, Callable[[str, Opened], None]] = {
 
 
 def _copy_tokenizer(source: str, target: str, config: BertConfig, tokenizer: TokenizerFiles) -> None:
-    """Takes the vocabulary and the tokenizer's settings along."""
-    vocab = tokenizer.vocab_file or _vocabulary_in(source)
-    if not vocab:
-        print(f"{source} has no {VOCAB}: the converted model has no tokenizer", file=sys.stderr)
+    """Takes the tokenizer along: its files as they are, or written anew where they leave open what they mean."""
+    named, settings = tokenizer.vocab_file, tokenizer.settings or {}
+    found = pretrained_tokenizers.find(named) if named else pretrained_tokenizers.find_beside(source)
+    if found is None:
+        missing = pretrained_tokenizers.VOCAB_FILE
+        print(f"{source} has no {missing}: the converted model has no tokenizer", file=sys.stderr)
         return
-    own = f"{source}/{TOKENIZER_CONFIG}"
-    if not tokenizer.vocab_file and not tokenizer.settings and files.exists(own):
-        _copy(vocab, f"{target}/{VOCAB}")
-        _copy(own, f"{target}/{TOKENIZER_CONFIG}")
+    has_vocab = files.exists(f"{source}/{pretrained_tokenizers.VOCAB_FILE}")
+    if has_vocab and not named and not settings and not found.is_bare:
+        for path in pretrained_tokenizers.files_in(source):
+            _copy(path, f"{target}/{os.path.basename(path)}")
         return
-    settings = {**ORIGINAL_TOKENIZER, **(tokenizer.settings or {})}
-    made = Tokenizer(vocab, **settings)
+    made = Tokenizer.from_pretrained(named or source, **settings)
     if len(made.vocab) > config.vocab_size:
-        raise InputError(f"{vocab}: {len(made.vocab)} pieces, but the model has vocab_size {config.vocab_size}")
-    print(f"{vocab}: a tokenizer is written with these settings: {settings}", file=sys.stderr)
+        raise InputError(f"{found.place}: {len(made.vocab)} pieces, but the model has vocab_size {config.vocab_size}")
+    print(f"{found.place}: a tokenizer is written with these settings: {made.settings()}", file=sys.stderr)
     made.save_pretrained(target)
-
-
-def _vocabulary_in(folder: str) -> str | None:
-    """`vocab.txt`, or the one file like it (`vocab_char_16424.txt`); which of several is a question."""
-    if files.exists(f"{folder}/{VOCAB}"):
-        return f"{folder}/{VOCAB}"
-    found = checkpoint_files.files_like(folder, "*vocab*.txt")
-    if len(found) > 1:
-        raise InputError(f"{folder}: expected one vocabulary, but found {', '.join(found)}; name one: --vocab_file")
-    return found[0] if found else None
 
 
 def _copy(source: str, target: str) -> None:

@@ -131,7 +131,7 @@ class DocumentTokenizer:
 
     def __init__(self, tokenizer: Tokenizer, *, mask_unit: str):
         settings = tokenizer.settings()
-        if mask_unit == "morpheme" and settings["pre_tokenizer"] == "none":
+        if mask_unit == "morpheme" and settings["pre_tokenizer"] != "mecab":
             raise InputError(
                 "mask_unit: expected token or word, for this tokenizer knows no morphemes, but got 'morpheme'"
             )

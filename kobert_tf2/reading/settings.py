@@ -127,4 +127,4 @@ _EXPECTED = {int: "a whole number", float | int | None: "a number or null", bool
 def strips_josa(asked: bool | None, tokenizer) -> bool:
     """Whether the answer given is the one without particles: as asked, or by default where the `Tokenizer` knows no
     morphemes, so that no token boundary lies before a particle."""
-    return tokenizer.settings()["pre_tokenizer"] == "none" if asked is None else asked
+    return tokenizer.settings()["pre_tokenizer"] != "mecab" if asked is None else asked

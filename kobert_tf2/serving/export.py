@@ -159,8 +159,9 @@ def _why_no_text(head: str, tokenizer: Tokenizer, file_format: str) -> str | Non
         return f"the format is {file_format}"
     if head != "reading":
         return f"the head is {head}"
-    if tokenizer.settings()["pre_tokenizer"] != "none":
-        return "this tokenizer needs Mecab, which cannot run in a graph"
+    needed = {"mecab": "Mecab", "sentencepiece": "a SentencePiece model"}.get(tokenizer.settings()["pre_tokenizer"])
+    if needed or tokenizer.added_tokens:
+        return f"this tokenizer needs {needed or 'its added tokens found'}, which cannot run in a graph"
     return None
 
 

@@ -62,6 +62,8 @@ class GraphTokenizer(tf.Module):
         settings = tokenizer.settings()
         if settings["tags"]:
             raise InputError("tags: expected a tokenizer without tags; the graph cannot look pieces up with their tag")
+        if settings["pre_tokenizer"] == "sentencepiece" or tokenizer.added_tokens:
+            raise InputError("expected a WordPiece tokenizer without added tokens; the graph can find no others")
         self._is_plain = settings["pre_tokenizer"] == "none"
         self._lower_case, self._strip_accents = settings["do_lower_case"], settings["strip_accents"]
         self._unk_id = tokenizer.unk_id

@@ -91,11 +91,13 @@ def _of_file(path: str) -> Found:
 
 
 def _vocabulary_in(folder: str) -> str | None:
-    """`vocab.txt`, or the only file with "vocab" in its name that ends like it."""
+    """`vocab.txt`, or the one file like it (`vocab_char_16424.txt`); which of several is a question."""
     if files.exists(f"{folder}/{VOCAB_FILE}"):
         return f"{folder}/{VOCAB_FILE}"
     others = _matching(folder, "*vocab*.txt")
-    return others[0] if len(others) == 1 else None
+    if len(others) > 1:
+        raise InputError(f"{folder}: expected one vocabulary, but found {', '.join(others)}; name one: --vocab_file")
+    return others[0] if others else None
 
 
 def _model_in(folder: str) -> str | None:
@@ -104,6 +106,12 @@ def _model_in(folder: str) -> str | None:
     if len(found) > 1:
         raise InputError(f"{folder}: expected one SentencePiece model, but found {', '.join(found)}; name one of them")
     return found[0] if found else None
+
+
+def files_in(folder: str) -> list[str]:
+    """The paths of all files of a tokenizer in a folder."""
+    patterns = dict.fromkeys((*hub.TOKENIZER_FILES, *_FILES_OF_TOKENIZERS))
+    return sorted({path for pattern in patterns for path in _matching(folder, pattern)})
 
 
 def _matching(folder: str, pattern: str) -> list[str]:

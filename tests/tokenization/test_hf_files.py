@@ -48,28 +48,52 @@ ADDED = [
 SCRIPT = """
 import json, sys
 from transformers import AutoTokenizer
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-found = tokenizer(json.load(open(sys.argv[2])), add_special_tokens=False, return_offsets_mapping=True)
-print(json.dumps({"ids": found["input_ids"], "offsets": found["offset_mapping"], "size": len(tokenizer)}))
+texts, results = json.load(open(sys.argv[1])), {}
+for folder in sys.argv[2:]:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    results[folder] = {"ids": found["input_ids"], "offsets": found["offset_mapping"], "size": len(tokenizer)}
+print(json.dumps(results))
 """
 
 
-def of_transformers(folder, tmp_path, texts=TEXTS) -> dict:
-    (tmp_path / "texts.json").write_text(json.dumps(texts), "utf-8")
-    command = [sys.executable, "-c", SCRIPT, str(folder), str(tmp_path / "texts.json")]
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Folders that transformers wrote, that older versions wrote, and that we wrote of one of them."""
+    folder = tmp_path_factory.mktemp("tokenizers")
+    theirs(folder / "saved")
+    theirs(folder / "lower", lower=True, accents=False)
+    theirs(folder / "json alone")
+    (folder / "json alone/tokenizer_config.json").unlink()
+    Tokenizer.from_pretrained(folder / "json alone").save_pretrained(folder / "again")
+    Tokenizer.from_pretrained(folder / "json alone").save_pretrained(folder / "again without json")
+    (folder / "again without json/tokenizer.json").unlink()
+    write_legacy(folder / "old")
+    write_legacy(folder / "old without a map", **{"special_tokens_map.json": None})
+    return folder
+
+
+COMPARED = ["saved", "lower", "again", "again without json", "old", "old without a map"]
+
+
+@pytest.fixture(scope="module")
+def in_transformers(folders) -> dict:
+    """What transformers makes of all of them, in one process."""
+    (folders / "texts.json").write_text(json.dumps(TEXTS), "utf-8")
+    command = [sys.executable, "-c", SCRIPT, str(folders / "texts.json"), *(str(folders / name) for name in COMPARED)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-2000:]
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def assert_same(folder, tmp_path, texts=TEXTS) -> Tokenizer:
-    theirs, ours = of_transformers(folder, tmp_path, texts), Tokenizer.from_pretrained(folder)
-    for text, ids, offsets in zip(texts, theirs["ids"], theirs["offsets"], strict=True):
+@pytest.mark.parametrize("name", COMPARED)
+def test_ids_and_offsets_are_those_of_transformers(folders, in_transformers, name):
+    theirs, ours = in_transformers[str(folders / name)], Tokenizer.from_pretrained(folders / name)
+    assert len(ours.vocab) == theirs["size"]
+    for text, ids, offsets in zip(TEXTS, theirs["ids"], theirs["offsets"], strict=True):
         tokens = ours.encode(text)
         assert tokens.ids.tolist() == ids, text
         assert [[token.start, token.end] for token in tokens] == offsets, text
-    assert len(ours.vocab) == theirs["size"]
-    return ours
 
 
 def theirs(folder, *, lower: bool = False, accents: bool | None = None, added=ADDED) -> transformers.BertTokenizer:
@@ -86,47 +110,49 @@ def theirs(folder, *, lower: bool = False, accents: bool | None = None, added=AD
     return made
 
 
-@pytest.mark.parametrize("lower", [False, True])
-def test_what_transformers_writes_is_read_with_the_same_ids_and_offsets(tmp_path, lower):
-    theirs(tmp_path / "saved", lower=lower, accents=False)
-    assert not (tmp_path / "saved/vocab.txt").exists()  # transformers 5 writes none
-    tokenizer = assert_same(tmp_path / "saved", tmp_path)
-    assert tokenizer.settings()["do_lower_case"] is lower
-
-
-def test_a_tokenizer_json_alone_is_read_and_written_again(tmp_path):
-    theirs(tmp_path / "saved")
-    (tmp_path / "saved/tokenizer_config.json").unlink()
-    ours = Tokenizer.from_pretrained(tmp_path / "saved")
-    ours.save_pretrained(tmp_path / "again")
-    assert {path.name for path in (tmp_path / "again").iterdir()} == {
+def test_a_tokenizer_json_alone_is_read_and_written_again(folders, tmp_path):
+    assert not (folders / "saved/vocab.txt").exists()  # transformers 5 writes none
+    ours = Tokenizer.from_pretrained(folders / "json alone")
+    assert {path.name for path in (folders / "again").iterdir()} == {
         *("tokenizer.json", "tokenizer_config.json", "vocab.txt")
     }
-    assert_same(tmp_path / "again", tmp_path)
-    alone = tokenizers.Tokenizer.from_file(str(tmp_path / "again/tokenizer.json"))
+    alone = tokenizers.Tokenizer.from_file(str(folders / "again/tokenizer.json"))
     for text in TEXTS:
         assert alone.encode(text, add_special_tokens=False).ids == ours.encode_ids(text)
     assert alone.encode("사과", "나무").type_ids == [0, 0, 0, 1, 1]
-    Tokenizer.from_pretrained(tmp_path / "again").save_pretrained(tmp_path / "third")
-    again, third = ((tmp_path / name / "tokenizer.json").read_text("utf-8") for name in ("again", "third"))
+    Tokenizer.from_pretrained(folders / "again").save_pretrained(tmp_path / "third")
+    again, third = (
+        (folder / "tokenizer.json").read_text("utf-8") for folder in (folders / "again", tmp_path / "third")
+    )
     assert again == third
 
 
-def test_added_tokens_survive_our_own_files_with_and_without_morphemes(tmp_path):
-    theirs(tmp_path / "saved")
-    ours = Tokenizer.from_pretrained(tmp_path / "saved")
-    ours.save_pretrained(tmp_path / "again")
-    (tmp_path / "again/tokenizer.json").unlink()
-    assert_same(tmp_path / "again", tmp_path)
+def test_added_tokens_are_found_beside_morphemes_too(folders, tmp_path):
+    ours = Tokenizer.from_pretrained(folders / "saved")
     mecab = Tokenizer(ours.vocab, **{**ours.settings(), "pre_tokenizer": "mecab"})
     mecab.save_pretrained(tmp_path / "mecab")
     again = Tokenizer.from_pretrained(tmp_path / "mecab")
     for text in TEXTS:
         assert again.encode(text) == mecab.encode(text)
-        for token in mecab.encode(text):
-            if token.piece in {content for content, *_ in ADDED}:
-                assert text[token.start : token.end].lower() == token.piece.lower()
+        added = [token for token in mecab.encode(text) if token.piece in {content for content, *_ in ADDED}]
+        assert all(text[token.start : token.end] == token.piece for token in added)
+    assert mecab.tokenize("사과[EMO]를  [EMO]") == ["사과", "[EMO]", "를", "[EMO]"]
+    words = mecab.pre_tokenize("사과[EMO]를 [EMO]")
+    assert [(w.surface, w.start, w.begins) for w in words] == [
+        *(("사과", 0, True), ("[EMO]", 2, False), ("를", 7, False), ("[EMO]", 9, True))
+    ]
     assert again.fingerprint() == mecab.fingerprint() != ours.fingerprint()
+
+
+def test_added_tokens_are_found_in_a_batch_with_what_they_begin(folders):
+    tokenizer = Tokenizer.from_pretrained(folders / "saved")
+    encodings = tokenizer.encode_texts(TEXTS)
+    for i, text in enumerate(TEXTS):
+        alone = encodings.alone(i)
+        assert alone.ids.tolist() == tokenizer.encode_ids(text)
+        for start, begins in zip(alone.starts, alone.begins, strict=True):
+            assert (begins == 2) == (start == 0 or text[start - 1] == " "), text
+    assert tokenizer.encode_batch(TEXTS, num_workers=2) == list(map(tokenizer.encode, TEXTS))
 
 
 def write_legacy(folder, **more) -> None:
@@ -142,12 +168,6 @@ def write_legacy(folder, **more) -> None:
     for name, value in values.items():
         if value is not None:
             (folder / name).write_text(json.dumps(value, ensure_ascii=False), "utf-8")
-
-
-@pytest.mark.parametrize("more", [{}, {"special_tokens_map.json": None}])
-def test_added_tokens_and_the_special_tokens_map_of_older_folders(tmp_path, more):
-    write_legacy(tmp_path / "old", **more)
-    assert_same(tmp_path / "old", tmp_path)
 
 
 def test_special_tokens_of_any_name_are_found_through_the_config(tmp_path):

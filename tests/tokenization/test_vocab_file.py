@@ -1,9 +1,12 @@
 """`vocab.txt`: what is read over, what is refused with its line, and that it survives writing."""
 
+import unicodedata
+
 import pytest
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization import vocab_file
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 
 def write(path, content: bytes) -> str:
@@ -34,3 +37,33 @@ def test_a_vocabulary_survives_writing(tmp_path):
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "사과", "##\u2028", "\u3000", "a b"]
     vocab_file.save(str(tmp_path / "vocab.txt"), pieces)
     assert list(vocab_file.load(str(tmp_path / "vocab.txt"))) == pieces
+
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "told"),
+    [
+        (["\u2581한국", "\u2581나라", "어"], r"put the .model file beside it"),
+        ([unicodedata.normalize("NFD", piece) for piece in ("한국", "##나라", "어")], "conjoining jamo"),
+    ],
+)
+def test_a_vocabulary_that_no_text_can_spell_is_refused(pieces, told):
+    with pytest.raises(InputError, match=told):
+        Tokenizer([*SPECIAL, *pieces])
+
+
+@pytest.mark.parametrize("pieces", [["한국", "##나라"], ["\u2581", "##나"], ["the", "##s", "\u1100", *"abcdefgh"]])
+def test_other_vocabularies_are_not(pieces):
+    Tokenizer([*SPECIAL, *pieces])
+
+
+@pytest.mark.parametrize(
+    ("pieces", "told"),
+    [(["한국"], "no piece carries ##"), (["the", "##s", "\u1100", *"abcdefgh"], "every Korean word is unknown")],
+)
+def test_what_speaks_against_a_vocabulary_is_a_warning(tmp_path, pieces, told):
+    vocab_file.save(str(tmp_path / "vocab.txt"), [*SPECIAL, *pieces])
+    with pytest.warns(UserWarning, match=told):
+        Tokenizer.from_pretrained(tmp_path)
