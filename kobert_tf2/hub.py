@@ -1,5 +1,6 @@
 """Models of the Hugging Face hub: an id becomes a folder, through `huggingface_hub`, its cache and its variables."""
 
+import pathlib
 import re
 from collections.abc import Iterable
 
@@ -41,6 +42,33 @@ def fetch(name: str, patterns: Iterable[str]) -> str:
             f"{name}: there is no such folder here, and {address} could not be read ({_first_line(error)}); download "
             f"config.json, model.safetensors and vocab.txt from {address} into a folder and give that folder instead"
         ) from None
+
+
+def file_names(name: str) -> list[str]:
+    """The names of all files of a model; of those in the client's cache where it is offline."""
+    from huggingface_hub import HfApi
+
+    model, revision = _ID.fullmatch(name).group("name", "revision")
+    try:
+        return [entry.rfilename for entry in HfApi().model_info(model, revision=revision).siblings or ()]
+    except Exception:
+        folder = fetch(name, TOKENIZER_FILES)
+        return sorted(path.relative_to(folder).as_posix() for path in pathlib.Path(folder).rglob("*") if path.is_file())
+
+
+def tensor_shapes(name: str) -> dict[str, tuple[int, ...]]:
+    """The names and shapes in a model's safetensors files, from their headers alone: no weights are downloaded."""
+    from huggingface_hub import HfApi
+
+    model, revision = _ID.fullmatch(name).group("name", "revision")
+    try:
+        metadata = HfApi().get_safetensors_metadata(model, revision=revision)
+    except Exception as error:
+        raise InputError(
+            f"{name}: the header of its safetensors file could not be read ({_first_line(error)})"
+        ) from None
+    shards = metadata.files_metadata.values()
+    return {tensor: tuple(info.shape) for shard in shards for tensor, info in shard.tensors.items()}
 
 
 def _first_line(error: Exception) -> str:

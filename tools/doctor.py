@@ -3,8 +3,10 @@
 
     python tools/doctor.py
     python tools/doctor.py --tpu
+    python tools/doctor.py --model=klue/bert-base     what a folder or a hub id is, and what it can do / 모델 점검
 """
 
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -22,6 +24,12 @@ except ImportError as error:
 
 FLAGS = flags.FLAGS
 
+flags.DEFINE_string(
+    "model",
+    None,
+    "Look at this folder, TF1 checkpoint or hub id instead: what it is, what will be read, what is missing and what it "
+    "can do. No weights are downloaded.",
+)
 flags.DEFINE_bool("tpu", False, "Look for a TPU as well (only on a machine that should have one).")
 flags.DEFINE_string("dictionary", None, "Folder of a mecab-ko dictionary, in place of the one found.")
 flags.DEFINE_string("user_dictionary", None, "A compiled Mecab user dictionary.")
@@ -47,17 +55,25 @@ OPTIONAL = (
     ("torch", "torch", "PyTorch로 옮기기", "moving to PyTorch"),
     ("transformers", "torch", "PyTorch로 옮기기", "moving to PyTorch"),
     ("apache-beam", "beam", "분산 데이터 생성", "data creation on a cluster"),
-    ("kss", "sentences", "문장 나누기", "sentence splitting"),
+    ("kiwipiepy", "sentences", "문장 나누기", "sentence splitting"),
     ("fastapi", "serve", "HTTP 서비스", "HTTP service"),
 )
 
 
 def main() -> dict:
+    if FLAGS.model:
+        return check_model(FLAGS.model)
     problems: list[str] = []
     versions = check_packages(problems)
     analyser = check_mecab(problems)
     devices = check_tensorflow(versions, problems)
-    summary = {"ok": not problems, "problems": problems, "versions": versions, **analyser, "devices": devices}
+    return conclude({"problems": problems, "versions": versions, **analyser, "devices": devices})
+
+
+def conclude(summary: dict) -> dict:
+    """The last lines: every problem, or that there is none. With a problem the process ends with status 1."""
+    problems = summary["problems"]
+    summary = {"ok": not problems, **summary}
     say("")
     for problem in problems:
         say(f"[!] {problem}")
@@ -150,6 +166,45 @@ def check_tensorflow(versions: dict[str, str], problems: list[str]) -> list[str]
     for device in devices:
         say(f"  {device}")
     return devices
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# A model
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def check_model(path: str) -> dict:
+    """What `conversion.inspection` found, a line for each thing."""
+    from kobert_tf2.conversion import inspection
+
+    found = inspection.inspect(path)
+    say(f"{found.path}: {found.kind}")
+    for title, value in model_lines(found):
+        say(f"  {title:32} {value}")
+    return conclude(dataclasses.asdict(found))
+
+
+def model_lines(found) -> list[tuple[str, str]]:
+    """(title in both languages, what was found), without what there is nothing of."""
+    config, tokenizer = found.config or {}, found.tokenizer or {}
+    sizes = ("num_hidden_layers", "hidden_size", "vocab_size", "max_position_embeddings", "type_vocab_size")
+    settings = ", ".join(f"{name}={value}" for name, value in (tokenizer.get("settings") or {}).items())
+    lines = [
+        ("폴더 / folder", found.folder if found.folder != found.path else ""),
+        ("읽는 파일 / files read", ", ".join(found.reads)),
+        ("읽지 않는 파일 / not read", ", ".join(found.not_read)),
+        ("크기 / sizes", ", ".join(f"{name} {config[name]:,}" for name in sizes if name in config)),
+        ("구조 / architecture", found.architecture or ""),
+        ("가중치 / weights hold", ", ".join(found.parts or [])),
+        ("쓰지 않는 가중치 / weights not used", ", ".join(found.unknown_weights[:8])),
+        ("라벨 / labels", ", ".join(found.labels or [])),
+        ("문제 유형 / problem type", found.problem_type or ""),
+        ("토크나이저 / tokenizer", f"{tokenizer.get('file')}, {tokenizer.get('pieces')} pieces, {settings}"),
+        *[("할 수 있는 일 / it can", use) for use in found.can],
+        *[("학습이 필요한 일 / to be trained for", what) for what in found.needs_training],
+        *[("알아 둘 것 / note", note) for note in found.notes],
+    ]
+    return [line for line in lines if line[1] and not (line[0].startswith("토크나이저") and not tokenizer)]
 
 
 # The last TensorFlow for TPU on the package index. With newer libtpu than this it was seen to abort; tensorflow-text

@@ -71,7 +71,7 @@ _HARMLESS = frozenset(
     max_length min_length max_new_tokens do_sample early_stopping num_beams num_beam_groups num_return_sequences
     diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
     encoder_no_repeat_ngram_size exponential_decay_length_penalty pooler_fc_size pooler_num_attention_heads
-    pooler_num_fc_layers pooler_size_per_head layer_norm_eps pad_token_id tie_word_embeddings
+    pooler_num_fc_layers pooler_size_per_head layer_norm_eps pad_token_id tie_word_embeddings kobert_tf2
     """.split()
 )
 # The classes of other models that a configuration without "model_type" may name.
