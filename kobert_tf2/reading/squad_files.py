@@ -48,11 +48,12 @@ class Repair(NamedTuple):
     taken off), `answer_spelling` (found only when white space or Unicode composition is levelled), `answer_missing`
     (nowhere in the context: left out of training), `answer_number` (a number that the context has at its place).
 
-    Of the shape of the file, where only one reading is possible: `file_bom`, `file_lines` (JSON Lines), `file_list` (a
-    list without the object around it), `article_is_paragraph`, `article_is_question` (one flat row a question), `guid`
-    (KLUE's name of the id), `answer_for_answers`, `answers_shape` (null, one answer without its list, lists by column),
-    `answer_start_float`, `flag` (`is_impossible` as a string, a number or null), `impossible_with_answers` (they are
-    left out), `impossible_without_flag` (a flat row with lists of no answers), `lone_surrogate` (read as U+FFFD).
+    Of the shape of the file, where only one reading is possible: `file_bom`, `file_lines` (JSON Lines), `file_list` and
+    `file_article` (a list, or one article or row, without the object around it), `article_is_paragraph`,
+    `article_is_question` (one flat row a question), `guid` (KLUE's name of the id), `answer_for_answers`,
+    `answers_shape` (null, one answer without its list, lists by column), `answer_start_float`, `flag` (`is_impossible`
+    as a string, a number or null), `impossible_with_answers` (they are left out), `impossible_without_flag` (a flat row
+    with lists of no answers), `lone_surrogate` (read as U+FFFD).
 
     And with nothing to mend, since all is by characters, `context_double_spaces`, `context_outer_spaces`,
     `context_not_nfc`, `context_bom`.
@@ -72,7 +73,7 @@ def read_squad(path: str) -> list[Question]:
     questions, repairs = read_squad_and_repairs(path)
     kinds = collections.Counter(repair.kind for repair in repairs if not repair.kind.startswith("context_"))
     if kinds:
-        said = ", ".join(f"{kind} {count:,} times" for kind, count in sorted(kinds.items()))
+        said = ", ".join(f"{kind} ({count:,})" for kind, count in sorted(kinds.items()))
         print(f"{path}: read otherwise than it stands: {said}", file=sys.stderr)
     return questions
 
@@ -123,6 +124,10 @@ def _load(path: str, repairs: list[Repair]) -> list:
     if isinstance(content, list) and content:
         _note_once(repairs, "file_list", "a list, without the object with 'data' around it")
         return content
+    is_object = isinstance(content, dict) and "data" not in content
+    if is_object and (isinstance(content.get("context"), str) or isinstance(content.get("paragraphs"), list)):
+        _note_once(repairs, "file_article", "one article or row, without the object with 'data' around it")
+        return [content]
     return _field(content, "data", list, path)
 
 
@@ -284,9 +289,11 @@ def _text_and_start(answer: Any, context: str, where: str, note: Callable[[str, 
         note("answer_start_float", f"answer_start is {start}")
     if isinstance(answer, dict) and _is_number(number := answer.get("text")):
         start = answer.get("answer_start")
-        if isinstance(start, int) and start >= 0 and context.startswith(str(number), start):
-            answer = {**answer, "text": str(number)}
-            note("answer_number", f"the text is the number {number}, as the context has it")
+        spellings = [str(number), str(int(number))]  # a table with a gap in it makes 1945.0 of 1945
+        if isinstance(start, int) and start >= 0 and context.startswith(tuple(spellings), start):
+            spelled = next(spelling for spelling in spellings if context.startswith(spelling, start))
+            answer = {**answer, "text": spelled}
+            note("answer_number", f"the text is the number {number}, which the context has as {spelled}")
     text, start = _field(answer, "text", str, where), _field(answer, "answer_start", int, where)
     if is_blank(text):
         raise InputError(f"{where}: expected the text of an answer, but it is empty")

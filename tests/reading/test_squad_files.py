@@ -203,6 +203,14 @@ READ_AS = [
         (("1945", 0, 4),),
         ["answer_number"],
     ),
+    (
+        squad(asked(answers=[{"text": 1945.0, "answer_start": 0}]), context="1945년의 나루"),
+        False,
+        (("1945", 0, 4),),
+        ["answer_number"],
+    ),
+    (FLAT | {"answers": [ANSWER]}, False, FOUND, ["article_is_question", "file_article"]),
+    (squad(asked())["data"][0], False, FOUND, ["file_article"]),
 ]
 
 
@@ -215,7 +223,7 @@ def test_a_shape_that_can_mean_one_thing_is_read_and_counted(write, capsys, cont
     assert question.title in ("해미", "")
     assert read_squad(path) == [question]
     assert capsys.readouterr().err == (
-        f"{path}: read otherwise than it stands: {', '.join(f'{kind} 1 times' for kind in kinds)}\n" if kinds else ""
+        f"{path}: read otherwise than it stands: {', '.join(f'{kind} (1)' for kind in kinds)}\n" if kinds else ""
     )
 
 
