@@ -310,7 +310,10 @@ def _about(cut: Cut) -> bool:
 def _before_list_end(cut: Cut) -> bool:
     """매물도 등: what ends a list follows names, not particles."""
     following = cut.span.following
-    return following is not None and following.surface in _AFTER_NAMES and following.tag in ("NNB", "MAJ")
+    if following is None or following.surface not in _AFTER_NAMES:
+        return False
+    is_listed = following.tag in ("NNB", "MAJ")  # 등 may also be a back: 나도 등이 아프다.
+    return is_listed or cut.form not in ("은", "도")
 
 
 def _in_list(cut: Cut) -> bool:
@@ -374,6 +377,8 @@ def _clause_without_verb(cut: Cut) -> bool:
 
 def _before_office(cut: Cut) -> bool:
     """한나은 협회 회장, 나카노 겐자부로 특사: only nouns up to an office, so what looks like a particle ends a name."""
+    if is_name_before_ssi(cut.span, cut.word):
+        return True
     if is_full_name(cut.word):
         ends_name = cut.form == "은" and may_end_name(cut.word)
         ends_name = ends_name or is_dictionary_noun(cut.span, cut.word, ("NNP",))
@@ -382,6 +387,14 @@ def _before_office(cut: Cut) -> bool:
         is_second_name = before is not None and before.tag == "NNP" and cut.form == "로"
         ends_name = is_second_name and not is_dictionary_noun(cut.span, cut.stem)
     return ends_name and _leads_to_office(cut.span)
+
+
+def is_name_before_ssi(span: Span, word: str) -> bool:
+    """홍재인 씨, 홍재인 등: before 씨 and 등 stands a name, without a particle."""
+    following = span.following
+    if following is None or not is_full_name(word):
+        return False
+    return following.surface == "씨" or (following.surface, following.tag) == ("등", "NNB")
 
 
 def _leads_to_office(span: Span) -> bool:
@@ -463,7 +476,7 @@ GUARDS = (
     Guard("closing_goes_on", _CLOSING_PARTICLES, _closing_goes_on, "지지도는 높았다.", "지지도는"),
     Guard("case_goes_on", _BEFORE_NO_CASE, _case_goes_on, "버스는 전용차로를 달린다.", "전용차로를"),
     Guard("glossed", None, _glossed, "배는 소나도(小那島)에 닿았다.", "소나도(小那島)에"),
-    Guard("before_list_end", {"은", "도", "나"}, _before_list_end, "배는 매물도 등을 돌았다.", "매물도"),
+    Guard("before_list_end", set("은도나만랑로"), _before_list_end, "배는 매물도 등을 돌았다.", "매물도"),
     Guard("in_list", {"도"}, _in_list, "청결도, 위치, 값이 좋다.", "청결도,"),
     Guard("to_the_last", {"까지"}, _to_the_last, "문은 3월부터 5월까지 열린다.", "3월부터 5월까지"),
     Guard("leans_on_phrase", {"에", "으로"}, _leans_on_phrase, "흉년 때문에 떠났다.", "흉년 때문에"),

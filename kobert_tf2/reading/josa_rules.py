@@ -30,6 +30,7 @@ from kobert_tf2.reading.josa_guards import (
     is_dictionary_noun,
     is_full_name,
     is_inside_title,
+    is_name_before_ssi,
     makes_noun,
     was_cut_on_purpose,
 )
@@ -229,6 +230,23 @@ def _name_read_as_verb(span: Span) -> Bounds:
     return None if has_object else (span.start, eojeol[-1].start)
 
 
+# Forms of the copula behind a name that may end in 이: 하와이라는 is 하와이 + 라는.
+_COPULA_FORMS = ("라는", "라고", "입니다", "였다", "였습니다")
+
+
+def _copula_on_name(span: Span) -> Bounds:
+    """정준하입니다, 하와이라는: where the sentence is read otherwise, the dictionary knows a name before the copula."""
+    eojeol = span.last_eojeol()
+    if not eojeol or eojeol[-1].end - eojeol[0].start < 4:
+        return None
+    word = span.sentence.text[eojeol[0].start : span.end]
+    for form in _COPULA_FORMS:
+        name = word.removesuffix(form)
+        if len(name) > 1 and name != word and is_dictionary_noun(span, name, ("NNP",)):
+            return None if was_cut_on_purpose(span) else (span.start, span.end - len(form))
+    return None
+
+
 def _copula(span: Span) -> Bounds:
     """이다 with all that hangs on it: 이라는, 였다, 이며, 인, 입니다, 예요."""
     eojeol = span.last_eojeol()
@@ -249,6 +267,8 @@ def _is_word_in_copula(span: Span, eojeol: Sequence[Morpheme], place: int) -> bo
     """Whether what looks like the copula ends a word: 바스크인, 문재인, 서양인, 콜로라도."""
     host, copula = eojeol[place - 1 : place + 1]
     text = span.sentence.text
+    if is_name_before_ssi(span, text[eojeol[0].start : span.end]):
+        return True
     is_short = span.end - copula.start == 1  # 라고 and 라는 are no end of a name.
     if is_short and not copula.surface.startswith(WHOLE_COPULA) and final_consonant(text[: copula.start]):
         return True
@@ -338,6 +358,7 @@ RULES = (
     Rule("punctuation", _punctuation, "marks", "사과, 배를 샀다.", "사과,", "사과"),
     Rule("unopened", _unopened_closer, "marks", "왕(1418년)이 되었다.", "1418년)", "1418년"),
     Rule("particle", _particle, ("J", "MM", "VCP", "NP", "NR", "NNG"), "철수가 학교에서 잔다.", "학교에서", "학교"),
+    Rule("copula_on_name", _copula_on_name, ("E",), "우승자는 정준하입니다.", "정준하입니다", "정준하"),
     Rule("copula", _copula, ("E", "J"), "그곳은 제주도라는 섬이다.", "섬이다", "섬"),
     Rule(
         "gloss",
