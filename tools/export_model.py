@@ -32,7 +32,7 @@ flags.DEFINE_integer("n_best_size", None, "Reader: how many spans answer_span gi
 flags.DEFINE_float(
     "null_score_diff_threshold",
     None,
-    "Reader of SQuAD 2.0's kind: answer_text and the predictor give no answer where its score is so much higher.",
+    "Reader: there is no answer if its score exceeds the best span's by more. Not given: as trained.",
 )
 
 READING = (

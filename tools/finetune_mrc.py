@@ -25,18 +25,18 @@ def define_flags() -> None:
     flags.DEFINE_bool("do_train", False, "Train.")
     flags.DEFINE_bool("do_predict", False, "Answer the questions of --predict_file.")
     flags.DEFINE_integer("max_seq_length", 384, "Pieces of a window: question, part of the context, three marks.")
-    flags.DEFINE_integer("doc_stride", 128, "Pieces from the beginning of a window to that of the next.")
+    flags.DEFINE_integer("doc_stride", 128, "Pieces between the beginnings of two neighbouring windows.")
     flags.DEFINE_integer("max_query_length", 64, "Pieces of a question that are kept.")
     flags.DEFINE_integer("train_batch_size", 32, "Windows a step, of all replicas together.")
     flags.DEFINE_integer("predict_batch_size", 8, "Windows a batch, of all replicas together.")
     flags.DEFINE_float("learning_rate", 5e-5, "The peak, at the end of the warm-up.")
     flags.DEFINE_float("num_train_epochs", 3.0, "How often each window is seen.")
     flags.DEFINE_float("warmup_proportion", 0.1, "Part of the training in which the learning rate rises.")
-    flags.DEFINE_integer("n_best_size", 20, "Answers a question in nbest_predictions.json.")
+    flags.DEFINE_integer("n_best_size", 20, "How many answers nbest_predictions.json lists for each question.")
     flags.DEFINE_integer("max_answer_length", 30, "Pieces that an answer has at most.")
     flags.DEFINE_bool("version_2_with_negative", False, "SQuAD 2.0: some questions have no answer.")
     flags.DEFINE_float(
-        "null_score_diff_threshold", 0.0, "SQuAD 2.0: no answer is given where its score is so much higher."
+        "null_score_diff_threshold", 0.0, "SQuAD 2.0: no answer is given if its score exceeds the best span's by more."
     )
     flags.DEFINE_enum(
         "unanswerable_windows",

@@ -25,7 +25,7 @@ flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Of a model d
 flags.DEFINE_float(
     "null_score_diff_threshold",
     None,
-    "A question may have no answer: none is given where its score is so much higher. Not given: as trained, exported.",
+    "There is no answer if its score exceeds the best span's by more. Not given: as trained or exported.",
 )
 flags.DEFINE_integer("max_question_length", 1_000, "Characters of a question at most.", lower_bound=1)
 flags.DEFINE_integer("max_context_length", 100_000, "Characters of a context at most.", lower_bound=1)

@@ -8,7 +8,7 @@ Letters for shapes: W windows, S sequence, N n-best size, L longest answer in to
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,9 +39,12 @@ class Span(NamedTuple):
 NO_SPAN = 1e9
 
 
-def prefers_no_answer(null_score_diff, threshold: float):
-    """The rule of run_squad: whether there is no answer, by how much higher the score of "no answer" is than the best
-    span's. Numbers, arrays and tensors alike, so that the graph of an export has this very rule."""
+def prefers_no_answer(null_score_diff: Any, threshold: float) -> Any:
+    """The rule of run_squad: there is no answer if the score of "no answer" is higher than the best span's by more than
+    the threshold.
+
+    `null_score_diff` is a number, an array or a tensor, and so is the result: the graph of an export has this rule too.
+    """
     return null_score_diff > threshold
 
 
@@ -136,7 +139,9 @@ class _Candidates(NamedTuple):
 _ROWS_AT_ONCE = 512
 
 
-def _best_in_windows(windows, start_logits, end_logits, n_best_size, max_answer_length) -> _Candidates:
+def _best_in_windows(
+    windows: Windows, start_logits: np.ndarray, end_logits: np.ndarray, n_best_size: int, max_answer_length: int
+) -> _Candidates:
     pieces = []
     for begin in range(0, len(windows), _ROWS_AT_ONCE):
         rows = slice(begin, begin + _ROWS_AT_ONCE)
@@ -159,7 +164,9 @@ def _best_in_windows(windows, start_logits, end_logits, n_best_size, max_answer_
     return _Candidates(*map(np.concatenate, zip(*pieces, strict=True)))
 
 
-def _best_spans(start: np.ndarray, end: np.ndarray, n_best_size: int, longest: int):
+def _best_spans(
+    start: np.ndarray, end: np.ndarray, n_best_size: int, longest: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The n best spans of each row of float32 [rows, S] logits that are -inf where no answer may begin or end.
 
     First the best score of each start, from the highest end among the next `longest` tokens. The n best spans begin at
@@ -227,7 +234,7 @@ def with_probabilities(spans: Sequence[Span]) -> list[Span]:
     return [span._replace(probability=weight / total) for span, weight in zip(spans, weights, strict=True)]
 
 
-def _null_logits(windows: Windows, start_logits, end_logits, questions: int) -> np.ndarray:
+def _null_logits(windows: Windows, start_logits: np.ndarray, end_logits: np.ndarray, questions: int) -> np.ndarray:
     """The logits of [CLS] in the window of each question where their sum is lowest, float32 [questions, 2]."""
     pair = np.stack([start_logits[:, 0], end_logits[:, 0]], axis=1).astype(np.float32)
     order = np.lexsort((pair.sum(axis=1), windows.question_index))

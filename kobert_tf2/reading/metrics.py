@@ -13,7 +13,7 @@ import operator
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from kobert_tf2.errors import InputError
@@ -57,7 +57,7 @@ def score_pair(metric: str, prediction: str, gold: str) -> Score:
     """One prediction against one gold answer."""
     predicted, expected = normalize(metric, prediction), normalize(metric, gold)
     if metric == "korquad1":
-        units = predicted.replace(" ", ""), expected.replace(" ", "")
+        units: tuple[Sequence[str], Sequence[str]] = predicted.replace(" ", ""), expected.replace(" ", "")
     else:
         units = predicted.split(), expected.split()
     return Score(float(predicted == expected), _f1(*units, empty_agrees=metric == "squad2"))
@@ -136,7 +136,9 @@ def _add_in_turn(values: Iterable[float]) -> float:
     return functools.reduce(operator.add, values, 0)
 
 
-def _means(scores: Mapping[str, Score], exact_name: str, prefix: str = "", *, add=sum) -> dict:
+def _means(
+    scores: Mapping[str, Score], exact_name: str, prefix: str = "", *, add: Callable[[Iterable[float]], float] = sum
+) -> dict:
     total = len(scores)
     return {
         prefix + exact_name: 100.0 * add(score.exact for score in scores.values()) / total,
@@ -145,7 +147,13 @@ def _means(scores: Mapping[str, Score], exact_name: str, prefix: str = "", *, ad
     }
 
 
-def _evaluate_squad2(answers, predictions, scores, null_odds, null_threshold) -> dict:
+def _evaluate_squad2(
+    answers: Mapping[str, Sequence[str]],
+    predictions: Mapping[str, str | None],
+    scores: Mapping[str, Score],
+    null_odds: Mapping[str, float] | None,
+    null_threshold: float,
+) -> dict:
     odds = _checked_odds(null_odds, answers) if null_odds is not None else dict.fromkeys(answers, 0.0)
     final = {
         name: Score(*(2 * [float(not answers[name])])) if prefers_no_answer(odds[name], null_threshold) else score
@@ -164,7 +172,7 @@ def _evaluate_squad2(answers, predictions, scores, null_odds, null_threshold) ->
     return result
 
 
-def _checked_odds(null_odds, answers) -> Mapping[str, float]:
+def _checked_odds(null_odds: Mapping[str, float], answers: Mapping[str, Sequence[str]]) -> Mapping[str, float]:
     lost = [name for name in answers if name not in null_odds]
     if lost:
         raise InputError(f"null odds: {len(lost)} of {len(answers)} questions have none, the first is {lost[0]}")
@@ -181,8 +189,8 @@ def best_null_threshold(
 ) -> tuple[float, float]:
     """The highest score in percent that any threshold on the null odds gives, and that threshold.
 
-    Questions are let go from "no answer" to their prediction in the order of their odds: one that has an answer gains
-    its score, one that has none loses its point if something was predicted.
+    At first every question is taken as "no answer"; in the order of their odds each then gets its prediction: one that
+    has an answer gains its score, one that has none loses its point if something was predicted.
     """
     current = best = float(sum(not golds for golds in answers.values()))
     threshold = 0.0

@@ -10,10 +10,12 @@ so that a predictor and an export read as the model was trained, without a flag.
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading import windows
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 _TASK = "question-answering"
 
@@ -41,7 +43,7 @@ class ReadingSettings:
 
     @classmethod
     def fitting(
-        cls, max_position_embeddings: int, *, kept: Mapping[str, object] | None = None, **given: object
+        cls, max_position_embeddings: int, *, kept: Mapping[str, Any] | None = None, **given: Any
     ) -> "ReadingSettings":
         """What is given (and not None), or else what was kept, or else the defaults, no longer than the model's
         positions. All of it is checked.
@@ -67,13 +69,13 @@ class ReadingSettings:
         return settings
 
     @classmethod
-    def kept_in(cls, config_file: str) -> dict[str, object]:
+    def kept_in(cls, config_file: str) -> dict[str, Any]:
         """The fields that a model's `config.json` holds; {} where it holds none.
 
         Raises:
           InputError: a field of another name or type than ours.
         """
-        values: object = files.read_json(config_file, dict)
+        values: Any = files.read_json(config_file, dict)
         where = config_file
         for name in ("task_specific_params", _TASK):
             values, where = values.get(name), f"{where}, {name}"
@@ -84,9 +86,9 @@ class ReadingSettings:
         return cls.checked_fields(values, where)
 
     @classmethod
-    def checked_fields(cls, values: object, where: str) -> dict[str, object]:
+    def checked_fields(cls, values: Any, where: str) -> dict[str, Any]:
         """Fields that came from a file, `where`, each of a name and a type that this class has."""
-        types = {field.name: field.type for field in dataclasses.fields(cls)}
+        types: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or not values.keys() <= types.keys():
             raise InputError(f"{where}: expected an object of {', '.join(types)}, but got {values!r:.100}")
         for name, value in values.items():
@@ -94,7 +96,7 @@ class ReadingSettings:
                 raise InputError(f"{where}: expected {name} to be {_EXPECTED[types[name]]}, but got {value!r:.100}")
         return values
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     def to_config(self) -> dict[str, dict]:
@@ -124,7 +126,7 @@ class ReadingSettings:
 _EXPECTED = {int: "a whole number", float | int | None: "a number or null", bool | None: "true, false or null"}
 
 
-def strips_josa(asked: bool | None, tokenizer) -> bool:
+def strips_josa(asked: bool | None, tokenizer: Tokenizer) -> bool:
     """Whether the answer given is the one without particles: as asked, or by default where the `Tokenizer` knows no
     morphemes, so that no token boundary lies before a particle."""
     return tokenizer.settings()["pre_tokenizer"] != "mecab" if asked is None else asked

@@ -38,7 +38,7 @@ def choose_windows(windows: Windows, questions: Sequence[Question], how: str, se
     stay: what they teach is that there is none.
     """
     impossible = np.array([question.is_impossible for question in questions], bool)[windows.question_index]
-    lacks = (windows.start_positions == 0) & ~impossible
+    lacks = ~windows.has_answer & ~impossible
     if how == "keep":
         return windows
     chosen = np.zeros(len(windows), bool)
@@ -51,7 +51,7 @@ def choose_windows(windows: Windows, questions: Sequence[Question], how: str, se
 
 def without_answer(windows: Windows, questions: Sequence[Question]) -> list[LeftOut]:
     """Questions that have an answer, but no window that holds all of it."""
-    reached = set(windows.question_index[windows.start_positions > 0].tolist())
+    reached = set(windows.question_index[windows.has_answer].tolist())
     return [
         LeftOut(question.id, "in_no_window", "its answer is longer than a window, or touches no token")
         for index, question in enumerate(questions)
@@ -77,7 +77,7 @@ def alignment_report(
             **{f"repaired_or_noted_{kind}": count for kind, count in sorted(kinds.items())},
             "windows": len(windows),
             "windows_trained_on": len(chosen),
-            "windows_with_answer": int((chosen.start_positions > 0).sum()),
+            "windows_with_answer": int(chosen.has_answer.sum()),
         },
         "left_out": [item._asdict() for item in left_out],
         "repaired_or_noted": [repair._asdict() for repair in repairs],

@@ -8,6 +8,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from kobert_tf2 import files
 from kobert_tf2.reading import windows as reading_windows
 from kobert_tf2.reading.squad_files import Question
 from kobert_tf2.reading.windows import Windows
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 # Raised whenever the same settings would give other windows than before.
 _FORMAT = 1
@@ -23,7 +25,7 @@ _PER_WINDOW = ("question_index", "start_positions", "end_positions")
 
 
 def windows_of_file(
-    path: str, questions: Sequence[Question], tokenizer, *, cache_dir: str | None, **settings
+    path: str, questions: Sequence[Question], tokenizer: Tokenizer, *, cache_dir: str | None, **settings: Any
 ) -> Windows:
     """`windows.make_windows` of the questions of a file, kept under `cache_dir` and found there the next time.
 

@@ -15,7 +15,7 @@ Letters for shapes: W windows, S sequence.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from kobert_tf2.reading.squad_files import Question
 from kobert_tf2.tokenization.batches import Batch
 from kobert_tf2.tokenization.encoding import Encoding
 from kobert_tf2.tokenization.spans import max_context, window_spans
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Windows
@@ -63,10 +64,17 @@ class Windows:
         """How many tokens of each window are no padding, int64 [W]."""
         return self.input_mask.sum(axis=1)
 
+    @property
+    def has_answer(self) -> np.ndarray:
+        """Of windows made with answers: which of them hold one, bool [W]."""
+        assert self.start_positions is not None
+        return self.start_positions > 0
+
     def select(self, rows: np.ndarray) -> "Windows":
         """Only these windows, in this order."""
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return Windows(**{name: None if array is None else array[rows] for name, array in arrays.items()})
+        chosen: dict[str, Any] = {name: array[rows] for name, array in arrays.items() if array is not None}
+        return Windows(**chosen)
 
     def features(self) -> dict[str, np.ndarray]:
         """What a model reads: the three inputs, and the positions where there are answers."""
@@ -76,7 +84,7 @@ class Windows:
 
 def make_windows(
     questions: Sequence[Question],
-    tokenizer,
+    tokenizer: Tokenizer,
     *,
     max_seq_length: int = 384,
     doc_stride: int = 128,
@@ -90,13 +98,12 @@ def make_windows(
     Each distinct context and question is tokenized once. Every token of a context is in at least one window.
 
     Args:
-      tokenizer: a `Tokenizer`.
-      doc_stride: how many tokens further the next window begins.
-      max_query_length: of a longer question, so many tokens are kept.
+      doc_stride: tokens from the beginning of a window to that of the next.
+      max_query_length: a longer question is cut to this many tokens.
       with_answers: also makes the positions to train on, from the first answer of each question. A window that does not
         hold all of it points to [CLS], as does a question that has none.
       num_workers: processes for the tokenizer.
-      progress: `kobert_tf2.progress.progress` or alike, wrapped around the contexts and the questions.
+      progress: `kobert_tf2.progress.progress`, or a function of the same signature; reports contexts and questions.
 
     Raises:
       InputError: the lengths leave no room, or the stride would leave tokens between two windows without overlap.
@@ -134,7 +141,9 @@ def check_lengths(*, max_seq_length: int, doc_stride: int, max_query_length: int
 _CONTEXTS_AT_ONCE = 4096
 
 
-def _encode_contexts(texts: Iterable[str], tokenizer, num_workers: int, progress: Callable) -> dict[str, Encoding]:
+def _encode_contexts(
+    texts: Iterable[str], tokenizer: Tokenizer, num_workers: int, progress: Callable
+) -> dict[str, Encoding]:
     """Blocks of contexts: one at a time so that progress shows, or enough of them to keep several processes busy."""
     distinct = list(dict.fromkeys(texts))
     size = 1 if num_workers == 1 else _CONTEXTS_AT_ONCE
@@ -176,7 +185,7 @@ class _Row(NamedTuple):
     positions: tuple[int, int]
 
 
-def _fill(rows: Sequence[_Row], tokenizer, max_seq_length: int, with_answers: bool) -> Windows:
+def _fill(rows: Sequence[_Row], tokenizer: Tokenizer, max_seq_length: int, with_answers: bool) -> Windows:
     shape = len(rows), max_seq_length
     input_ids = np.full(shape, tokenizer.pad_id, np.int32)
     input_mask, segment_ids = np.zeros(shape, np.int32), np.zeros(shape, np.int32)

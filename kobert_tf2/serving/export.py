@@ -168,16 +168,16 @@ def _why_no_text(head: str, tokenizer: Tokenizer, file_format: str) -> str | Non
 def _write_saved_models(servable: Servable, assets, targets: "_Targets", overwrite: bool, *, takes_text: bool) -> dict:
     """The model that every process can load comes last into its place: where it is, everything is."""
     signatures = sorted(servable.plain_signatures)
-    told = {"signatures": signatures}
+    written = {"signatures": signatures}
     with _without_empty_folder(os.path.dirname(targets.text)), whole_version(targets.plain, overwrite) as folder:
         _write_saved_model(servable, assets, signatures, folder)
         if takes_text:
-            told |= {"text_path": targets.text, "text_signatures": sorted([*signatures, "answer_text"])}
+            written |= {"text_path": targets.text, "text_signatures": sorted([*signatures, "answer_text"])}
             with whole_version(targets.text, overwrite) as text_folder:
-                _write_saved_model(servable, assets, told["text_signatures"], text_folder)
+                _write_saved_model(servable, assets, written["text_signatures"], text_folder)
         elif files.exists(targets.text):
             _remove_export(targets.text)  # belongs to the export that is replaced
-    return told
+    return written
 
 
 @contextlib.contextmanager

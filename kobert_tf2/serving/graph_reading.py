@@ -1,7 +1,8 @@
 """Reading inside a TensorFlow graph: windows over a long context, the best spans, and their merging per question.
 
-The same rules as `windows.py` has for NumPy, written with standard TensorFlow operations so that they can be exported.
-Nothing here sees text: tokens come in as ids, spans go out as positions of tokens.
+The rules of `reading/windows.py` and `reading/answers.py`, written with standard TensorFlow operations so that they can
+be exported; a property test holds them against NumPy's. Nothing here sees text: tokens come in as ids, spans go out as
+positions of tokens.
 
 Letters: B questions, W windows, S positions of a window, L `max_answer_length`, N `n_best_size`.
 """
@@ -20,7 +21,7 @@ class GraphWindows(NamedTuple):
 
     inputs: dict[str, tf.Tensor]  # input_ids, input_mask, segment_ids: int32 [W, S]
     in_context: tf.Tensor  # bool [W, S]: a token of the context
-    max_context: tf.Tensor  # bool [W, S]: and this window shows more around it than the others that have it
+    max_context: tf.Tensor  # bool [W, S]: and of all windows that hold it, this one shows the most around it
     token: tf.Tensor  # int32 [W, S]: which token of its context stands there; meaningless outside of it
     per_question: tf.Tensor  # int64 [B]: how many windows each question has; their sum is W
 
@@ -34,12 +35,20 @@ class Spans(NamedTuple):
     probability: tf.Tensor  # float32 [rows, N], among the N
 
 
-def context_positions(input_ids, input_mask, segment_ids, *, sep_id: int):
+def context_positions(input_ids: tf.Tensor, input_mask: tf.Tensor, segment_ids: tf.Tensor, *, sep_id: int) -> tf.Tensor:
     """bool [rows, S]: tokens of the context, which is segment 1 without its closing [SEP] and without padding."""
     return (segment_ids == 1) & (input_mask == 1) & (input_ids != sep_id)
 
 
-def best_spans(start_logits, end_logits, may_start, may_end, *, n_best_size: int, max_answer_length: int) -> Spans:
+def best_spans(
+    start_logits: tf.Tensor,
+    end_logits: tf.Tensor,
+    may_start: tf.Tensor,
+    may_end: tf.Tensor,
+    *,
+    n_best_size: int,
+    max_answer_length: int,
+) -> Spans:
     """The best spans of at most L tokens in each row.
 
     Args:
@@ -62,7 +71,7 @@ def best_spans(start_logits, end_logits, may_start, may_end, *, n_best_size: int
     return _as_spans(start, start + place % max_answer_length, score)
 
 
-def _as_spans(start, end, score) -> Spans:
+def _as_spans(start: tf.Tensor, end: tf.Tensor, score: tf.Tensor) -> Spans:
     found = score > IMPOSSIBLE / 2
     score = tf.where(found, score, IMPOSSIBLE)
     probability = tf.where(found, tf.nn.softmax(score), 0.0)
@@ -108,14 +117,14 @@ def make_windows(
     offset = tf.gather(question_length, question)[:, tf.newaxis] + 2
     in_context = (place >= offset) & (place < offset + count[:, tf.newaxis])
     max_context = tf.scatter_nd(
-        tf.where(in_context), _shows_most_context(flat_place, count, context_ids), tf.shape(in_context, tf.int64)
+        tf.where(in_context), _has_max_context(flat_place, count, context_ids), tf.shape(in_context, tf.int64)
     )
     token = tf.cast(place - offset + first[:, tf.newaxis], tf.int32)
     return GraphWindows(inputs, in_context, max_context > 0, token, per_question)
 
 
 def _pack(
-    question_ids: tf.RaggedTensor, window_ids: tf.RaggedTensor, *, cls_id, sep_id, pad_id
+    question_ids: tf.RaggedTensor, window_ids: tf.RaggedTensor, *, cls_id: int, sep_id: int, pad_id: int
 ) -> dict[str, tf.Tensor]:
     rows = question_ids.nrows()
     cls, sep = (tf.fill([rows, 1], tf.constant(value, tf.int32)) for value in (cls_id, sep_id))
@@ -127,10 +136,11 @@ def _pack(
     return {"input_ids": ids.to_tensor(pad_id), "input_mask": mask, "segment_ids": segment}
 
 
-def _shows_most_context(flat_place: tf.RaggedTensor, count, context_ids: tf.RaggedTensor):
-    """int32 [sum of count]: 1 where this window shows more around a token than any other window that has it.
+def _has_max_context(flat_place: tf.RaggedTensor, count: tf.Tensor, context_ids: tf.RaggedTensor) -> tf.Tensor:
+    """int32 [sum of count]: 1 where this window, of all that hold the token, shows the most around it.
 
-    The original's measure, min(left, right) + 0.01 * window length, a hundredfold to be whole; the first of equals.
+    By the original's formula, min(left, right) + 0.01 * window length, times 100 to stay in integers; the first of
+    equals.
     """
     here = tf.ragged.range(count).flat_values
     window = flat_place.value_rowids()
@@ -144,7 +154,9 @@ def _shows_most_context(flat_place: tf.RaggedTensor, count, context_ids: tf.Ragg
     return tf.cast(tf.gather(chosen, flat_place.flat_values) == window, tf.int32)
 
 
-def merge_spans(windows: GraphWindows, start_logits, end_logits, *, n_best_size: int, max_answer_length: int) -> Spans:
+def merge_spans(
+    windows: GraphWindows, start_logits: tf.Tensor, end_logits: tf.Tensor, *, n_best_size: int, max_answer_length: int
+) -> Spans:
     """The best spans of each question over all of its windows, as tokens of its context: tensors [B, N].
 
     A start counts only in the window that shows most around it, so that no span is found twice.
@@ -158,11 +170,11 @@ def merge_spans(windows: GraphWindows, start_logits, end_logits, *, n_best_size:
         max_answer_length=max_answer_length,
     )
 
-    def of_question(values, default):  # [W, N] -> [B, most windows * N]
+    def of_question(values: tf.Tensor, default: float) -> tf.Tensor:  # [W, N] -> [B, most windows * N]
         ragged = tf.RaggedTensor.from_row_lengths(tf.reshape(values, [-1]), windows.per_question * n_best_size)
         return ragged.to_tensor(default)
 
-    def as_token(position):
+    def as_token(position: tf.Tensor) -> tf.Tensor:
         return of_question(tf.gather(windows.token, tf.maximum(position, 0), batch_dims=1), -1)
 
     score, place = tf.math.top_k(of_question(spans.score, IMPOSSIBLE), n_best_size)
@@ -171,14 +183,14 @@ def merge_spans(windows: GraphWindows, start_logits, end_logits, *, n_best_size:
     return _as_spans(start, end, score)
 
 
-def null_scores(windows: GraphWindows, start_logits, end_logits):
+def null_scores(windows: GraphWindows, start_logits: tf.Tensor, end_logits: tf.Tensor) -> tf.Tensor:
     """float32 [B]: the score of "no answer", at [CLS], in the window of each question where it is lowest."""
     question = tf.repeat(tf.range(tf.size(windows.per_question)), windows.per_question)
     return tf.math.segment_min(start_logits[:, 0] + end_logits[:, 0], question)
 
 
-def of_tokens(values: tf.RaggedTensor, token):
-    """What `values` int32 [B, (tokens)] says of tokens int32 [B, N]; 0 where there is none (-1)."""
+def of_tokens(values: tf.RaggedTensor, token: tf.Tensor) -> tf.Tensor:
+    """The elements of `values` int32 [B, (tokens)] at `token` int32 [B, N]; 0 where `token` is -1."""
     place = tf.cast(values.row_starts()[:, tf.newaxis], tf.int32) + token
     # A batch of empty contexts has no value at all to gather.
     flat = tf.concat([values.flat_values, [0]], 0)
@@ -191,7 +203,7 @@ def logits_in_chunks(forward: Callable[[dict], tuple], inputs: dict[str, tf.Tens
     chunks = tf.maximum(1, -(-total // size))
     arrays = tuple(tf.TensorArray(tf.float32, chunks, infer_shape=False, element_shape=[None, None]) for _ in range(2))
 
-    def body(index, arrays):
+    def body(index: tf.Tensor, arrays: tuple) -> tuple:
         chunk = {name: value[index * size : (index + 1) * size] for name, value in inputs.items()}
         return index + 1, tuple(
             array.write(index, logits) for array, logits in zip(arrays, forward(chunk), strict=True)

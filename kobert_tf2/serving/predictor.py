@@ -6,7 +6,7 @@ functions as in `tasks/read.py`. Nothing is built again after the first call.
 
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +25,7 @@ from kobert_tf2.serving.export import SETTINGS_FILE, check_vocabulary
 from kobert_tf2.tokenization.batches import Batch, prediction_batches
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
-# Windows are padded to the next multiple of 16 and computed so many tokens at a time: more rows where they are short.
+# Windows are padded to the next multiple of 16; a batch has this many tokens, so more rows where they are short.
 LENGTHS = tuple(range(16, 513, 16))
 TOKENS_IN_A_BATCH = 4096
 # Questions whose windows are in memory at the same time.
@@ -35,7 +35,14 @@ QUESTIONS_AT_ONCE = 256
 class Predictor:
     """Answers questions about texts. Make one with `Predictor.load`; it may be shared by threads."""
 
-    def __init__(self, forward, tokenizer: Tokenizer, settings: ReadingSettings, *, keep_alive=None):
+    def __init__(
+        self,
+        forward: Callable[..., dict],
+        tokenizer: Tokenizer,
+        settings: ReadingSettings,
+        *,
+        keep_alive: object = None,
+    ):
         self._forward = forward
         self._keep_alive = keep_alive  # the object whose variables `forward` reads
         self.tokenizer = tokenizer

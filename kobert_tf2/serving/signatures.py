@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from kobert_tf2.reading.answers import prefers_no_answer
+from kobert_tf2.reading.settings import ReadingSettings
 from kobert_tf2.reading.windows import INPUTS
 from kobert_tf2.serving import graph_reading
 from kobert_tf2.tokenization.tokenizer import Tokenizer
@@ -71,7 +72,9 @@ class Servable(tf.Module):
         settings: a `ReadingSettings`, for a reader.
     """
 
-    def __init__(self, model: keras.Model, head: Head, *, tokenizer: Tokenizer, settings=None):
+    def __init__(
+        self, model: keras.Model, head: Head, *, tokenizer: Tokenizer, settings: ReadingSettings | None = None
+    ):
         super().__init__()
         self._model, self._head, self._settings, self._plain = model, head, settings, tokenizer
         self.plain_signatures = ("serving_default", *(["answer_span"] if settings else []))
@@ -126,7 +129,7 @@ class Servable(tf.Module):
         null_score = start_logits[:, 0] + end_logits[:, 0]
         return dict(spans._asdict(), null_score=null_score, null_score_diff=null_score - spans.score[:, 0])
 
-    def _answer_text(self):
+    def _answer_text(self) -> tf.types.experimental.ConcreteFunction:
         """Strings in, answers out: tokens, windows, spans and offsets are all found in the graph."""
         from kobert_tf2.serving import graph_tokenizer  # needs tensorflow-text, which the other signatures do not
 
@@ -134,7 +137,7 @@ class Servable(tf.Module):
         text = {name: tf.TensorSpec([None], tf.string, name=name) for name in ("question", "context")}
         return tf.function(self._read_text, autograph=False).get_concrete_function(**text)
 
-    def _read_text(self, question, context) -> dict:
+    def _read_text(self, question: tf.Tensor, context: tf.Tensor) -> dict:
         ids = {name: getattr(self._plain, name) for name in ("cls_id", "sep_id", "pad_id")}
         tokens = self.tokenizer(context)
         windows = graph_reading.make_windows(self.tokenizer(question).ids, tokens.ids, **ids, **self._settings.lengths)
@@ -157,11 +160,9 @@ class Servable(tf.Module):
         return outputs["start_logits"], outputs["end_logits"]
 
 
-def _or_none(first: dict, scores, null_score, threshold: float) -> dict:
-    """The best answers, or nothing where "no answer" is preferred by more than the threshold.
-
-    Probabilities are then among the n best and "no answer".
-    """
+def _or_none(first: dict, scores: tf.Tensor, null_score: tf.Tensor, threshold: float) -> dict:
+    """The best answers, or an empty one where "no answer" is preferred by more than the threshold; probabilities among
+    the n best and "no answer"."""
     is_none = prefers_no_answer(null_score - scores[:, 0], threshold)
     probabilities = tf.nn.softmax(tf.concat([scores, null_score[:, tf.newaxis]], axis=1))
     nothing = {
@@ -175,7 +176,7 @@ def _or_none(first: dict, scores, null_score, threshold: float) -> dict:
     return {name: tf.where(is_none, nothing[name], column) for name, column in first.items()}
 
 
-def _with_signature(function: Callable, inputs: tuple[str, ...]):
+def _with_signature(function: Callable, inputs: tuple[str, ...]) -> tf.types.experimental.ConcreteFunction:
     """A traced function of keyword arguments, each int32 [batch, sequence] with both dimensions open."""
     specs = {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in inputs}
     return tf.function(function, autograph=False).get_concrete_function(**specs)

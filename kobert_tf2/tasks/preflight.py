@@ -15,12 +15,13 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.errors import InputError
 from kobert_tf2.training import steps
 
 _GIB = 1 << 30
 _UTILISATION = 0.4
-# A TPU computes in these at full speed or nearly so. It has no strings; 64-bit numbers are taken apart or refused.
+# Types that a TPU does not have. It has no strings either; 64-bit integers are emulated in pairs of 32 bits.
 _FOREIGN_TYPES = ("f64", "c128", "c64")
 
 
@@ -52,8 +53,8 @@ TOPOLOGIES = {
 
 
 def preflight(
-    model,
-    optimizer,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
     task: steps.Task,
     batch: dict[str, tf.TensorSpec],
     *,
@@ -97,7 +98,15 @@ def preflight(
     }
 
 
-def _compiled(model, optimizer, task, batch, rows: int, iterations: int, micro_batch_size) -> str:
+def _compiled(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    task: steps.Task,
+    batch: dict[str, tf.TensorSpec],
+    rows: int,
+    iterations: int,
+    micro_batch_size: int | None,
+) -> str:
     """One core's program as HLO text, before XLA optimizes it for the CPU; it is compiled to the end all the same."""
     strategy = tf.distribute.get_strategy()
     train_steps = steps.TrainSteps(
@@ -173,7 +182,7 @@ def _contracted(rest: str, shapes: dict[str, list[int]]) -> int:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def expected_flops(config, batch: dict) -> int:
+def expected_flops(config: BertConfig, batch: dict) -> int:
     """FLOPs of a pre-training step's matrix products by the book: forward, and twice that for backward. The last layer
     is computed at the first token and at the masked positions alone."""
     rows, length = batch["input_ids"].shape
@@ -185,14 +194,16 @@ def expected_flops(config, batch: dict) -> int:
     return 3 * (layers + heads)
 
 
-def _layer_flops(config, rows: int, asking: int, length: int) -> int:
-    """Forward, where so many positions of a row ask, each for all of its length."""
+def _layer_flops(config: BertConfig, rows: int, queries: int, length: int) -> int:
+    """Forward, with so many query positions in a row, each attending to all `length` positions."""
     width, inner = config.hidden_size, config.intermediate_size
-    of_all, of_asking = 2 * width * width, 2 * width * width + 2 * width * inner
-    return 2 * rows * (length * of_all + asking * of_asking + 2 * asking * length * width)
+    of_all, of_queries = 2 * width * width, 2 * width * width + 2 * width * inner
+    return 2 * rows * (length * of_all + queries * of_queries + 2 * queries * length * width)
 
 
-def _memory(model, optimizer, batch: dict, rows: int, iterations: int) -> dict[str, float]:
+def _memory(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, batch: dict, rows: int, iterations: int
+) -> dict[str, float]:
     """Bytes of one core. Activations are an estimate: Korthikanti et al. 2022, "Reducing Activation Recomputation",
     eq. 2."""
     parameters = sum(math.prod(v.shape) * 4 for v in model.variables)
@@ -205,7 +216,7 @@ def _memory(model, optimizer, batch: dict, rows: int, iterations: int) -> dict[s
     return memory | {"activations (estimated)": _activations(model, batch, rows)}
 
 
-def _activations(model, batch: dict, rows: int) -> float:
+def _activations(model: keras.Model, batch: dict, rows: int) -> float:
     config, length = model.config, batch["input_ids"].shape[1]
     bytes_a_number = 2 if keras.config.dtype_policy().compute_dtype == "bfloat16" else 4
     layer = rows * length * (17 * config.hidden_size + 2.5 * config.num_attention_heads * length)

@@ -1,6 +1,6 @@
 """Masked LM and next sentence pre-training, from TFRecords to a model directory.
 
-    output_dir/run_config.json    what was asked for and what came of it
+    output_dir/run_config.json    the resolved settings
                checkpoints/       what a run resumes from
                train_log.jsonl    and events/ for TensorBoard
                model/             a model directory
@@ -15,8 +15,10 @@ import hashlib
 import math
 import os
 import sys
+from collections.abc import Iterator
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -36,11 +38,12 @@ from kobert_tf2.training.scores import write_eval_results
 TASK = loop.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
 _SHUFFLE_BUFFER = 10_000
 _USUAL_VOCABULARY = 32_000  # Of a preflight without data, where the configuration leaves vocab_size out.
-# A masked LM that has learnt nothing loses ln(vocabulary). Less than this below it after the warm-up: something is
-# broken.
+# The loss of a masked LM that has learnt nothing is ln(vocab_size). If it is less than this below that after the
+# warm-up, something is broken.
 _LEARNT_SOMETHING = 0.5
-# One that has learnt which pieces are frequent, and nothing of the text, loses the entropy of their frequencies. Less
-# than this below that when the warm-up is long over, it stays there: all places of a text have come to look alike.
+# The unigram baseline: the loss of a masked LM that knows how frequent each piece is and nothing of the text is the
+# entropy of their frequencies. A model less than this below it long after the warm-up stays there: the hidden states of
+# all positions have become alike.
 _LEARNT_MORE_THAN_FREQUENCIES = 0.1
 _BATCHES_COUNTED, _ROWS_COUNTED = 10, 256
 
@@ -102,9 +105,9 @@ def pretrain(settings: PretrainSettings) -> dict:
     )
     job.claim(job_inputs(settings), {}, trains=settings.do_train)
     data = _Records.find(settings.input_file, settings.max_seq_length, settings.max_predictions_per_seq)
-    tokenizer = _find_tokenizer(settings, data.car)
+    tokenizer = _find_tokenizer(settings, data.sidecar)
 
-    vocab_size = _vocab_size(tokenizer, data.car)
+    vocab_size = len(tokenizer.vocab) if tokenizer is not None else data.sidecar.get("vocab_size")
     config = start.find_config(settings.bert_config_file, init_checkpoint, vocab_size=vocab_size)
     _check_config(config, settings.bert_config_file or init_checkpoint, data.features, vocab_size)
     data = data._replace(limits=record_check.Limits(config.vocab_size, config.type_vocab_size))
@@ -113,7 +116,7 @@ def pretrain(settings: PretrainSettings) -> dict:
     model = job.make(lambda: _make_model(config, settings))
     optimizer = job.optimizer(**settings.schedule)
     if job.is_chief:
-        _say(_resolved(job, model, data, settings), output_dir)
+        _report_run(job, model, data, settings)
         if tokenizer is None:
             print("warning: model/ will have no tokenizer; give its folder as --vocab_file", file=sys.stderr)
 
@@ -143,7 +146,13 @@ def _check_asked(settings: PretrainSettings) -> None:
 
 
 def _train(
-    job: TrainingJob, model, optimizer, data: "_Records", settings: PretrainSettings, tokenizer, health: "_Health"
+    job: TrainingJob,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    data: "_Records",
+    settings: PretrainSettings,
+    tokenizer: Tokenizer | None,
+    health: "_Health",
 ) -> dict:
     seed, batch_size = job.running["seed"], settings.train_batch_size
     unchanging = {
@@ -167,7 +176,9 @@ def _train(
         )
 
 
-def _evaluate(job: TrainingJob, model, data: "_Records", batch_size: int, max_steps: int) -> dict[str, float]:
+def _evaluate(
+    job: TrainingJob, model: keras.Model, data: "_Records", batch_size: int, max_steps: int
+) -> dict[str, float]:
     with _naming_the_shard(data):
         return loop.evaluate(
             model,
@@ -184,11 +195,11 @@ def preflight(settings: PretrainSettings, *, tpu_topology: str) -> dict:
     data."""
     running = settings.running
     loop.set_precision(running["precision"])
-    car = (tfrecord.read_sidecar(record_files(settings.input_file)) if settings.input_file else None) or {}
-    features = _features(settings.max_seq_length, settings.max_predictions_per_seq, car)
-    vocab_size = car.get("vocab_size", _USUAL_VOCABULARY)
+    sidecar = (tfrecord.read_sidecar(record_files(settings.input_file)) if settings.input_file else None) or {}
+    features = _features(settings.max_seq_length, settings.max_predictions_per_seq, sidecar)
+    vocab_size = sidecar.get("vocab_size", _USUAL_VOCABULARY)
     config = start.find_config(settings.bert_config_file, settings.init_checkpoint, vocab_size=vocab_size)
-    _check_config(config, settings.bert_config_file or settings.init_checkpoint, features, car.get("vocab_size"))
+    _check_config(config, settings.bert_config_file or settings.init_checkpoint, features, sidecar.get("vocab_size"))
     report = preflight_module.preflight(
         models.BertForPreTraining(config),
         optimizers.create_optimizer(running["optimizer"], **settings.schedule),
@@ -214,7 +225,7 @@ def preflight(settings: PretrainSettings, *, tpu_topology: str) -> dict:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# What is read, and whether its parts fit
+# Records, tokenizer and configuration, and whether they fit each other
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -223,15 +234,15 @@ class _Records(NamedTuple):
 
     patterns: str
     shards: list[str]
-    car: dict
+    sidecar: dict
     features: dict
     limits: record_check.Limits | None = None
 
     @classmethod
     def find(cls, patterns: str, max_seq_length: int | None, max_predictions_per_seq: int | None) -> "_Records":
         shards = record_files(patterns)
-        car = tfrecord.read_sidecar(shards) or {}
-        return cls(patterns, shards, car, _features(max_seq_length, max_predictions_per_seq, car))
+        sidecar = tfrecord.read_sidecar(shards) or {}
+        return cls(patterns, shards, sidecar, _features(max_seq_length, max_predictions_per_seq, sidecar))
 
     def training_batches(self, batch_size: int, seed: int) -> tf.data.Dataset:
         """Endless batches in an order that the seed alone decides, anew in each epoch."""
@@ -250,10 +261,10 @@ class _Records(NamedTuple):
         return self._replace(patterns=patterns, shards=record_files(patterns))
 
 
-def _features(max_seq_length: int | None, max_predictions_per_seq: int | None, car: dict) -> dict:
+def _features(max_seq_length: int | None, max_predictions_per_seq: int | None, sidecar: dict) -> dict:
     return tfrecord.pretraining_features(
-        max_seq_length=_agreed("max_seq_length", max_seq_length, car, 128),
-        max_predictions_per_seq=_agreed("max_predictions_per_seq", max_predictions_per_seq, car, 20),
+        max_seq_length=_agreed("max_seq_length", max_seq_length, sidecar, 128),
+        max_predictions_per_seq=_agreed("max_predictions_per_seq", max_predictions_per_seq, sidecar, 20),
     )
 
 
@@ -265,14 +276,16 @@ def record_files(patterns: str) -> list[str]:
     return paths
 
 
-def _agreed(name: str, given: int | None, car: dict, default: int) -> int:
+def _agreed(name: str, given: int | None, sidecar: dict, default: int) -> int:
     """The length that flag and side-car agree on; a flag that is not given follows the data."""
-    if given is not None and name in car and given != car[name]:
-        raise InputError(f"--{name}={given}, but the records were made with {name}={car[name]} (their side-car says)")
-    return given if given is not None else car.get(name, default)
+    if given is not None and name in sidecar and given != sidecar[name]:
+        raise InputError(
+            f"--{name}={given}, but the records were made with {name}={sidecar[name]} (their side-car says)"
+        )
+    return given if given is not None else sidecar.get(name, default)
 
 
-def _find_tokenizer(settings: PretrainSettings, car: dict) -> Tokenizer | None:
+def _find_tokenizer(settings: PretrainSettings, sidecar: dict) -> Tokenizer | None:
     """The tokenizer whose files go into the model directory: the one named, or one beside what is named.
 
     It must have the vocabulary that the records were made with. None where there is none: then the model directory
@@ -284,29 +297,25 @@ def _find_tokenizer(settings: PretrainSettings, car: dict) -> Tokenizer | None:
         settings.init_checkpoint,
         settings.tokenizer_settings,
         beside=(settings.bert_config_file, settings.input_file),
-        made_with=car.get("made_with", {}).get("tokenizer"),
+        made_with=sidecar.get("made_with", {}).get("tokenizer"),
         required=False,
     )
     if tokenizer is not None:
-        _check_vocabulary(tokenizer, settings.vocab_file or "the tokenizer that was found", car)
+        _check_vocabulary(tokenizer, settings.vocab_file or "the tokenizer that was found", sidecar)
     return tokenizer
 
 
-def _check_vocabulary(tokenizer, path: str, car: dict) -> None:
+def _check_vocabulary(tokenizer: Tokenizer, path: str, sidecar: dict) -> None:
     lines = "".join(f"{piece}\n" for piece in sorted(tokenizer.vocab, key=tokenizer.vocab.__getitem__))
     found = hashlib.sha256(lines.encode()).hexdigest()
-    if car.get("vocab_sha256", found) != found:
+    if sidecar.get("vocab_sha256", found) != found:
         raise InputError(
             f"{path}: its vocabulary ({len(tokenizer.vocab)} pieces) is not the one that the records were made with "
-            f"({car.get('vocab_size')} pieces); give that one as --vocab_file"
+            f"({sidecar.get('vocab_size')} pieces); give that one as --vocab_file"
         )
 
 
-def _vocab_size(tokenizer, car: dict) -> int | None:
-    return len(tokenizer.vocab) if tokenizer is not None else car.get("vocab_size")
-
-
-def _check_config(config, path: str, features: dict, vocab_size: int | None) -> None:
+def _check_config(config: BertConfig, path: str | None, features: dict, vocab_size: int | None) -> None:
     if vocab_size is not None and vocab_size != config.vocab_size:
         raise InputError(
             f"{path}: vocab_size is {config.vocab_size}, but the vocabulary of the records has {vocab_size} entries"
@@ -320,7 +329,7 @@ def _check_config(config, path: str, features: dict, vocab_size: int | None) -> 
 
 
 def _has_pairs(data: _Records) -> bool:
-    """Whether a second segment stands in the first records; a broken shard is the training's to tell."""
+    """Whether a second segment stands in the first records; a broken shard is reported by the training."""
     first = tfrecord.dataset(data.shards[:1], data.features, batch_size=_ROWS_COUNTED).take(_BATCHES_COUNTED)
     with contextlib.suppress(tf.errors.OpError):
         return any(batch["segment_ids"].numpy().any() for batch in first)
@@ -335,7 +344,7 @@ def _make_model(config: BertConfig, settings: PretrainSettings) -> models.BertFo
     return start.model_to_train(models.BertForPreTraining, config, settings.init_checkpoint, settings.output_dir)
 
 
-def _load_newest(model, output_dir: str) -> int:
+def _load_newest(model: keras.Model, output_dir: str) -> int:
     newest = checkpoints.Checkpoints(f"{output_dir}/checkpoints", model=model)
     manifest = newest.newest_whole()
     if manifest is None:
@@ -345,7 +354,7 @@ def _load_newest(model, output_dir: str) -> int:
 
 
 @contextlib.contextmanager
-def _naming_the_shard(data: _Records):
+def _naming_the_shard(data: _Records) -> Iterator[None]:
     """tf.data's errors name no file: when one comes, all files are read again until the broken record is found."""
     try:
         yield
@@ -368,12 +377,12 @@ def _find_broken(data: _Records, error: InputError) -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# What is said
+# What is reported
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _resolved(job: TrainingJob, model, data: _Records, settings: PretrainSettings) -> dict:
-    """run_config.json. Batch sizes are rows of all replicas together."""
+def _report_run(job: TrainingJob, model: keras.Model, data: _Records, settings: PretrainSettings) -> None:
+    """Writes run_config.json and prints what it holds. Batch sizes are rows of all replicas together."""
     replicas = job.strategy.num_replicas_in_sync
     batches = {"replicas": replicas}
     if settings.do_train:
@@ -381,7 +390,7 @@ def _resolved(job: TrainingJob, model, data: _Records, settings: PretrainSetting
         batches["train_batch_size_per_replica"] = settings.train_batch_size // replicas
     if settings.do_eval:
         batches |= {"eval_batch_size": settings.eval_batch_size, "max_eval_steps": settings.max_eval_steps}
-    return {
+    resolved = {
         "model": model.config.to_dict(),
         "parameters": model.count_params(),
         "input_file": data.patterns,
@@ -392,16 +401,13 @@ def _resolved(job: TrainingJob, model, data: _Records, settings: PretrainSetting
         "init_checkpoint": settings.init_checkpoint,
         "running": job.running,
     }
-
-
-def _say(resolved: dict, output_dir: str) -> None:
-    files.write_json(f"{output_dir}/run_config.json", outputs.signed(resolved, "pretrain"))
+    files.write_json(f"{settings.output_dir}/run_config.json", outputs.signed(resolved, "pretrain"))
     for name, value in resolved.items():
         print(f"  {name}: {value}", file=sys.stderr)
 
 
 def _entropy_of_frequencies(data: _Records, vocab_size: int) -> float:
-    """What a masked LM loses that knows of the pieces only how frequent they are, in nats; from the first records."""
+    """The unigram baseline of the masked LM loss in nats, estimated from the first records."""
     counts = np.zeros(vocab_size)
     first = tfrecord.dataset(data.shards[:1], data.features, batch_size=_ROWS_COUNTED, limits=data.limits)
     rows = 0
@@ -420,8 +426,8 @@ def _entropy_of_frequencies(data: _Records, vocab_size: int) -> float:
 
 
 class _Health:
-    """Called with each record: tells the start loss beside that of a model that knows nothing, or only frequencies, and
-    warns, once of each, if it stays there."""
+    """Called with each record of the log: reports the first loss beside that of a uniform guess and the unigram
+    baseline, and warns once of each if the loss stays there."""
 
     def __init__(self, vocab_size: int, entropy: float, num_warmup_steps: int, *, fresh: bool):
         self._chance, self._entropy, self._warmup = math.log(vocab_size), entropy, max(num_warmup_steps, 1)
@@ -431,8 +437,8 @@ class _Health:
         loss = record["masked_lm_loss"]
         if step == 1 and self._fresh:
             print(
-                f"masked LM loss at the start: {loss:.2f}; ln(vocab_size) = {self._chance:.2f}; of who knows only how "
-                f"frequent each piece is: {self._entropy:.2f}",
+                f"masked LM loss at the start: {loss:.2f}; ln(vocab_size) = {self._chance:.2f}; unigram baseline: "
+                f"{self._entropy:.2f}",
                 file=sys.stderr,
             )
         if step > self._warmup and loss > self._chance - _LEARNT_SOMETHING:
@@ -445,9 +451,9 @@ class _Health:
         elif step > 2 * self._warmup + 200 and loss > self._entropy - _LEARNT_MORE_THAN_FREQUENCIES:
             self._warn(
                 "frequencies",
-                f"step {step}: the masked LM loss is {loss:.2f}; {self._entropy:.2f} is that of a model that knows how "
-                "frequent each piece is and does not look at the text. A --learning_rate that is too high keeps it "
-                "there; try a quarter of it from the beginning",
+                f"step {step}: the masked LM loss is {loss:.2f}, no better than the unigram baseline of "
+                f"{self._entropy:.2f}: the model knows how frequent each piece is and does not look at the text. A "
+                "--learning_rate that is too high keeps it there; start again with a quarter of it",
             )
 
     def _warn(self, kind: str, sentence: str) -> None:

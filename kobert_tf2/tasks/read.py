@@ -18,6 +18,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -167,7 +168,9 @@ def _check_asked(settings: FinetuneSettings) -> None:
     settings.reading.check()
 
 
-def _train(job: TrainingJob, model, data: "_TrainingData", settings: FinetuneSettings, tokenizer: Tokenizer) -> dict:
+def _train(
+    job: TrainingJob, model: keras.Model, data: "_TrainingData", settings: FinetuneSettings, tokenizer: Tokenizer
+) -> dict:
     if job.is_chief:
         files.write_json(f"{job.output_dir}/alignment_report.json", data.report)
     for name, value in data.report["counts"].items():
@@ -191,7 +194,11 @@ def _train(job: TrainingJob, model, data: "_TrainingData", settings: FinetuneSet
 
 
 def _predict(
-    job: TrainingJob, model, settings: FinetuneSettings, make_windows: Callable[..., Windows], tokenizer: Tokenizer
+    job: TrainingJob,
+    model: keras.Model,
+    settings: FinetuneSettings,
+    make_windows: Callable[..., Windows],
+    tokenizer: Tokenizer,
 ) -> dict:
     """Answers the questions of a file."""
     questions = squad_files.read_squad(settings.predict_file)
