@@ -101,7 +101,7 @@ _BEHIND_CLOSING = ("요", "커녕", "라")
 _BEFORE_NO_CASE = {"로", "와"}
 _CASES = {"가", "를"}
 # Particles of speech, rare in writing: as the last syllable of a name they are more frequent (스플라이서, 랜드루).
-_RARE_PARTICLES = {"서", "야", "아", "루"}
+_RARE_PARTICLES = {"서", "야", "아", "루", "가지"}
 # 야 stands behind other particles (뒤에야). 서 is 에서 behind these (여기서), and says how many were together (둘이서).
 _BEFORE_SEO = {"여기", "거기", "저기", "어디", "혼자", "아래", "가운데", "둘이", "셋이", "넷이"}
 # These stay on an answer of several words, which leans on them: 흉년 때문에, 매우 자발적으로.
@@ -124,7 +124,7 @@ _LIKE_LAST_SYLLABLES = _CLOSING_PARTICLES | {"로", "랑", "나"}
 _HOSTS = ("N", "J", "E", "SL", "SH", "SN", "SSC", "SY", "XSN", "MA", "UN")
 # Nouns that are written apart by the rules of spelling, so where one hangs on a word it is not part of it.
 HANGING_NOUNS = {"등", "정도", "이전", "때", "동안", "무렵"}
-MEASURES = {"정도", "동안"}
+MEASURES = {"정도", "동안", "등"}
 # These hang only on a number with its unit (40분만에); 정도전 is a name.
 HANGING_ON_UNITS = {"만", "전", "내"}
 # Behind a bare name, not behind a particle: 매물도 등, 안나 및.
@@ -144,6 +144,25 @@ _SEA = set(
     "앞바다 바다 해역 해상 공해 섬 등대 항 항구 포구 선착장 근해 연안 해안 해변 해수욕장 주민 어민 여객선 "
     "동쪽 서쪽 남쪽 북쪽 남동쪽 남서쪽 북동쪽 북서쪽".split()
 )
+# What there are degrees of, and what is said of a degree.
+_DEGREES = (
+    "만족",
+    "청결",
+    "선호",
+    "신뢰",
+    "인지",
+    "지지",
+    "의존",
+    "정확",
+    "중요",
+    "완성",
+    "친밀",
+    "몰입",
+    "호감",
+    "기여",
+    "심각",
+)
+_SAID_OF_DEGREES = ("조사", "평가", "개선", "향상", "상승", "하락", "순위", "높", "낮", "떨어", "오르", "올라")
 _SURNAMES = set(
     "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진지엄채원천방공현함변염여추도소석"
     "선설마길연위표명기반라왕금옥육인맹제모탁국"
@@ -223,18 +242,18 @@ def _no_host(cut: Cut) -> bool:
 
 
 def _bare_suffix(cut: Cut) -> bool:
-    """A suffix alone is no word: 대로 read as 대/XSN + 로."""
-    return len(cut.eojeol) == 2 and cut.host.tag == "XSN"
+    """A suffix alone is no word: 대로 read as 대/XSN + 로. Behind other words it may be one: 더럼 경이."""
+    return len(cut.eojeol) == 2 and cut.host.tag == "XSN" and cut.span.is_one_eojeol()
 
 
 def _wrong_form(cut: Cut) -> bool:
-    """참나무과, 대학로, 우크라이나, 종로3가: the form does not fit what it follows.
+    """참나무과, 대학로, 우크라이나: the form does not fit what it follows.
 
     Where it can be no end of a name, it is a slip of the writer (대학교으로, 13로) or the copula (문제이나).
     """
     if len(cut.form) > 1 and (cut.form not in _LONG_ENDS_OF_NAMES or cut.host.tag == "NNG"):
         return False
-    return (cut.form == "가" or not cut.stem[-1].isdigit()) and not fits(cut.form, final_consonant(cut.stem))
+    return not cut.stem[-1].isdigit() and not fits(cut.form, final_consonant(cut.stem))
 
 
 def _cut_on_purpose(cut: Cut) -> bool:
@@ -345,9 +364,15 @@ def _island(cut: Cut) -> bool:
         return False
     if following.surface in _SEA:
         return True
-    if len(cut.stem) > 1 and cut.host.tag == "NNG":
-        return False
+    if 1 < len(cut.stem) < 3 and cut.host.tag == "NNG":
+        return False  # 경기도 개최: a game, too.
     return following.tag.startswith("NN") and is_dictionary_noun(cut.span, cut.word, ("NNP",))
+
+
+def _degree(cut: Cut) -> bool:
+    """만족도 조사, 청결도 높은: how satisfied, how clean; 도 is a word there, as is seen from what is said of it."""
+    following = cut.span.following
+    return cut.stem.endswith(_DEGREES) and following is not None and following.surface.startswith(_SAID_OF_DEGREES)
 
 
 def _inside_title(cut: Cut) -> bool:
@@ -481,6 +506,7 @@ GUARDS = (
     Guard("to_the_last", {"까지"}, _to_the_last, "문은 3월부터 5월까지 열린다.", "3월부터 5월까지"),
     Guard("leans_on_phrase", {"에", "으로"}, _leans_on_phrase, "흉년 때문에 떠났다.", "흉년 때문에"),
     Guard("island", {"도"}, _island, "배는 매물도 앞바다를 지났다.", "매물도"),
+    Guard("degree", {"도"}, _degree, "그는 만족도 조사를 했다.", "만족도"),
     Guard("name_in_na", {"나"}, _name_in_na, "그는 로지나 부인을 만났다.", "로지나"),
     Guard("inside_title", None, _inside_title, "그는 책 《섬에서 온 편지》를 읽었다.", "섬에서"),
     Guard("clause_without_verb", None, _clause_without_verb, "법은 사람을 나라로 여긴다.", "사람을 나라로"),

@@ -153,7 +153,10 @@ def _particle(span: Span) -> Bounds:
     if len(eojeol) < 2 or not _is_particle(span, eojeol):
         return None
     cut = Cut(span, eojeol)
-    return None if josa_guards.is_kept(cut) else (span.start, cut.particle.start)
+    if josa_guards.is_kept(cut):
+        return None
+    is_irang = cut.form == "랑" and cut.host.surface == "이" and fits("이랑", final_consonant(cut.stem[:-1]))
+    return span.start, (cut.host if is_irang else cut.particle).start
 
 
 def _is_particle(span: Span, eojeol: Sequence[Morpheme]) -> bool:
