@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
-from kobert_tf2 import command_help, flag_files, outputs
+from kobert_tf2 import command_help, flag_bounds, flag_files, outputs
 from kobert_tf2.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -134,6 +134,15 @@ RUNNING_FLAGS = (
 )
 
 
+# The packages that not every installation has, and the extra of ours that brings each.
+EXTRAS = {
+    "apache_beam": "beam",
+    "kiwipiepy": "sentences",
+    **dict.fromkeys(("fastapi", "uvicorn"), "serve"),
+    **dict.fromkeys(("onnx", "onnxruntime", "tf2onnx"), "onnx"),
+    **dict.fromkeys(("torch", "transformers"), "torch"),
+}
+
 # What a tool reads and what it writes, by the names of the flags of all tools: no output may be an input.
 INPUT_FLAGS = (
     *("bert_config_file", "data_dir", "data_file", "dictionary", "eval_file", "init_checkpoint", "input", "input_file"),
@@ -193,6 +202,7 @@ def _call(main: Callable[[], dict | None], argv: list[str]) -> int:
         print(f"error: expected flags alone, but got {' '.join(argv[1:])!r}; see --help", file=sys.stderr)
         return 1
     try:
+        flag_bounds.check({name: FLAGS[name].value for name in FLAGS})
         _refuse_inputs_as_outputs()
         result = main()
     except InputError as error:
@@ -201,6 +211,13 @@ def _call(main: Callable[[], dict | None], argv: list[str]) -> int:
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
         print(f"error: {named}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        install = f"pip install 'kobert_tf2[{extra}]'"
+        print(f"error: this needs {error.name}, which is not installed: {install}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)

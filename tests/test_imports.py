@@ -16,6 +16,7 @@ FOUNDATION = {
     "errors",
     "files",
     "outputs",
+    "flag_bounds",
     "hub",
     "parallel",
     "progress",

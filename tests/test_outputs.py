@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from bad_json import BAD_JSON
 
 from kobert_tf2 import files, outputs
 from kobert_tf2.errors import InputError
@@ -238,22 +239,6 @@ def test_a_second_run_is_refused_and_a_kill_leaves_no_lock(tmp_path):
 
 
 # --- JSON from outside ---
-
-LISTS = "[" * 100_000
-BAD_JSON = {
-    "nested lists": LISTS,
-    "nested lists that end": LISTS + "]" * 100_000,
-    "nested objects": '{"a":' * 100_000 + "1" + "}" * 100_000,
-    "a long number": '{"a": ' + "9" * 1_000_000 + "}",
-    "a long negative number": "[-" + "9" * 1_000_000 + "]",
-    "more than 64 bits": "[18446744073709551616]",
-    "a long fraction": '{"a": ' + "9" * 1_000_000 + ".5}",
-    "a large exponent": '{"a": 1e999}',
-    "NaN": '{"a": NaN}',
-    "Infinity": '{"a": [1, -Infinity]}',
-    "nothing": " \n",
-    "two": "{} {}",
-}
 
 
 @pytest.mark.parametrize("name", BAD_JSON)

@@ -82,7 +82,7 @@ def read_texts(path: str) -> list[str]:
     """Lines, or the contexts of a reading file."""
     if not path.endswith(".json"):
         return [line for line in files.read_lines(path) if line.strip()]
-    content = files.read_json(path)
+    content = files.read_json(path, dict)
     try:
         return [paragraph["context"] for article in content["data"] for paragraph in article["paragraphs"]]
     except (KeyError, TypeError) as error:

@@ -177,9 +177,7 @@ def _check_number(name: str, value: object) -> None:
 
 
 def _read_config(path: str) -> dict:
-    values = files.read_json(path)
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a JSON object, but found {type(values).__name__}")
+    values = files.read_json(path, dict)
     if "registered_name" in values:
         raise InputError(
             f"{path}: this is a keras-hub preset; turn it into a model directory: "

@@ -106,9 +106,7 @@ class Described(NamedTuple):
 
 def describe(source: Source) -> Described:
     """Reads `config.json`, or `bert_config.json`, in which our own conversion keeps what it knows of the head."""
-    values = files.read_json(source.config) if files.exists(source.config) else {}
-    if not isinstance(values, dict):
-        raise InputError(f"{source.config}: expected a JSON object, but found {type(values).__name__}")
+    values = files.read_json(source.config, dict) if files.exists(source.config) else {}
     named = [values.get("architecture")] if source.format == "tf1" else values.get("architectures") or []
     if not isinstance(named, list) or not all(isinstance(name, str | None) for name in named):
         raise InputError(f"{source.config}: architectures: expected a list of names, but found {named!r:.60}")

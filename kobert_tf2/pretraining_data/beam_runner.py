@@ -44,7 +44,7 @@ def _create(request: local_runner.Request, options: list[str]) -> dict:
             build(pipeline, request, paths, outputs)
     except Exception as error:
         raise (_mistake_on_a_worker(error) or error) from None
-    counts = files.read_json(tfrecord.sidecar_path(outputs[0]))["counts"]
+    counts = files.read_json(tfrecord.sidecar_path(outputs[0]), dict)["counts"]
     local_runner.say_what_cannot_teach(counts)
     return counts
 

@@ -55,9 +55,16 @@ class Settings:
     mask_unit: str = "token"
 
     def __post_init__(self):
-        for name, least in (("max_seq_length", 5), ("max_predictions_per_seq", 1), ("dupe_factor", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name}: expected at least {least}, but got {getattr(self, name)}")
+        for name, least, most in (
+            ("max_seq_length", 5, 1 << 16),
+            ("max_predictions_per_seq", 1, 1 << 16),
+            ("dupe_factor", 1, 10_000),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or value > most:
+                raise InputError(f"{name}: expected a whole number, at most {most:,}, but got {value!r}")
+            if value < least:
+                raise InputError(f"{name}: expected at least {least}, but got {value}")
         for name in ("masked_lm_prob", "short_seq_prob"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}: expected a probability from 0 to 1, but got {getattr(self, name)}")

@@ -71,8 +71,8 @@ class Request:
 
     def outputs(self) -> list[str]:
         names = self.names()
-        if self.num_shards < 1:
-            raise InputError(f"num_shards: expected at least 1, but got {self.num_shards}")
+        if type(self.num_shards) is not int or not 1 <= self.num_shards <= 99_999:
+            raise InputError(f"num_shards: expected a whole number from 1 to 99,999, but got {self.num_shards!r}")
         if len(names) > 1 and self.num_shards not in (1, len(names)):
             raise InputError(
                 f"output_file names {len(names)} files, but num_shards is {self.num_shards}; "

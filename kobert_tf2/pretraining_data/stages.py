@@ -125,10 +125,10 @@ def shuffled(plan: Plan, bucket: int, examples: list[bytes]) -> list[bytes]:
 def save_arrays(path: str, info: dict, arrays: dict[str, np.ndarray]) -> None:
     """A line of JSON with `info` and the layout, then the arrays' bytes."""
     contents = [np.ascontiguousarray(array).view(np.uint8).reshape(-1) for array in arrays.values()]
-    crc = 0
+    layout = [[name, str(array.dtype), len(array)] for name, array in arrays.items()]
+    crc = _checksum(info, layout)
     for content in contents:
         crc = google_crc32c.extend(crc, content.tobytes())
-    layout = [[name, str(array.dtype), len(array)] for name, array in arrays.items()]
     with files.whole_file(path, "wb") as file:
         file.write(json.dumps({"info": info, "layout": layout, "crc32c": crc}).encode() + b"\n")
         for content in contents:
@@ -139,17 +139,35 @@ def load_arrays(path: str) -> tuple[dict, dict[str, np.ndarray]]:
     """What `save_arrays` wrote; a damaged file is an `InputError`."""
     with files.open_binary(path) as file:
         head, content = file.readline(), file.read()
-    try:
-        said = json.loads(head)
-    except ValueError:
-        said = {"crc32c": None}
-    if google_crc32c.value(content) != said["crc32c"]:
-        raise InputError(f"{path}: this intermediate file is damaged; delete it and start again")
+    said = _read_head(head, path)
+    if google_crc32c.extend(_checksum(said["info"], said["layout"]), content) != said["crc32c"]:
+        raise _damaged(path)
     arrays, start = {}, 0
     for name, dtype, length in said["layout"]:
         arrays[name] = np.frombuffer(content, dtype, length, start)
         start += arrays[name].nbytes
     return said["info"], arrays
+
+
+def _checksum(info: dict, layout: list) -> int:
+    return google_crc32c.value(json.dumps([info, layout]).encode())
+
+
+def _read_head(line: bytes, path: str) -> dict:
+    """The first line of an intermediate file; its checksum, which covers it, is for the caller to hold against it."""
+    try:
+        said = files.parse_json(line.decode(), path, dict)
+    except (InputError, UnicodeDecodeError):
+        raise _damaged(path) from None
+    layout = said.get("layout")
+    is_sound = isinstance(said.get("info"), dict) and isinstance(layout, list)
+    if not is_sound or not all(isinstance(entry, list) and len(entry) == 3 for entry in layout):
+        raise _damaged(path)
+    return {"crc32c": None, **said}
+
+
+def _damaged(path: str) -> InputError:
+    return InputError(f"{path}: this intermediate file is damaged; delete it and start again")
 
 
 def save_records(path: str, counts: dict, examples: list[bytes], buckets: int) -> None:
@@ -164,7 +182,7 @@ def save_records(path: str, counts: dict, examples: list[bytes], buckets: int) -
 def read_column(path: str, column: int) -> list[bytes]:
     """The framed records of one column."""
     with files.open_binary(path) as file:
-        layout = {name: length for name, _, length in json.loads(file.readline())["layout"]}
+        layout = {name: length for name, _, length in _read_head(file.readline(), path)["layout"]}
         body = file.tell()
         file.seek(body + 8 * column)
         start, end = np.frombuffer(file.read(16), np.int64).tolist()

@@ -291,7 +291,7 @@ def check_sizes(patterns: str | Iterable[str]) -> None:
     for path in files.match(patterns):
         car = sidecar_path(path)
         if files.exists(car):
-            shards = files.read_json(car).get("shards", ())
+            shards = _read_one_sidecar(car).get("shards", ())
             sizes |= {f"{os.path.dirname(car)}/{shard['name']}": shard["bytes"] for shard in shards}
         expected = sizes.get(f"{os.path.dirname(path)}/{os.path.basename(path)}")
         came = _size(path) if expected is not None else None
@@ -401,18 +401,40 @@ def is_shard_entry(entry: object) -> bool:
     )
 
 
+_SIDECAR_KINDS = {
+    **dict.fromkeys(("max_seq_length", "max_predictions_per_seq", "vocab_size"), int),
+    **dict.fromkeys(("made_with", "counts"), dict),
+    **dict.fromkeys(("format", "vocab_sha256"), str),
+    **{"shards": list, "complete": bool},
+}
+
+
+def _read_one_sidecar(path: str) -> dict:
+    car = files.read_json(path, dict)
+    for name, kind in _SIDECAR_KINDS.items():
+        if name in car and type(car[name]) is not kind:
+            raise InputError(f"{path}: expected the side-car of TFRecords, but {name} is {files.json_name(car[name])}")
+    if not all(map(is_shard_entry, car.get("shards", ()))):
+        raise InputError(f"{path}: expected the side-car of TFRecords, but its shards are not described as in one")
+    if type(car.get("counts", {}).get("instances", 0)) is not int:
+        raise InputError(f"{path}: expected the side-car of TFRecords, but its counts are not numbers")
+    if not isinstance(car.get("made_with", {}).get("tokenizer", {}), dict):
+        raise InputError(f"{path}: expected the side-car of TFRecords, but its tokenizer is not described as in one")
+    return car
+
+
 def read_sidecar(patterns: str | Iterable[str]) -> dict | None:
     """What the side-cars of these files say, or None where there is none (records of the original script have none).
 
     Sets that are read together must agree on their lengths and their vocabulary; counts are summed under "counts".
     """
     found = dict.fromkeys(sidecar_path(path) for path in files.match(patterns))
-    cars = {path: files.read_json(path) for path in found if files.exists(path)}
+    cars = {path: _read_one_sidecar(path) for path in found if files.exists(path)}
     if not cars:
         return None
     first, car = next(iter(cars.items()))
     for path, other in cars.items():
-        if not isinstance(other, dict) or other.get("format") != car.get("format"):
+        if other.get("format") != car.get("format"):
             raise InputError(f"{path}: expected the side-car of TFRecords, but its format differs or is missing")
         if not other.get("complete", True):
             raise InputError(f"{path}: these records are not complete; run create_pretraining_data.py again")

@@ -159,7 +159,7 @@ def read_predictions(path: str, questions: Sequence[Question]) -> dict[str, str]
     """
     values = files.read_json(path)
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected an object of ids and answers, but got {type(values).__name__}")
+        raise InputError(f"{path}: expected an object of ids and answers, but got {files.json_name(values)}")
     for name, value in values.items():
         if not isinstance(value, str):
             raise InputError(f"{path}: expected the answer to {name} to be a string, but got {type(value).__name__}")
@@ -187,6 +187,29 @@ def read_null_odds(path: str, questions: Sequence[Question] = ()) -> dict[str, f
     if not isinstance(values, dict) or not all(isinstance(value, int | float) for value in values.values()):
         raise InputError(f"{path}: expected an object of ids and numbers")
     return _with_ids_of(questions, values, path)
+
+
+def read_nbest(path: str, questions: Sequence[Question] = ()) -> dict[str, list[dict]]:
+    """`{id: entries}` of an nbest_predictions.json, the ids as the questions spell them."""
+    values = files.read_json(path, dict)
+    for name, entries in values.items():
+        if not isinstance(entries, list) or not all(map(_is_nbest_entry, entries)):
+            raise InputError(
+                f"{path}: {name}: expected a list of answers, each with its text and, if it has them, start and end "
+                "as whole numbers"
+            )
+    return _with_ids_of(questions, values, path)
+
+
+def _is_nbest_entry(entry: object) -> bool:
+    """The original's entries have no place in the context."""
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("text"), str)
+        and isinstance(entry.get("stripped", ""), str)
+        and ("start" in entry) == ("end" in entry)
+        and all(type(entry.get(name, 0)) is int and entry.get(name, 0) >= 0 for name in ("start", "end"))
+    )
 
 
 def per_question(metric: str, questions: Sequence[Question], predictions: Mapping[str, str]) -> dict[str, dict]:

@@ -79,7 +79,7 @@ def predicted_spans(
         if not text:
             continue
         entries = [entry for entry in nbest.get(question.id, ()) if text in (entry["text"], entry.get("stripped"))]
-        if entries and "start" in entries[0]:
+        if entries and "start" in entries[0] and entries[0]["start"] <= entries[0]["end"] <= len(question.context):
             spans[question.id] = entries[0]["start"], entries[0]["end"]
         elif text in question.context:
             wanted = question.answers[0].start if question.answers else 0

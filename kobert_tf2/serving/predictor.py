@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from kobert_tf2 import files
 from kobert_tf2.bert import checkpoint_files
+from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.kernels import tracing
 from kobert_tf2.bert.models import BertForQuestionAnswering
 from kobert_tf2.errors import InputError
@@ -78,14 +79,14 @@ class Predictor:
     def _of_export(cls, path: str, precision: str, settings: dict) -> "Predictor":
         if precision != "float32":
             raise InputError(f"{path}: an export computes in float32; load the model directory for {precision}")
-        about = files.read_json(f"{path}/assets/{SETTINGS_FILE}")
-        if about["head"] != "reading":
-            raise InputError(f"{path}: expected a reader, but this export's head is {about['head']}")
+        about = files.read_json(f"{path}/assets/{SETTINGS_FILE}", dict)
+        if about.get("head") != "reading":
+            raise InputError(f"{path}: expected a reader, but this export's head is {about.get('head')}")
         kept = ReadingSettings.checked_fields(about.get("reading"), f"{path}/assets/{SETTINGS_FILE}, reading")
-        config = files.read_json(f"{path}/assets/config.json")
+        config = BertConfig.from_json(f"{path}/assets/config.json")
         tokenizer = Tokenizer.from_pretrained(f"{path}/assets")
-        settings = ReadingSettings.fitting(config["max_position_embeddings"], kept=kept, **settings)
-        if "answer_text" in about.get("signatures", ()):
+        settings = ReadingSettings.fitting(config.max_position_embeddings, kept=kept, **settings)
+        if "answer_text" in (about.get("signatures") or ()):
             import tensorflow_text  # noqa: F401 - its operations are in the graph
         loaded = tf.saved_model.load(path)
         return cls(loaded.signatures["serving_default"], tokenizer, settings, keep_alive=loaded)

@@ -36,10 +36,10 @@ def find_config(
 
 
 def _config_in_file(path: str, vocab_size: int | None) -> BertConfig:
-    values = files.read_json(path)
-    if isinstance(values, dict) and {"model_type", "architectures"} & values.keys():
+    values = files.read_json(path, dict)
+    if {"model_type", "architectures"} & values.keys():
         return BertConfig.from_json(path)
-    if isinstance(values, dict) and "vocab_size" not in values and vocab_size:
+    if "vocab_size" not in values and vocab_size:
         return _config_with_vocab_size(path, values, vocab_size)
     return BertConfig.from_google_json(path)
 

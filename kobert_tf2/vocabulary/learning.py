@@ -105,6 +105,7 @@ def learn(
     `[unused0]` ..., then the pieces, the most used first. Words seen less than `min_frequency` times bring no pieces of
     their own; their Hangul syllables can be written all the same.
     """
+    check_num_unused(num_unused, vocab_size)
     head = [*special_tokens, *(f"[unused{i}]" for i in range(num_unused))]
     room = vocab_size - len(head)
     if not counts:
@@ -230,6 +231,7 @@ def build(
 
     A folder that this function made is replaced. Any other file of these names there is an `InputError`.
     """
+    check_num_unused(num_unused, vocab_size)
     _check_output(output_dir, paths)
     special = [token if special_style == "[CLS]" else f"<{token[1:-1]}>" for token in SPECIAL_TOKENS]
     asked = {"vocab_size": vocab_size, "model": model, "min_frequency": min_frequency, "num_unused": num_unused}
@@ -240,6 +242,11 @@ def build(
             files.write_json(f"{folder}/coverage.json", report)
             files.write_json(f"{folder}/bert_config.json", {**_BERT_BASE, "vocab_size": len(tokenizer.vocab)})
     return report
+
+
+def check_num_unused(num_unused: int, vocab_size: int) -> None:
+    if not 0 <= num_unused < vocab_size:
+        raise InputError(f"num_unused: expected 0 to below vocab_size, {vocab_size}, but got {num_unused}")
 
 
 def _check_output(output_dir: str, paths: Sequence[str]) -> None:

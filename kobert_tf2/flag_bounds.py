@@ -1,0 +1,51 @@
+"""Between which values the numbers of the command line make sense, by the names that the flags have in all tools.
+
+A number far outside is a slip of the hand, and would otherwise end in an error of NumPy's about gigabytes, or run for
+a year. The bounds are wide: what a model or a corpus allows is checked where that is known.
+"""
+
+import math
+from collections.abc import Mapping
+
+from kobert_tf2.errors import InputError
+
+_STEPS = (1, 2**31 - 1)  # Steps are counted in int32 on the device.
+_LENGTH = (1, 2**16)
+_ROWS = (1, 2**20)
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("max_seq_length", "max_predictions_per_seq", "max_query_length", "max_answer_length"), _LENGTH),
+    **dict.fromkeys(("doc_stride", "n_best_size"), _LENGTH),
+    **dict.fromkeys(("train_batch_size", "eval_batch_size", "predict_batch_size", "micro_batch_size"), _ROWS),
+    **dict.fromkeys(("batch_size", "keep_checkpoints"), _ROWS),
+    **dict.fromkeys(("num_train_steps", "save_checkpoints_steps", "log_steps", "iterations_per_loop"), _STEPS),
+    **dict.fromkeys(("max_eval_steps", "held_out_steps"), _STEPS),
+    "num_warmup_steps": (0, 2**31 - 1),
+    "num_workers": (1, 1024),
+    "num_tpu_cores": (1, 2**16),
+    "num_shards": (1, 99_999),  # A shard's name has five digits.
+    "dupe_factor": (1, 10_000),
+    "vocab_size": (8, 10_000_000),
+    "num_unused": (0, 1_000_000),
+    "min_frequency": (1, 2**31 - 1),
+    "held_out": (0, 2**31 - 1),
+    "version": (1, 2**31 - 1),
+    "seed": (0, 2**32 - 1),
+    "learning_rate": (0, 1e6),
+    "num_train_epochs": (0, 1e6),
+    "warmup_proportion": (0, 1),
+    "eval_fraction": (0, 1),
+    "masked_lm_prob": (0, 1),
+    "short_seq_prob": (0, 1),
+    "null_score_diff_threshold": (-math.inf, math.inf),
+}
+
+
+def check(values: Mapping[str, object]) -> None:
+    """Raises `InputError` for the first of these {flag: value} that is out of its bounds, NaN included."""
+    for name, value in values.items():
+        if name not in BOUNDS or isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        low, high = BOUNDS[name]
+        if not low <= value <= high:
+            raise InputError(f"--{name}: expected a number from {low:,} to {high:,}, but got {value}")
