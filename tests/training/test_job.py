@@ -8,9 +8,11 @@ import sys
 
 import pytest
 import tensorflow as tf
+from bad_json import BAD_JSON
 
 from kobert_tf2 import files, outputs
 from kobert_tf2.errors import InputError
+from kobert_tf2.training import log as training_log
 from kobert_tf2.training.checkpoints import Checkpoints
 from kobert_tf2.training.job import TrainingJob, job_inputs
 
@@ -158,3 +160,24 @@ def test_a_manifest_that_says_other_things_is_passed_over(tmp_path, capfd, chang
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     assert saved.newest_whole() is None
     assert "manifest.json: expected" in capfd.readouterr().err
+
+
+# --- The log of a run that goes on ---
+
+
+@pytest.mark.parametrize("name", BAD_JSON)
+def test_a_log_that_is_none_is_a_sentence_and_stays(tmp_path, name):
+    path = tmp_path / "train_log.jsonl"
+    content = '{"step": 1}\n' + BAD_JSON[name].replace("\n", "") + "\n"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"train_log\.jsonl"):
+        training_log._keep_records_up_to(str(path), 10)
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("line", ["[]", "3", "{}", '{"step": "1"}', '{"step": true}', '{"step": null}'])
+def test_a_record_of_a_log_has_its_step(tmp_path, line):
+    path = tmp_path / "train_log.jsonl"
+    path.write_text(f'{{"step": 1}}\n{line}\n')
+    with pytest.raises(InputError, match=r"train_log\.jsonl.*(line 2: expected a record|expected a JSON object)"):
+        training_log._keep_records_up_to(str(path), 10)
