@@ -171,6 +171,8 @@ def _saved_settings(ours: object, path: str) -> dict:
     if not isinstance(analyser, dict | None) or not isinstance((analyser or {}).get("sentences", []), list):
         raise InputError(f'{path}: expected "analyser" to be null or an object, but found {files.json_name(analyser)}')
     settings = dict(ours["settings"])
+    if "pre_tokenizer" not in settings:
+        raise InputError(f"{path}: expected the settings of a tokenizer, but pre_tokenizer is missing")
     for name, value in settings.items():
         kind = _KINDS.get(name)
         if kind is None:
