@@ -159,7 +159,7 @@ def read_predictions(path: str, questions: Sequence[Question]) -> dict[str, str]
     """
     values = files.read_json(path)
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected an object of ids and answers, but got {files.json_name(values)}")
+        raise InputError(f"{path}: expected an object of ids and answers, but got {type(values).__name__}")
     for name, value in values.items():
         if not isinstance(value, str):
             raise InputError(f"{path}: expected the answer to {name} to be a string, but got {type(value).__name__}")
