@@ -9,8 +9,11 @@ so that a predictor and an export read as the model was trained, without a flag.
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
@@ -46,7 +49,7 @@ class ReadingSettings:
         cls, max_position_embeddings: int, *, kept: Mapping[str, Any] | None = None, **given: Any
     ) -> "ReadingSettings":
         """What is given (and not None), or else what was kept, or else the defaults, no longer than the model's
-        positions. All of it is checked.
+        positions. All of it is checked; what does not fit is an `InputError`.
 
         Another `max_seq_length` than the kept one takes the kept stride and query length out of force: they belong to
         the kept length.
@@ -56,6 +59,8 @@ class ReadingSettings:
         if given.get("max_seq_length", kept.get("max_seq_length")) != kept.get("max_seq_length"):
             kept = {name: value for name, value in kept.items() if name not in ("doc_stride", "max_query_length")}
         given = {name: value for name, value in kept.items() if value is not None} | given
+        cls.checked_fields(given, "reading settings")
+        given = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
         longest = given.setdefault("max_seq_length", min(384, max_position_embeddings))
         query = given.setdefault("max_query_length", min(64, longest // 4))
         given.setdefault("doc_stride", min(128, max(1, (longest - query - 3) // 2)))
@@ -87,13 +92,14 @@ class ReadingSettings:
 
     @classmethod
     def checked_fields(cls, values: Any, where: str) -> dict[str, Any]:
-        """Fields that came from a file, `where`, each of a name and a type that this class has."""
+        """Fields that came from `where`, each of a name and a type that this class has."""
         types: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or not values.keys() <= types.keys():
             raise InputError(f"{where}: expected an object of {', '.join(types)}, but got {values!r:.100}")
         for name, value in values.items():
-            if not isinstance(value, types[name]) or (isinstance(value, bool) and name != "strip_josa"):
-                raise InputError(f"{where}: expected {name} to be {_EXPECTED[types[name]]}, but got {value!r:.100}")
+            kinds, described = _EXPECTED[types[name]]
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise InputError(f"{where}: expected {name} to be {described}, but got {value!r:.100}")
         return values
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,7 +129,12 @@ class ReadingSettings:
             raise InputError("null_score_diff_threshold: expected a number, but got nan")
 
 
-_EXPECTED = {int: "a whole number", float | int | None: "a number or null", bool | None: "true, false or null"}
+# By the type of a field: what its values may be (NumPy's numbers too), and how a message says it.
+_EXPECTED: dict[Any, tuple[tuple[type, ...], str]] = {
+    int: ((numbers.Integral,), "a whole number"),
+    float | int | None: ((numbers.Real, type(None)), "a number or null"),
+    bool | None: ((bool, type(None)), "true, false or null"),
+}
 
 
 def strips_josa(asked: bool | None, tokenizer: Tokenizer) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from kobert_tf2.errors import InputError
@@ -67,3 +68,26 @@ def test_what_is_no_setting_is_refused_with_its_file_and_name(tmp_path, values, 
 def test_kept_lengths_that_the_model_cannot_take_are_refused():
     with pytest.raises(InputError, match="at most the model's max_position_embeddings, 64, but got 100"):
         ReadingSettings.fitting(64, kept=KEPT)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"doc_strid": 3}, "expected an object of max_seq_length, .*'doc_strid'"),
+        ({"max_seq_length": "64"}, "expected max_seq_length to be a whole number, but got '64'"),
+        ({"n_best_size": 2.5}, "expected n_best_size to be a whole number, but got 2.5"),
+        ({"n_best_size": 0}, "n_best_size: expected at least 1"),
+        ({"null_score_diff_threshold": "0"}, "to be a number or null"),
+        ({"null_score_diff_threshold": float("nan")}, "expected a number, but got nan"),
+        ({"strip_josa": "no"}, "to be true, false or null"),
+    ],
+)
+def test_what_a_caller_gives_is_checked_by_name(given, sentence):
+    with pytest.raises(InputError, match=sentence):
+        ReadingSettings.fitting(512, **given)
+
+
+def test_numbers_of_numpy_are_numbers():
+    settings = ReadingSettings.fitting(512, n_best_size=np.int64(3), null_score_diff_threshold=np.float32(0.5))
+    assert (settings.n_best_size, settings.null_score_diff_threshold) == (3, 0.5)
+    assert json.dumps(settings.to_dict())
