@@ -41,6 +41,7 @@ from kobert_tf2.pretraining_data.corpus import Block
 from kobert_tf2.pretraining_data.instances import DocumentTokenizer, Pieces, Settings
 from kobert_tf2.pretraining_data.stages import Plan
 from kobert_tf2.pretraining_data.worker import Worker
+from kobert_tf2.tokenization import unknown
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 FORMAT = "kobert_tf2 pre-training records, version 1"
@@ -116,6 +117,7 @@ def _create(request: Request) -> dict:
             before = _make_records(run, request, plan, blocks, counts)
             _write_shards(run, request, plan, before, counts, outputs, todo, ledger)
         say_what_cannot_teach(counts)
+        unknown.report(request.input_file, unknown=counts["unknown_tokens"], pieces=counts["tokens"])
         return ledger.finish(summary(counts))
 
 

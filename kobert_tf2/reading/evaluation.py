@@ -16,6 +16,7 @@ from kobert_tf2.reading import metrics
 from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.reading.squad_files import Question, gold_answers
 from kobert_tf2.reading.windows import span_tokens
+from kobert_tf2.tokenization import unknown
 from kobert_tf2.tokenization.normalization import comparable
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -67,6 +68,7 @@ def tokenizer_ceiling(questions: Sequence[Question], tokenizer, metric: str = "k
     """The ceiling of the tokens of a `Tokenizer`."""
     contexts = list(dict.fromkeys(question.context for question in questions))
     encodings = dict(zip(contexts, tokenizer.encode_batch(contexts, num_workers=num_workers), strict=True))
+    unknown.report_encodings("contexts", encodings.values(), tokenizer.unk_id)
 
     def nearest(context, start, end):
         tokens = span_tokens(start, end, encodings[context])

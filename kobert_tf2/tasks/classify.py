@@ -26,7 +26,7 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import labels, sentences
 from kobert_tf2.labelling.sentences import Example
 from kobert_tf2.tasks import start
-from kobert_tf2.tokenization import pretrained
+from kobert_tf2.tokenization import pretrained, unknown
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
 from kobert_tf2.training.job import TrainingJob, job_inputs
@@ -139,7 +139,7 @@ def finetune(settings: FinetuneSettings) -> dict:
         if job.is_chief:
             summary["predictions"] = f"{output_dir}/predictions.tsv"
             write_predictions(summary["predictions"], prediction, probabilities, names)
-    return summary | {"truncated": encoding.truncated}
+    return summary | {"truncated": encoding.truncated, "unknown_share": encoding.unknown_share}
 
 
 def _check_asked(settings: FinetuneSettings) -> None:
@@ -272,7 +272,7 @@ class _Encoding:
 
     def __init__(self, tokenizer: Tokenizer, max_seq_length: int, num_workers: int):
         self._tokenizer, self._max_seq_length, self._num_workers = tokenizer, max_seq_length, num_workers
-        self.truncated = 0
+        self.truncated, self.unknown_share = 0, 0.0
 
     def inputs(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
         encoded = sentences.encode(examples, self._tokenizer, num_workers=self._num_workers)
@@ -280,6 +280,8 @@ class _Encoding:
         if cut:
             _say(f"{cut:,} of {len(encoded):,} sentences are longer than {self._max_seq_length} and were cut")
         self.truncated += cut
+        pieces = (ids for pair in encoded for ids in pair)
+        self.unknown_share = unknown.report_ids("sentences", pieces, self._tokenizer.unk_id)
         return sentences.pad(encoded, self._tokenizer, max_seq_length=self._max_seq_length)
 
     def features(self, examples: Sequence[Example], labels: list[str]) -> dict[str, np.ndarray]:

@@ -35,7 +35,7 @@ from kobert_tf2.reading.squad_files import Question
 from kobert_tf2.reading.windows import Windows
 from kobert_tf2.tasks import start
 from kobert_tf2.tokenization import batches as batches_by_length
-from kobert_tf2.tokenization import pretrained
+from kobert_tf2.tokenization import pretrained, unknown
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
 from kobert_tf2.training.dataset import dataset_of_batches
@@ -175,6 +175,7 @@ def _train(
         files.write_json(f"{job.output_dir}/alignment_report.json", data.report)
     for name, value in data.report["counts"].items():
         print(f"  {name}: {value}", file=sys.stderr)
+    share = unknown.report_rows(settings.train_file, data.windows.input_ids, data.windows.input_mask, tokenizer)
     optimizer = job.optimizer(
         learning_rate=settings.learning_rate,
         num_train_steps=data.num_steps,
@@ -190,7 +191,12 @@ def _train(
         settings=data.unchanging,
         save=lambda folder: model.save_pretrained(folder, tokenizer, task_specific_params=kept.to_config()),
     )
-    return {"train_padding": round(data.padding, 4), "train_windows": len(data.windows), **trained}
+    return {
+        "train_padding": round(data.padding, 4),
+        "train_windows": len(data.windows),
+        "train_unknown_share": share,
+        **trained,
+    }
 
 
 def _predict(
@@ -213,7 +219,12 @@ def _predict(
     logits = reading_windows.predict_logits(windows, batches, forward)
     with_null = settings.reading.null_score_diff_threshold is not None
     found = answers.decode(questions, windows, *logits, **settings.reading.best, with_null=with_null)
-    summary = {"predict_padding": round(batches_by_length.padding_share(batches, windows.lengths), 4)}
+    summary = {
+        "predict_padding": round(batches_by_length.padding_share(batches, windows.lengths), 4),
+        "predict_unknown_share": unknown.report_rows(
+            settings.predict_file, windows.input_ids, windows.input_mask, tokenizer
+        ),
+    }
     return {**summary, **write_predictions(settings, questions, found, tokenizer)} if job.is_chief else summary
 
 

@@ -29,6 +29,7 @@ from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.tasks import start
 from kobert_tf2.tokenization import batches as batches_by_length
 from kobert_tf2.tokenization import pretrained as tokenizers
+from kobert_tf2.tokenization import unknown
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
 from kobert_tf2.training.dataset import dataset_of_batches
@@ -140,7 +141,7 @@ def finetune(settings: FinetuneSettings) -> dict:
         predicted = tagger.predict(job, model, prediction, labels)
         if job.is_chief:
             summary |= _write_predictions(settings.output_dir, predicted)
-    return summary
+    return summary | {"unknown_share": tagger.unknown_share}
 
 
 def _choose_labels(types: Sequence[str], begin: str | None, config: BertConfig) -> list[str]:
@@ -280,10 +281,14 @@ class _Tagger:
     def __init__(self, settings: FinetuneSettings, tokenizer: Tokenizer):
         self.settings, self.tokenizer = settings, tokenizer
         strip = settings.strip_josa
+        self.unknown_share = 0.0  # of the texts that were encoded last
         self._strip = tokenizer.settings()["pre_tokenizer"] != "mecab" if strip is None else strip
 
     def _encode(self, texts: Sequence[TaggedText]) -> list:
-        return self.tokenizer.encode_batch([text.text for text in texts], num_workers=self.settings.num_workers)
+        strings = [text.text for text in texts]
+        encodings = self.tokenizer.encode_batch(strings, num_workers=self.settings.num_workers)
+        self.unknown_share = unknown.report_encodings("texts", encodings, self.tokenizer.unk_id)
+        return encodings
 
     def _windows(self, encodings: list, labels: Sequence[np.ndarray] | None = None) -> entities.TokenWindows:
         lengths = {"max_seq_length": self.settings.max_seq_length, "doc_stride": self.settings.doc_stride}

@@ -20,6 +20,7 @@ from kobert_tf2 import files, outputs
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import blocks_of, ordered_map
 from kobert_tf2.progress import progress
+from kobert_tf2.tokenization import unknown
 from kobert_tf2.tokenization.normalization import is_blank
 from kobert_tf2.tokenization.pretrained import CONFIG_FILE, VOCAB_FILE
 from kobert_tf2.tokenization.tokenizer import Tokenizer
@@ -274,6 +275,7 @@ def _learned(
     measured = coverage.measure(
         Tokenizer(pieces, **settings), progress(kept, "measuring", total=len(kept), unit="lines")
     )
+    unknown.report("lines that were kept from learning", unknown=measured["unk_pieces"], pieces=measured["pieces"])
     syllables = _unseen_syllables(kept, counts, settings)
     tokenizer = Tokenizer(_with_syllables(pieces, syllables, vocab_size), **settings)
     report = {
