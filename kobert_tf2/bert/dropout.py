@@ -10,6 +10,7 @@ import contextlib
 import functools
 import threading
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import keras
@@ -19,7 +20,7 @@ _active_seed = threading.local()
 
 
 @contextlib.contextmanager
-def dropout_seed(seed):
+def dropout_seed(seed: keras.KerasTensor) -> Iterator[None]:
     """Within this context every dropout layer draws its mask from `seed`, an int32 tensor [2].
 
     The context is read while a call is traced, and belongs to one thread: MirroredStrategy traces its replicas in
@@ -33,27 +34,27 @@ def dropout_seed(seed):
         _active_seed.value = previous
 
 
-def _low_bits(x):
+def _low_bits(x: keras.KerasTensor) -> keras.KerasTensor:
     """Cuts to 32 bits where the backend has no uint32 and widens it (torch); costs nothing elsewhere."""
     return x if keras.backend.standardize_dtype(x.dtype) == "uint32" else ops.bitwise_and(x, 0xFFFFFFFF)
 
 
-def _uint32(value: int):
+def _uint32(value: int) -> keras.KerasTensor:
     return ops.convert_to_tensor(value, dtype="uint32")
 
 
-def _round(x, shift: int, multiplier: int):
+def _round(x: keras.KerasTensor, shift: int, multiplier: int) -> keras.KerasTensor:
     """Half of an integer hash, on uint32 of any shape: xor with the shifted self, times an odd constant."""
     return _low_bits(ops.bitwise_xor(x, ops.right_shift(x, shift)) * _uint32(multiplier))
 
 
-def _hash(x):
+def _hash(x: keras.KerasTensor) -> keras.KerasTensor:
     """Chris Wellons' "lowbias32" (nullprogram.com, 2018): two rounds and a last xor, one to one on uint32."""
     x = _round(_round(x, 16, 0x7FEB352D), 15, 0x846CA68B)
     return ops.bitwise_xor(x, ops.right_shift(x, 16))
 
 
-def dropout_key(seed, site: int):
+def dropout_key(seed: keras.KerasTensor, site: int) -> keras.KerasTensor:
     """The uint32 key [2] of the dropout layer with the number `site`, under `seed`, an integer tensor [2].
 
     The seed is hashed before the site joins it: small numbers in both must not cancel each other out.
@@ -65,14 +66,14 @@ def dropout_key(seed, site: int):
     return ops.stack([first, _hash(_low_bits(high + first))])
 
 
-def _counter(shape):
+def _counter(shape: tuple) -> keras.KerasTensor:
     """The number of every element of a tensor of `shape`, as uint32 [elements / last, last]."""
     rows = functools.reduce(lambda a, b: a * b, shape[:-1], 1)
     starts = ops.cast(ops.arange(rows, dtype="int32"), "uint32") * ops.cast(shape[-1], "uint32")
     return _low_bits(ops.expand_dims(starts, 1) + ops.cast(ops.arange(shape[-1], dtype="int32"), "uint32"))
 
 
-def keep_mask(shape, key, rate: float):
+def keep_mask(shape: tuple, key: keras.KerasTensor, rate: float) -> keras.KerasTensor:
     """Which elements of a tensor of `shape` stay: bool, each False with probability `rate` (to 2**-32), independently.
 
     An element's number goes through `_hash` with half of the key before each round, and is compared with the rate.
@@ -91,7 +92,7 @@ class Drop(NamedTuple):
     rate: float
 
 
-def drop_out(x, drop: Drop | None):
+def drop_out(x: keras.KerasTensor, drop: Drop | None) -> keras.KerasTensor:
     """`x` with elements set to 0 and the rest scaled up by 1 / (1 - rate); `None` changes nothing."""
     if drop is None:
         return x
@@ -104,7 +105,7 @@ class Dropout(keras.layers.Layer):
     """Dropout whose masks are a function of `dropout_seed` and of `site`, a name that no other dropout of the
     model has."""
 
-    def __init__(self, rate: float, *, site: str, **kwargs):
+    def __init__(self, rate: float, *, site: str, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.rate = rate
         self.site = site
@@ -112,20 +113,20 @@ class Dropout(keras.layers.Layer):
         self.supports_masking = True
         self.built = True
 
-    def drop(self, training) -> Drop | None:
+    def drop(self, training: bool | None) -> Drop | None:
         """The key of this call, or `None` where nothing is dropped."""
-        if not training or not self.rate:
+        if not training or self.seed_generator is None:
             return None
         seed = getattr(_active_seed, "value", None)
         if seed is None:
             seed = self.seed_generator.next()
         return Drop(dropout_key(seed, zlib.crc32(self.site.encode())), self.rate)
 
-    def call(self, x, training=False):
+    def call(self, x: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
         return drop_out(x, self.drop(training))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return dict(super().get_config(), rate=self.rate, site=self.site)

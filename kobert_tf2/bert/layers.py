@@ -7,7 +7,8 @@ H hidden width, V vocabulary.
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import keras
 from keras import ops
@@ -27,22 +28,22 @@ MASKED_SCORE = -10000.0
 class LayerNorm(keras.layers.Layer):
     """Layer normalisation over the last axis. Within the other layers a kernel applies it and reads gamma and beta."""
 
-    def __init__(self, *, epsilon: float, **kwargs):
+    def __init__(self, *, epsilon: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.gamma = self.add_weight(name="gamma", shape=(input_shape[-1],), initializer="ones")
         self.beta = self.add_weight(name="beta", shape=(input_shape[-1],), initializer="zeros")
 
-    def call(self, x):
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         return plain.layer_norm(x, self.gamma, self.beta, self.epsilon)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return dict(super().get_config(), epsilon=self.epsilon)
 
 
-def initial_values(config: BertConfig):
+def initial_values(config: BertConfig) -> keras.initializers.Initializer:
     """How every kernel and table of BERT starts."""
     return keras.initializers.TruncatedNormal(stddev=config.initializer_range)
 
@@ -51,7 +52,7 @@ _building = threading.local()
 
 
 @contextlib.contextmanager
-def uninitialized_weights():
+def uninitialized_weights() -> Iterator[None]:
     """Within this context the kernels and tables of the backbone are allocated but not initialized.
 
     A checkpoint is about to replace them. To draw 110 million random numbers would take longer than to read that
@@ -68,7 +69,7 @@ def uninitialized_weights():
 class Uninitialized(keras.initializers.Zeros):
     """Allocates without writing, where the backend is TensorFlow; zeros elsewhere. For weights about to be loaded."""
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: tuple, dtype: str | None = None) -> keras.KerasTensor:
         if keras.backend.backend() != "tensorflow":
             return super().__call__(shape, dtype)
         import tensorflow as tf
@@ -76,26 +77,26 @@ class Uninitialized(keras.initializers.Zeros):
         return tf.raw_ops.Empty(shape=shape, dtype=keras.backend.standardize_dtype(dtype))
 
 
-def _initializer(config: BertConfig):
+def _initializer(config: BertConfig) -> keras.initializers.Initializer:
     return Uninitialized() if getattr(_building, "uninitialized", False) else initial_values(config)
 
 
 class _ConfiguredLayer(keras.layers.Layer):
     """A layer whose constructor takes the model's configuration."""
 
-    def __init__(self, *, config: BertConfig | dict, **kwargs):
+    def __init__(self, *, config: BertConfig | dict, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config if isinstance(config, BertConfig) else BertConfig(**config)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return dict(super().get_config(), config=self.config.to_dict())
 
-    def _dense(self, units: int, name: str):
+    def _dense(self, units: int, name: str) -> keras.layers.Dense:
         return keras.layers.Dense(
             units, kernel_initializer=_initializer(self.config), dtype=self.dtype_policy, name=name
         )
 
-    def _norm(self, name: str):
+    def _norm(self, name: str) -> LayerNorm:
         return LayerNorm(epsilon=self.config.layer_norm_eps, dtype=self.dtype_policy, name=name)
 
 
@@ -103,25 +104,31 @@ class _ConfiguredLayer(keras.layers.Layer):
 class Embeddings(_ConfiguredLayer):
     """Word, position and segment embeddings, summed, normalised, dropped out: int32 [B, S] twice -> [B, S, H]."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.norm = self._norm("norm")
         self.dropout = Dropout(self.config.hidden_dropout_prob, site=f"{self.name}/dropout", dtype=self.dtype_policy)
 
-    def build(self, input_ids_shape, segment_ids_shape):
+    def build(self, input_ids_shape: tuple, segment_ids_shape: tuple) -> None:
         config = self.config
         self.word_embeddings = self._table("word_embeddings", config.vocab_size)
         self.position_embeddings = self._table("position_embeddings", config.max_position_embeddings)
         self.segment_embeddings = self._table("segment_embeddings", config.type_vocab_size)
         self.norm.build((None, None, config.hidden_size))
 
-    def _table(self, name: str, rows: int):
+    def _table(self, name: str, rows: int) -> keras.Variable:
         """In float32 whatever the policy: of a table a batch needs few rows, and only those are worth a cast."""
         return self.add_weight(
             name=name, shape=(rows, self.config.hidden_size), initializer=_initializer(self.config), autocast=False
         )
 
-    def call(self, input_ids, segment_ids, training=False, with_table=False):
+    def call(
+        self,
+        input_ids: keras.KerasTensor,
+        segment_ids: keras.KerasTensor,
+        training: bool = False,
+        with_table: bool = False,
+    ) -> keras.KerasTensor:
         """With `with_table` also the table of words [V, H], for an output layer that is tied to it."""
         kernel = kernels.choose(training, input_ids, segment_ids)
         length = ops.shape(input_ids)[1]
@@ -134,7 +141,7 @@ class Embeddings(_ConfiguredLayer):
         )
         return (states, table) if with_table else states
 
-    def _check_length(self, length) -> None:
+    def _check_length(self, length: object) -> None:
         longest = self.config.max_position_embeddings
         if isinstance(length, int) and length > longest:
             raise InputError(
@@ -142,7 +149,7 @@ class Embeddings(_ConfiguredLayer):
                 "cut the text into windows, or lower max_seq_length"
             )
 
-    def compute_output_shape(self, input_ids_shape, segment_ids_shape):
+    def compute_output_shape(self, input_ids_shape: tuple, segment_ids_shape: tuple) -> tuple:
         return (*input_ids_shape, self.config.hidden_size)
 
 
@@ -150,7 +157,7 @@ class Embeddings(_ConfiguredLayer):
 class AttentionMask(keras.layers.Layer):
     """What a padding mask adds to the attention scores: int [B, S] of 1 and 0 -> float32 [B, 1, 1, S]."""
 
-    def call(self, input_mask):
+    def call(self, input_mask: keras.KerasTensor) -> keras.KerasTensor:
         return ((1.0 - ops.cast(input_mask, "float32")) * MASKED_SCORE)[:, None, None, :]
 
 
@@ -161,7 +168,7 @@ class EncoderLayer(_ConfiguredLayer):
     With `positions`, int32 [B, P], the output is computed at these alone, [B, P, H]; they attend to all positions.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         config = self.config
         self.query = self._dense(config.hidden_size, "query")
@@ -180,14 +187,20 @@ class EncoderLayer(_ConfiguredLayer):
     def _dropout(self, rate: float, name: str) -> Dropout:
         return Dropout(rate, site=f"{self.name}/{name}", dtype=self.dtype_policy, name=name)
 
-    def build(self, hidden_shape, mask_scores_shape):
+    def build(self, hidden_shape: tuple, mask_scores_shape: tuple) -> None:
         hidden = (None, None, self.config.hidden_size)
         for layer in (self.query, self.key, self.value, self.attention_output, self.attention_norm, self.intermediate):
             layer.build(hidden)
         self.feed_forward_output.build((None, None, self.config.intermediate_size))
         self.output_norm.build(hidden)
 
-    def call(self, hidden, mask_scores, positions=None, training=False):
+    def call(
+        self,
+        hidden: keras.KerasTensor,
+        mask_scores: keras.KerasTensor,
+        positions: keras.KerasTensor | None = None,
+        training: bool = False,
+    ) -> keras.KerasTensor:
         kernel = kernels.choose(training, hidden, mask_scores, dense=self._dense_layers())
         query_states = hidden if positions is None else kernel.rows_of(hidden, positions)
         attended = kernel.attention(
@@ -214,7 +227,9 @@ class EncoderLayer(_ConfiguredLayer):
         attention = (self.query, self.key, self.value, self.attention_output)
         return (*attention, self.intermediate, self.feed_forward_output)
 
-    def compute_output_shape(self, hidden_shape, mask_scores_shape, positions_shape=None):
+    def compute_output_shape(
+        self, hidden_shape: tuple, mask_scores_shape: tuple, positions_shape: tuple | None = None
+    ) -> tuple:
         return hidden_shape if positions_shape is None else (*positions_shape, hidden_shape[-1])
 
 
@@ -222,14 +237,14 @@ class EncoderLayer(_ConfiguredLayer):
 class Pooler(_ConfiguredLayer):
     """A dense layer with tanh over the first token, `[CLS]`: [B, S, H] -> [B, H]."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dense = self._dense(self.config.hidden_size, "dense")
 
-    def build(self, hidden_shape):
+    def build(self, hidden_shape: tuple) -> None:
         self.dense.build((None, self.config.hidden_size))
 
-    def call(self, hidden):
+    def call(self, hidden: keras.KerasTensor) -> keras.KerasTensor:
         return ops.tanh(self.dense(hidden[:, 0]))
 
 
@@ -242,7 +257,7 @@ class MaskedLMHead(_ConfiguredLayer):
     configuration does not tie the two, the output matrix is a weight of this layer, `decoder` [V, H].
     """
 
-    def __init__(self, *, word_embeddings: Callable, **kwargs):
+    def __init__(self, *, word_embeddings: Callable, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.word_embeddings = word_embeddings
         self.transform = self._dense(self.config.hidden_size, "transform")
@@ -250,13 +265,13 @@ class MaskedLMHead(_ConfiguredLayer):
         self.activation = plain.ACTIVATIONS[self.config.hidden_act]
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> NoReturn:
         raise InputError(
             "the masked-LM head shares its matrix with the embeddings of one model and cannot be copied alone (as "
             "keras.models.clone_model does): copy the whole model with type(model).from_config(model.get_config())"
         )
 
-    def build(self, hidden_shape, table_shape=None):
+    def build(self, hidden_shape: tuple, table_shape: tuple | None = None) -> None:
         self.transform.build((None, None, self.config.hidden_size))
         self.norm.build((None, None, self.config.hidden_size))
         self.output_bias = self.add_weight(name="output_bias", shape=(self.config.vocab_size,), initializer="zeros")
@@ -268,11 +283,13 @@ class MaskedLMHead(_ConfiguredLayer):
                 autocast=False,
             )
 
-    def output_matrix(self):
+    def output_matrix(self) -> keras.Variable:
         """The weight that scores the vocabulary, [V, H]."""
         return self.word_embeddings() if self.config.tie_word_embeddings else self.decoder
 
-    def call(self, hidden, table=None, training=False):
+    def call(
+        self, hidden: keras.KerasTensor, table: keras.KerasTensor | None = None, training: bool = False
+    ) -> keras.KerasTensor:
         kernel = kernels.choose(training, hidden, dense=(self.transform,))
         inner = kernel.dense_activation(hidden, self.transform, self.activation)
         states = kernel.norm_and_dropout(inner, self.norm, drop=None, dtype=self.compute_dtype)
@@ -282,10 +299,12 @@ class MaskedLMHead(_ConfiguredLayer):
             states, ops.cast(table, self.compute_dtype), ops.convert_to_tensor(self.output_bias)
         )
 
-    def compute_output_spec(self, hidden, table=None, training=False):
+    def compute_output_spec(
+        self, hidden: keras.KerasTensor, table: keras.KerasTensor | None = None, training: bool = False
+    ) -> keras.KerasTensor:
         return keras.KerasTensor((*hidden.shape[:-1], self.config.vocab_size), dtype="float32")
 
 
-def logits_layer(config: BertConfig, units: int, name: str):
+def logits_layer(config: BertConfig, units: int, name: str) -> keras.layers.Dense:
     """A small head is computed in float32 whatever the policy: it costs nothing there."""
     return keras.layers.Dense(units, kernel_initializer=initial_values(config), dtype="float32", name=name)

@@ -3,7 +3,8 @@
 Nothing here reads or writes a file of weights (`pretrained.py` does), knows a loss or sees text.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 
-def _input(name: str):
+def _input(name: str) -> keras.KerasTensor:
     return keras.Input(shape=(None,), dtype="int32", name=name)
 
 
@@ -37,12 +38,12 @@ def _backbone_inputs() -> dict:
 class _BertModel(keras.Model):
     """What all models here share: chosen inputs, serialisation, and the way to and from a model directory."""
 
-    def __call__(self, inputs, *args, **kwargs):
+    def __call__(self, inputs: dict, *args: object, **kwargs: Any) -> dict:
         """Takes a batch with more keys than the model's inputs: Keras would pair values with inputs by order
         alone."""
         return super().__call__(self._chosen(inputs), *args, **kwargs)
 
-    def _chosen(self, inputs):
+    def _chosen(self, inputs: dict) -> dict:
         if not isinstance(inputs, dict) or not isinstance(self.input, dict):
             return inputs
         missing = [name for name in self.input if name not in inputs]
@@ -50,16 +51,16 @@ class _BertModel(keras.Model):
             raise InputError(f"expected the inputs {', '.join(self.input)}. Received: {', '.join(sorted(inputs))}")
         return {name: inputs[name] for name in self.input}
 
-    def get_config(self):
+    def get_config(self) -> dict:
         policy = keras.saving.serialize_keras_object(self._layer_policy)
         return {"config": self.config.to_dict(), "dtype": policy, "name": self.name, "trainable": self.trainable}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> Self:
         return cls(**{**config, "config": BertConfig(**config["config"])})
 
     @classmethod
-    def from_pretrained(cls, path: str, **kwargs):
+    def from_pretrained(cls, path: str, **kwargs: Any) -> Self:
         """Loads a model directory, a TF1 checkpoint (its prefix, its `.index`, or its folder) or a hub id.
 
         A weight of the backbone that is missing or misshapen is an `InputError` that lists all of them; a head that
@@ -77,7 +78,9 @@ class _BertModel(keras.Model):
         """
         return pretrained.new_parts(self)
 
-    def save_pretrained(self, folder: str, tokenizer=None, *, task_specific_params: Mapping | None = None) -> None:
+    def save_pretrained(
+        self, folder: str, tokenizer: Any = None, *, task_specific_params: Mapping | None = None
+    ) -> None:
         """Writes a model directory, which Hugging Face's `transformers` loads too; whole or not at all.
 
         `task_specific_params` stand in config.json under this name: for each task what it needs beside the weights.
@@ -85,11 +88,11 @@ class _BertModel(keras.Model):
         """
         pretrained.save_pretrained(self, folder, tokenizer, task_specific_params=task_specific_params)
 
-    def resize_token_embeddings(self, vocab_size: int):
+    def resize_token_embeddings(self, vocab_size: int) -> Self:
         """A new model with the first `vocab_size` words of this one, and new ones where it had fewer."""
         return resizing.resize_token_embeddings(self, vocab_size)
 
-    def add_tokens(self, tokenizer, pieces):
+    def add_tokens(self, tokenizer: object, pieces: Iterable[str]) -> tuple:
         """A new model and a new tokenizer that know `pieces` too; see `resizing.add_tokens`."""
         return resizing.add_tokens(self, tokenizer, pieces)
 
@@ -114,9 +117,9 @@ class BertBackbone(_BertModel):
         *,
         add_pooling_layer: bool = True,
         output_hidden_states: bool = False,
-        dtype=None,
-        **kwargs,
-    ):
+        dtype: str | keras.DTypePolicy | None = None,
+        **kwargs: Any,
+    ) -> None:
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         shared = {"config": config, "dtype": policy}
 
@@ -133,7 +136,7 @@ class BertBackbone(_BertModel):
         for layer in encoder_layers:
             hidden_states.append(layer(hidden_states[-1], mask_scores))
         outputs = {"sequence_output": hidden_states[-1]}
-        if add_pooling_layer:
+        if pooler is not None:
             outputs["pooled_output"] = pooler(hidden_states[-1])
         if output_hidden_states:
             outputs["hidden_states"] = hidden_states
@@ -149,12 +152,20 @@ class BertBackbone(_BertModel):
         self.output_hidden_states = output_hidden_states
         self._layer_policy = policy
 
-    def call(self, inputs, training=None, mask=None, output_positions=None):
+    def call(
+        self,
+        inputs: dict,
+        training: bool | None = None,
+        mask: keras.KerasTensor | None = None,
+        output_positions: keras.KerasTensor | None = None,
+    ) -> dict:
         if output_positions is None:
             return super().call(inputs, training=training, mask=mask)
         return self.at_positions(output_positions, inputs, training)[0]
 
-    def at_positions(self, positions, inputs: dict, training) -> tuple[dict, keras.KerasTensor]:
+    def at_positions(
+        self, positions: keras.KerasTensor, inputs: dict, training: bool | None
+    ) -> tuple[dict, keras.KerasTensor]:
         """The outputs at `positions` [batch, positions], and the table of words [vocabulary, hidden], for an output
         layer that is tied to it."""
         mask_scores = self.attention_mask(inputs["input_mask"])
@@ -162,13 +173,19 @@ class BertBackbone(_BertModel):
         *layers, last = self.encoder_layers
         for layer in layers:
             hidden = layer(hidden, mask_scores, training=training)
-        if not self.add_pooling_layer:
+        if self.pooler is None:
             return {"sequence_output": last(hidden, mask_scores, positions, training=training)}, table
         positions = ops.pad(ops.cast(positions, "int32"), ((0, 0), (1, 0)))  # The first token is what is pooled.
         states = last(hidden, mask_scores, positions, training=training)
         return {"sequence_output": states[:, 1:], "pooled_output": self.pooler(states)}, table
 
-    def compute_output_spec(self, inputs, training=None, mask=None, output_positions=None):
+    def compute_output_spec(
+        self,
+        inputs: dict,
+        training: bool | None = None,
+        mask: keras.KerasTensor | None = None,
+        output_positions: keras.KerasTensor | None = None,
+    ) -> dict:
         if output_positions is None:
             return super().compute_output_spec(inputs, training=training, mask=mask)
         width, dtype = self.config.hidden_size, self._layer_policy.compute_dtype
@@ -177,7 +194,7 @@ class BertBackbone(_BertModel):
             outputs["pooled_output"] = keras.KerasTensor((output_positions.shape[0], width), dtype)
         return outputs
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return dict(
             super().get_config(),
             add_pooling_layer=self.add_pooling_layer,
@@ -194,7 +211,7 @@ class BertForPreTraining(_BertModel):
     that the second sentence follows the first.
     """
 
-    def __init__(self, config: BertConfig, *, dtype=None, **kwargs):
+    def __init__(self, config: BertConfig, *, dtype: str | keras.DTypePolicy | None = None, **kwargs: Any) -> None:
         backbone = BertBackbone(config, dtype=dtype, name="backbone")
         masked_lm = MaskedLMHead(
             config=config,
@@ -218,7 +235,7 @@ class BertForPreTraining(_BertModel):
         self.next_sentence = next_sentence
         self._layer_policy = backbone._layer_policy
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: dict, training: bool | None = None, mask: keras.KerasTensor | None = None) -> dict:
         """As wired, but that the table of words goes from the embeddings to the head as a value: see `embed_words`."""
         inputs = {name: ops.cast(inputs[name], "int32") for name in self.input}
         encoded, table = self.backbone.at_positions(inputs["masked_lm_positions"], inputs, training)
@@ -232,7 +249,7 @@ class BertForPreTraining(_BertModel):
 class BertForQuestionAnswering(_BertModel):
     """The start and the end of an answer. Outputs, float32 [batch, sequence]: `start_logits`, `end_logits`."""
 
-    def __init__(self, config: BertConfig, *, dtype=None, **kwargs):
+    def __init__(self, config: BertConfig, *, dtype: str | keras.DTypePolicy | None = None, **kwargs: Any) -> None:
         backbone = BertBackbone(config, add_pooling_layer=False, dtype=dtype, name="backbone")
         span = logits_layer(config, 2, "span")
 
@@ -254,12 +271,12 @@ class _Classifier(_BertModel):
     one of `labels.PROBLEM_TYPES`, or None.
     """
 
-    def get_config(self):
+    def get_config(self) -> dict:
         named = {"labels": list(self.labels), "problem_type": self.problem_type}
         return dict(super().get_config(), num_labels=self.num_labels, **named)
 
 
-def _classifier_dropout(config: BertConfig, policy) -> Dropout:
+def _classifier_dropout(config: BertConfig, policy: keras.DTypePolicy) -> Dropout:
     rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
     return Dropout(rate, site="classifier/dropout", dtype=policy, name="dropout")
 
@@ -281,9 +298,9 @@ class BertForSequenceClassification(_Classifier):
         num_labels: int | None = None,
         labels: Sequence[str] | None = None,
         problem_type: str | None = None,
-        dtype=None,
-        **kwargs,
-    ):
+        dtype: str | keras.DTypePolicy | None = None,
+        **kwargs: Any,
+    ) -> None:
         names, problem_type = label_names.make(num_labels, labels, problem_type)
         backbone = BertBackbone(config, dtype=dtype, name="backbone")
         dropout = _classifier_dropout(config, backbone._layer_policy)
@@ -315,9 +332,9 @@ class BertForTokenClassification(_Classifier):
         num_labels: int | None = None,
         labels: Sequence[str] | None = None,
         problem_type: str | None = None,
-        dtype=None,
-        **kwargs,
-    ):
+        dtype: str | keras.DTypePolicy | None = None,
+        **kwargs: Any,
+    ) -> None:
         names, problem_type = label_names.make(num_labels, labels, problem_type)
         backbone = BertBackbone(config, add_pooling_layer=False, dtype=dtype, name="backbone")
         dropout = _classifier_dropout(config, backbone._layer_policy)

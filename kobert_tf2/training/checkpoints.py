@@ -12,6 +12,8 @@ import contextlib
 import os
 import re
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
@@ -26,7 +28,7 @@ _FILES = re.compile(
 )
 
 
-def named_variables(owner) -> dict[str, tf.Variable]:
+def named_variables(owner: Any) -> dict[str, tf.Variable]:
     """The variables of a Keras model or optimizer by paths that do not depend on how many models were made before."""
     prefix = f"{owner.name}/"
     named = {variable.path.removeprefix(prefix): variable.value for variable in owner.variables}
@@ -46,7 +48,7 @@ def steps_in(folder: str) -> list[int]:
 class Checkpoints:
     """The checkpoints of one run in `folder`, the newest `keep` of them."""
 
-    def __init__(self, folder: str, *, model, optimizer=None, iterator=None, keep: int = 3):
+    def __init__(self, folder: str, *, model: Any, optimizer: Any = None, iterator: Any = None, keep: int = 3) -> None:
         self._folder, self._keep = folder, keep
         self._tracked = {"model": named_variables(model)}
         if optimizer is not None:
@@ -96,17 +98,17 @@ class Checkpoints:
 
     def restore(self, manifest: dict) -> None:
         """Sets all that is tracked, the iterator included, to what `manifest` describes."""
-        with self._told_apart(manifest) as path:
+        with self._refuses_others(manifest) as path:
             self._checkpoint().read(path).assert_consumed()
 
     def restore_model(self, manifest: dict) -> None:
         """Sets the model alone, for an evaluation."""
-        with self._told_apart(manifest) as path:
+        with self._refuses_others(manifest) as path:
             status = tf.train.Checkpoint(model=self._tracked["model"]).read(path)
             status.assert_existing_objects_matched().expect_partial()
 
     @contextlib.contextmanager
-    def _told_apart(self, manifest: dict):
+    def _refuses_others(self, manifest: dict) -> Iterator[str]:
         """The bytes are sound, so what goes wrong now is a checkpoint of something else."""
         folder = self.path(manifest["step"])
         try:
@@ -119,7 +121,7 @@ class Checkpoints:
 
 
 @contextlib.contextmanager
-def _made_whole(path: str):
+def _made_whole(path: str) -> Iterator[str]:
     """A folder to fill that becomes `path`. On gs:// it is `path` from the start: there the manifest counts."""
     if files.is_remote(path):
         files.make_folder(path)

@@ -11,6 +11,7 @@ The loop itself is `loop.train`; nothing here knows a task, a file of data or a 
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -45,7 +46,7 @@ def _is_run(folder: str, recognizers: Mapping[str, Recognizer | None]) -> bool:
     return False
 
 
-def job_inputs(settings) -> dict[str, str | None]:
+def job_inputs(settings: Any) -> dict[str, str | None]:
     """What a task's settings (a dataclass) say is read: the fields that are named as the input flags are."""
     names = [field.name for field in dataclasses.fields(settings)]
     read = [name for name in names if name.endswith("_file") or name in ("data_dir", "init_checkpoint")]
@@ -107,7 +108,9 @@ class TrainingJob:
         with self.strategy.scope():
             return model()
 
-    def optimizer(self, *, learning_rate: float, num_train_steps: int, num_warmup_steps: int):
+    def optimizer(
+        self, *, learning_rate: float, num_train_steps: int, num_warmup_steps: int
+    ) -> keras.optimizers.Optimizer:
         """The optimizer that was asked for by name. Make the model first."""
         with self.strategy.scope():
             return optimizers.create_optimizer(
@@ -120,14 +123,14 @@ class TrainingJob:
     def train(
         self,
         model: keras.Model,
-        optimizer,
+        optimizer: keras.optimizers.Optimizer,
         dataset: tf.data.Dataset,
         task: loop.Task,
         *,
         num_steps: int,
         settings: dict,
         save: Callable[[str], None],
-        **more,
+        **more: Any,
     ) -> dict:
         """`loop.train`, which `more` goes to, until `num_steps`; then the chief calls `save(output_dir/model)`.
 

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import time
+from typing import Self
 
 import tensorflow as tf
 import tqdm
@@ -43,7 +44,7 @@ class Window:
 class Speed:
     """Steps a second, without the first call, which compiles."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._began: float | None = None
         self._steps = 0
         self.steps_per_second = math.nan
@@ -73,10 +74,10 @@ class TrainingLog:
         if self._path:
             _keep_records_up_to(self._path, start)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._bar.close()
         if self._events:
             self._events.close()
@@ -84,7 +85,7 @@ class TrainingLog:
     def record(self, step: int, values: dict[str, float]) -> None:
         """One line of `train_log.jsonl` and one point of each curve."""
         values = {name: value for name, value in values.items() if not math.isnan(value)}  # JSON has no NaN.
-        if self._path:
+        if self._path and self._events:
             with tf.io.gfile.GFile(self._path, "a") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
             with self._events.as_default(step):

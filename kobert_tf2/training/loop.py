@@ -1,29 +1,41 @@
-"""One loop for every task and every machine: `train`, `evaluate`, `predict`.
+"""One training loop for every task and every machine.
 
-The loop knows no task: a `Task` of two functions from `losses.py` says what is trained. It is ours rather than
-`model.fit`, because several machines do not work through `fit` in Keras 3, gradients must be clipped after their sum
-over the replicas, and a run that is killed must go on bit for bit. Compiled functions are in `step.py`, the state on
-disk in `checkpoints.py`.
+The loop knows no task: a `Task` of two functions from `losses.py` says what is trained. It is used instead of
+`model.fit` because several machines do not work through `fit` in Keras 3, gradients must be clipped after their sum
+over the replicas, and a run that is killed must go on bit for bit. The compiled functions are in `steps.py`, the state
+on disk in `checkpoints.py`, evaluation and prediction in `evaluate.py`.
 """
 
-import contextlib
 import math
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Self
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from kobert_tf2.errors import InputError
-from kobert_tf2.training import checkpoints, steps
+from kobert_tf2.training import checkpoints, failures, steps
 from kobert_tf2.training import log as training_log
+from kobert_tf2.training.evaluate import evaluate, predict, predict_batches
 from kobert_tf2.training.steps import Task
 from kobert_tf2.training.strategies import is_chief, make_strategy, num_workers, require_remote_paths, set_precision
 
-__all__ = ["Stopped", "Task", "evaluate", "make_strategy", "predict", "require_remote_paths", "set_precision", "train"]
+__all__ = [
+    "Stopped",
+    "Task",
+    "evaluate",
+    "make_strategy",
+    "predict",
+    "predict_batches",
+    "require_remote_paths",
+    "set_precision",
+    "train",
+]
 
 # Where the number of steps in a call is free, a call lasts about this long at most: SIGTERM waits for its end.
 _SECONDS_A_CALL = 3.0
@@ -33,7 +45,7 @@ _MOST_BYTES_A_CALL = 64 << 20
 class Stopped(SystemExit):
     """SIGTERM came and the run is saved at `step`. Ends the process with status 143 (128 + SIGTERM) unless caught."""
 
-    def __init__(self, step: int):
+    def __init__(self, step: int) -> None:
         super().__init__(128 + signal.SIGTERM)
         self.step = step
 
@@ -44,8 +56,8 @@ class Stopped(SystemExit):
 
 
 def train(
-    model,
-    optimizer,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
     dataset: tf.data.Dataset,
     task: Task,
     *,
@@ -163,7 +175,7 @@ def train(
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in summary.items()}
 
 
-def _check_made_in_scope(strategy, optimizer) -> None:
+def _check_made_in_scope(strategy: tf.distribute.Strategy, optimizer: keras.optimizers.Optimizer) -> None:
     """An optimizer made outside `strategy.scope()` trains wrongly without any error."""
     made_in = optimizer._distribution_strategy
     if made_in is not strategy and (strategy.num_replicas_in_sync > 1 or made_in.num_replicas_in_sync > 1):
@@ -172,7 +184,7 @@ def _check_made_in_scope(strategy, optimizer) -> None:
         )
 
 
-def _already_done(output_dir, step: int, num_steps: int) -> str:
+def _already_done(output_dir: str | None, step: int, num_steps: int) -> str:
     return (
         f"{output_dir}: training is already at step {step} and --num_train_steps={num_steps} asks for no more. To go "
         "on, raise --num_train_steps (this stretches the learning rate's decay); for a new phase, such as longer "
@@ -183,7 +195,17 @@ def _already_done(output_dir, step: int, num_steps: int) -> str:
 class _Run:
     """What is saved together: model, optimizer, the position in the data, the sums since the last record."""
 
-    def __init__(self, model, optimizer, dataset, output_dir, strategy, *, keep: int, settings: dict | None):
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        dataset: tf.data.Dataset,
+        output_dir: str | None,
+        strategy: tf.distribute.Strategy,
+        *,
+        keep: int,
+        settings: dict | None,
+    ) -> None:
         self.is_chief = is_chief(strategy)
         self.window = training_log.Window()
         self._strategy, self._settings, self._output_dir = strategy, settings or {}, output_dir
@@ -202,7 +224,7 @@ class _Run:
             raise InputError(
                 f"{self._output_dir}: the workers see different checkpoints; is it a folder that all of them share?"
             )
-        if not manifest:
+        if not manifest or not self._checkpoints:
             return 0
         self._check_settings(manifest)
         self._checkpoints.restore(manifest)
@@ -226,11 +248,11 @@ class _Run:
         try:
             self._checkpoints.save(step, {"settings": self._settings, "window": window.sums})
         except (OSError, tf.errors.OpError) as error:
-            raise _disk_error(self._output_dir, step, error) from error
+            raise failures.disk_error(self._output_dir, step, error) from error
 
     def next_batches(self, count: int, step: int) -> dict[str, tf.Tensor]:
         """`count` batches stacked: a dict of [count, batch, ...]; fewer where the data ends."""
-        batches = []
+        batches: list[dict[str, tf.Tensor]] = []
         try:
             while len(batches) < count:
                 batches.append(next(self._iterator))
@@ -240,7 +262,7 @@ class _Run:
                     f"the training data ended at step {step}: it must repeat until --num_train_steps"
                 ) from None
         except tf.errors.OpError as error:
-            raise _data_error(step, error) from error
+            raise failures.data_error(step, error) from error
         with tf.device("CPU:0"):
             return {name: tf.stack([batch[name] for batch in batches]) for name in batches[0]}
 
@@ -262,46 +284,22 @@ class _Run:
         """Whether any worker got SIGTERM; all of them must stop after the same step."""
         return stop if num_workers(self._strategy) == 1 else self._sum(float(stop)) > 0
 
-    def _sum(self, value) -> float:
+    def _sum(self, value: float) -> float:
         """The sum of one number over the workers."""
         per_replica = self._strategy.experimental_distribute_values_from_function(lambda _: tf.constant(float(value)))
         try:
             total = self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
-        except _WORKER_IS_GONE as error:
-            raise _lost_worker("between two steps", error) from error
+        except failures.WORKER_IS_GONE as error:
+            raise failures.lost_worker("between two steps", error) from error
         return float(total) * num_workers(self._strategy) / self._strategy.num_replicas_in_sync
-
-
-def _data_error(step: int, error: tf.errors.OpError) -> InputError:
-    return InputError(f"reading the training data failed after step {step}: {_reason(error)}")
-
-
-def _disk_error(output_dir, step: int, error: Exception) -> InputError:
-    return InputError(
-        f"{output_dir}: the checkpoint of step {step} could not be written ({_reason(error)}); is the disk full? "
-        "Earlier checkpoints are as they were, and the same command goes on from the newest of them"
-    )
-
-
-_WORKER_IS_GONE = (tf.errors.UnavailableError, tf.errors.AbortedError)
-
-
-def _lost_worker(when: str, error: Exception) -> InputError:
-    told = [line.rpartition("aborted by: ")[2] for line in str(error).splitlines() if "aborted by: " in line]
-    return InputError(
-        f"another worker is gone {when} ({(told or [_reason(error)])[0][:200]}); give the same command on all workers "
-        "again, and the run goes on from its newest checkpoint"
-    )
-
-
-def _reason(error: BaseException) -> str:
-    return (str(getattr(error, "message", "") or error).strip().splitlines() or [type(error).__name__])[0]
 
 
 class _Calls:
     """How many steps the next call makes, and the call."""
 
-    def __init__(self, dataset, train_steps: steps.TrainSteps, iterations_per_loop: int, *, free: bool):
+    def __init__(
+        self, dataset: tf.data.Dataset, train_steps: steps.TrainSteps, iterations_per_loop: int, *, free: bool
+    ) -> None:
         self._steps, self._most = train_steps, max(1, iterations_per_loop)
         specs = tf.nest.flatten(dataset.element_spec)
         if not all(spec.shape.is_fully_defined() for spec in specs):
@@ -327,17 +325,14 @@ class _Calls:
         try:
             results = compiled(batches, tf.constant(step, tf.int32)).numpy()
         except tf.errors.ResourceExhaustedError as error:
-            raise InputError(
-                f"out of memory in step {step + 1}: set --micro_batch_size to a part of the batch, or lower "
-                f"--train_batch_size or --max_seq_length, or use --precision=bfloat16 ({_reason(error)[:200]})"
-            ) from error
-        except _WORKER_IS_GONE as error:
-            raise _lost_worker(f"in step {step + 1}", error) from error
+            raise failures.out_of_memory(step + 1, error) from error
+        except failures.WORKER_IS_GONE as error:
+            raise failures.lost_worker(f"in step {step + 1}", error) from error
         self._seconds_a_step = (time.monotonic() - began) / len(results)
         return results
 
 
-def check_batch(batches: dict, strategy, micro_batch_size: int | None) -> None:
+def check_batch(batches: dict, strategy: tf.distribute.Strategy, micro_batch_size: int | None) -> None:
     """A global batch must be divisible by the replicas, and a replica's rows by the micro-batch."""
     rows, replicas = next(iter(batches.values())).shape[1], strategy.num_replicas_in_sync
     if rows % replicas:
@@ -347,7 +342,7 @@ def check_batch(batches: dict, strategy, micro_batch_size: int | None) -> None:
     steps.micro_batches(rows // replicas, micro_batch_size)
 
 
-def _metrics(names: list[str], results: np.ndarray, batches: dict):
+def _metrics(names: list[str], results: np.ndarray, batches: dict) -> Iterator[dict]:
     """For each step of a call: {metric: (sum, weight)}, and the share of padding."""
     masks = batches["input_mask"].numpy() if "input_mask" in batches else None
     for index, pairs in enumerate(results):
@@ -368,127 +363,15 @@ class _Sigterm:
 
     came = False
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._in_main = threading.current_thread() is threading.main_thread()
         if self._in_main:
             self._before = signal.signal(signal.SIGTERM, self._note)
         return self
 
-    def _note(self, *_):
+    def _note(self, *_: object) -> None:
         self.came = True
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         if self._in_main:
             signal.signal(signal.SIGTERM, self._before)
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# Evaluation and prediction
-# --------------------------------------------------------------------------------------------------------------------
-
-
-def evaluate(
-    model,
-    dataset: Iterable[dict],
-    task: Task,
-    *,
-    strategy: tf.distribute.Strategy | None = None,
-    max_steps: int | None = None,
-    jit_compile: bool | None = None,
-) -> dict[str, float]:
-    """Means over the whole dataset (`max_steps` batches at most): the task's metrics, and `loss`, the sum of its
-    terms' means.
-
-    Sums and weights are added up and divided once. A last partial batch counts: it is padded with rows of
-    `example_weight` 0.
-    """
-    strategy = strategy or tf.distribute.get_strategy()
-    forward = steps.ForwardPass(strategy, model, task, jit_compile=jit_compile)
-    window = training_log.Window()
-    for batch, _ in _padded_batches(dataset, strategy, max_steps):
-        sums = forward.metrics(batch).numpy().tolist()  # Its first call traces, and names the metrics.
-        window.add(dict(zip(forward.metric_names, sums, strict=True)))
-    if not window.sums:
-        raise InputError("expected at least one example to evaluate, but the data is empty")
-    means = window.means()
-    loss = sum(value for name, value in means.items() if name.startswith("term/"))
-    return {"loss": loss} | {name: value for name, value in means.items() if not name.startswith("term/")}
-
-
-def predict(
-    model,
-    dataset: Iterable[dict],
-    *,
-    strategy: tf.distribute.Strategy | None = None,
-    keep: tuple[str, ...] = (),
-    padding_value: float = 0.0,
-    jit_compile: bool | None = None,
-) -> dict[str, np.ndarray]:
-    """The model's outputs for every row of the dataset, in its order: a dict of arrays [rows, ...].
-
-    Features named in `keep` (a window's number, say) come back beside the outputs. Where lengths differ from batch to
-    batch, shorter ones are filled up with `padding_value`. Rows that only pad the last batch are left out.
-    """
-    parts: dict[str, list[np.ndarray]] = {}
-    for outputs in predict_batches(model, dataset, strategy=strategy, keep=keep, jit_compile=jit_compile):
-        for name, value in outputs.items():
-            parts.setdefault(name, []).append(value)
-    return {name: _joined(arrays, padding_value) for name, arrays in parts.items()}
-
-
-def predict_batches(
-    model,
-    dataset: Iterable[dict],
-    *,
-    strategy: tf.distribute.Strategy | None = None,
-    keep: tuple[str, ...] = (),
-    jit_compile: bool | None = None,
-) -> Iterator[dict[str, np.ndarray]]:
-    """The model's outputs for each batch of the dataset in turn, [rows, ...]; see `predict`."""
-    strategy = strategy or tf.distribute.get_strategy()
-    forward = steps.ForwardPass(strategy, model, None, jit_compile=jit_compile)
-    for batch, rows in _padded_batches(dataset, strategy, None):
-        outputs = {name: value.numpy() for name, value in forward.outputs(steps.inputs_of(batch)).items()}
-        outputs |= {name: np.asarray(batch[name]) for name in keep}
-        yield {name: value[:rows] for name, value in outputs.items()}
-
-
-def _joined(arrays: list[np.ndarray], padding_value: float) -> np.ndarray:
-    """Arrays [rows, ...] one after another, each as wide as the widest."""
-    if arrays[0].ndim == 1:
-        return np.concatenate(arrays)
-    widest = np.max([array.shape[1:] for array in arrays], axis=0)
-    result = np.full([sum(map(len, arrays)), *widest], padding_value, arrays[0].dtype)
-    first = 0
-    for array in arrays:
-        result[(slice(first, first + len(array)), *map(slice, array.shape[1:]))] = array
-        first += len(array)
-    return result
-
-
-def _padded_batches(dataset, strategy, max_steps: int | None):
-    """(batch, real rows): batches filled up with rows of weight 0 to the largest size, a multiple of the replicas."""
-    replicas, size = strategy.num_replicas_in_sync, 0
-    for number, batch in enumerate(_read(dataset)):
-        if number == max_steps:
-            return
-        rows = next(iter(batch.values())).shape[0]
-        if rows > size:
-            size = -(-rows // replicas) * replicas
-        weights = batch.get("example_weight", np.ones(rows, np.float32))
-        batch = {**batch, "example_weight": weights}
-        yield {name: _filled_up(np.asarray(value), size) for name, value in batch.items()}, rows
-
-
-def _read(dataset):
-    iterator = iter(dataset)
-    with contextlib.suppress(StopIteration):
-        while True:
-            try:
-                yield next(iterator)
-            except tf.errors.OpError as error:
-                raise InputError(f"reading the data failed: {_reason(error)}") from error
-
-
-def _filled_up(value: np.ndarray, size: int) -> tf.Tensor:
-    return tf.constant(np.pad(value, [(0, size - len(value))] + [(0, 0)] * (value.ndim - 1)))

@@ -11,32 +11,33 @@ of a batch that only pads it has `example_weight` 0 (float32 [batch]; absent mea
 here knows a model.
 """
 
+import keras
 from keras import ops
 
 from kobert_tf2.bert import kernels
 from kobert_tf2.bert.kernels.plain import cross_entropy
 
 
-def _example_weight(batch):
+def _example_weight(batch: dict) -> keras.KerasTensor:
     """float32 [batch]."""
     if "example_weight" in batch:
         return ops.cast(batch["example_weight"], "float32")
     return ops.ones([ops.shape(batch["input_ids"])[0]], "float32")
 
 
-def _masked_lm_weight(batch):
+def _masked_lm_weight(batch: dict) -> keras.KerasTensor:
     """float32 [batch, predictions]: 1 for a real prediction of a real row."""
     return ops.cast(batch["masked_lm_weights"], "float32") * _example_weight(batch)[:, None]
 
 
-def pretraining_weights(batch) -> dict:
+def pretraining_weights(batch: dict) -> dict:
     return {
         "masked_lm": ops.sum(_masked_lm_weight(batch)),
         "next_sentence": ops.sum(_example_weight(batch)),
     }
 
 
-def pretraining_sums(outputs, batch):
+def pretraining_sums(outputs: dict, batch: dict) -> tuple:
     """`outputs`: masked_lm_logits [batch, predictions, vocabulary], next_sentence_logits [batch, 2]."""
     tokens, rows = _masked_lm_weight(batch), _example_weight(batch)
     words = outputs["masked_lm_logits"]
@@ -54,11 +55,11 @@ def pretraining_sums(outputs, batch):
     }
 
 
-def span_weights(batch) -> dict:
+def span_weights(batch: dict) -> dict:
     return {"span": ops.sum(_example_weight(batch))}
 
 
-def span_sums(outputs, batch):
+def span_sums(outputs: dict, batch: dict) -> tuple:
     """`outputs`: start_logits and end_logits [batch, sequence]. A row's loss is the mean of its two cross entropies."""
     rows = _example_weight(batch)
     start_losses, start_correct = cross_entropy(outputs["start_logits"], batch["start_positions"])
@@ -72,11 +73,11 @@ def span_sums(outputs, batch):
     }
 
 
-def label_weights(batch) -> dict:
+def label_weights(batch: dict) -> dict:
     return {"label": ops.sum(_example_weight(batch))}
 
 
-def label_sums(outputs, batch):
+def label_sums(outputs: dict, batch: dict) -> tuple:
     """`outputs`: logits [batch, labels]; `batch["labels"]` int32 [batch]."""
     rows = _example_weight(batch)
     losses, correct = cross_entropy(outputs["logits"], batch["labels"])
@@ -87,17 +88,17 @@ def label_sums(outputs, batch):
     }
 
 
-def _token_weight(batch):
+def _token_weight(batch: dict) -> keras.KerasTensor:
     """1 at the tokens of real rows that have a label; labels are -1 at [CLS], [SEP] and padding."""
     labelled = ops.cast(batch["labels"] >= 0, "float32")
     return labelled * _example_weight(batch)[:, None]
 
 
-def token_weights(batch) -> dict:
+def token_weights(batch: dict) -> dict:
     return {"token": ops.sum(_token_weight(batch))}
 
 
-def token_sums(outputs, batch):
+def token_sums(outputs: dict, batch: dict) -> tuple:
     """`outputs`: logits [batch, sequence, labels]; `batch["labels"]` int32 [batch, sequence], -1 for none."""
     tokens, labels = _token_weight(batch), ops.maximum(batch["labels"], 0)
     losses, correct = cross_entropy(outputs["logits"], labels)

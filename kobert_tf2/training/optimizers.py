@@ -27,7 +27,19 @@ def decays(path: str) -> bool:
     return not _WITHOUT_DECAY.search(path)
 
 
-def adam_update(parameter, m, v, gradient, scale, learning_rate, *, beta_1, beta_2, epsilon, weight_decay) -> tuple:
+def adam_update(
+    parameter: tf.Tensor,
+    m: tf.Tensor,
+    v: tf.Tensor,
+    gradient: tf.Tensor,
+    scale: tf.Tensor,
+    learning_rate: tf.Tensor,
+    *,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    weight_decay: float,
+) -> tuple:
     """One step of BERT's Adam on one parameter: no bias correction, decay added to the update, not to the gradient.
 
     Returns the next `(parameter, m, v)`. `parameter m v gradient` have one shape; `learning_rate` and `scale`, which
@@ -54,14 +66,14 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     As in the original the two do not meet: the first step after the warm-up is already on the falling line.
     """
 
-    def __init__(self, peak: float, *, num_train_steps: int, num_warmup_steps: int = 0):
+    def __init__(self, peak: float, *, num_train_steps: int, num_warmup_steps: int = 0) -> None:
         self.peak, self.num_train_steps, self.num_warmup_steps = (
             float(peak),
             int(num_train_steps),
             int(num_warmup_steps),
         )
 
-    def __call__(self, step):
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
         step = ops.cast(step, "float32")
         falling = self.peak * (1.0 - ops.minimum(step, self.num_train_steps) / self.num_train_steps)
         if not self.num_warmup_steps:
@@ -76,8 +88,8 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-class ClipAfterTheSum:
-    """Mixed into a Keras optimizer: gradients are summed over the replicas, clipped by their global norm, and applied.
+class ClipAfterTheSum(keras.optimizers.Optimizer):
+    """A Keras optimizer that sums the gradients over the replicas, clips them by their global norm and applies them.
 
     `step` is what `loop.train` calls; Keras' `apply`, and so `model.fit`, does the same through
     `_backend_update_step`. To clip is to multiply by one number, `scale`, which is left to the update: it reads the
@@ -94,7 +106,7 @@ class ClipAfterTheSum:
         self._iterations.assign_add(1)
         return norm
 
-    def _backend_update_step(self, grads: list, trainable_variables: list, learning_rate) -> None:
+    def _backend_update_step(self, grads: list, trainable_variables: list, learning_rate: tf.Tensor) -> None:
         """Keras' hook inside `apply`, where its TensorFlow backend would sum and update."""
         gradients, norm = self.sum(grads)
         self.apply_summed(gradients, trainable_variables, learning_rate, self.scale(norm))
@@ -111,10 +123,12 @@ class ClipAfterTheSum:
             return tf.ones_like(norm)
         return self.clip_norm / tf.maximum(norm, self.clip_norm) + (norm - norm)
 
-    def apply_summed(self, gradients: list, variables: list, learning_rate, scale) -> None:
+    def apply_summed(self, gradients: list, variables: list, learning_rate: tf.Tensor, scale: tf.Tensor) -> None:
         """Replica context. Updates the variables by gradients that `sum` returned, times `scale`."""
 
-        def on_all_replicas(strategy, pairs, learning_rate, scale):
+        def on_all_replicas(
+            strategy: tf.distribute.Strategy, pairs: list, learning_rate: tf.Tensor, scale: tf.Tensor
+        ) -> None:
             """Cross-replica context. As Keras' `_distributed_tf_update_step`, with one argument more."""
             for gradient, variable in pairs:
                 arguments = (gradient, learning_rate, scale)
@@ -125,13 +139,15 @@ class ClipAfterTheSum:
             on_all_replicas, self._distribution_strategy, pairs, learning_rate, scale
         )
 
-    def update_variable(self, variable, gradient, learning_rate, scale) -> None:
+    def update_variable(
+        self, variable: tf.Variable, gradient: tf.Tensor, learning_rate: tf.Tensor, scale: tf.Tensor
+    ) -> None:
         """Updates one variable by `gradient` times `scale`."""
         raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable("kobert_tf2")
-class BertAdam(ClipAfterTheSum, keras.optimizers.Optimizer):
+class BertAdam(ClipAfterTheSum):
     """The AdamWeightDecayOptimizer of the original BERT, gradients clipped to `clip_norm` as the original does.
 
     Works in `model.fit` and in `loop.train`; under a strategy it must be made within `strategy.scope()`.
@@ -139,7 +155,7 @@ class BertAdam(ClipAfterTheSum, keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate=5e-5,
+        learning_rate: tf.Tensor = 5e-5,
         *,
         weight_decay_rate: float = 0.01,
         beta_1: float = 0.9,
@@ -147,21 +163,23 @@ class BertAdam(ClipAfterTheSum, keras.optimizers.Optimizer):
         epsilon: float = 1e-6,
         clip_norm: float | None = 1.0,
         name: str = "bert_adam",
-        **kwargs,
-    ):
+        **kwargs: object,
+    ) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.weight_decay_rate = weight_decay_rate
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.clip_norm = clip_norm
 
-    def build(self, variables):
+    def build(self, variables: list) -> None:
         if self.built:
             return
         super().build(variables)
         self._adam_m, self._adam_v = self.add_optimizer_variables(variables, ["adam_m", "adam_v"])
         self._decay = [self.weight_decay_rate if decays(variable.path) else 0.0 for variable in variables]
 
-    def update_variable(self, variable, gradient, learning_rate, scale) -> None:
+    def update_variable(
+        self, variable: tf.Variable, gradient: tf.Tensor, learning_rate: tf.Tensor, scale: tf.Tensor
+    ) -> None:
         index = self._get_variable_index(variable)
         state = [variable, self._adam_m[index].value, self._adam_v[index].value]
         tensors = [tf.cast(x, variable.dtype) for x in (gradient, scale, learning_rate)]
@@ -180,7 +198,7 @@ class BertAdam(ClipAfterTheSum, keras.optimizers.Optimizer):
         for target, value in zip((variable, self._adam_m[index], self._adam_v[index]), values, strict=True):
             self.assign(target, value)
 
-    def update_step(self, gradient, variable, learning_rate) -> None:
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         """Keras' name for the update of one variable by a gradient that is not clipped."""
         self.update_variable(variable, gradient, learning_rate, 1.0)
 
@@ -194,19 +212,21 @@ class BertAdam(ClipAfterTheSum, keras.optimizers.Optimizer):
         }
 
 
-def _is_large(variable) -> bool:
+def _is_large(variable: tf.Variable) -> bool:
     return None not in tuple(variable.shape) and math.prod(variable.shape) >= FUSE_FROM
 
 
 class _OfKeras(ClipAfterTheSum):
     """An optimizer of Keras' with its own `update_step`, whose weight decay passes over what BERT does not decay."""
 
-    def build(self, variables):
+    def build(self, variables: list) -> None:
         if not self.built:
             self.exclude_from_weight_decay(var_list=[v for v in variables if not decays(v.path)])
         super().build(variables)
 
-    def update_variable(self, variable, gradient, learning_rate, scale) -> None:
+    def update_variable(
+        self, variable: tf.Variable, gradient: tf.Tensor, learning_rate: tf.Tensor, scale: tf.Tensor
+    ) -> None:
         self.update_step(gradient * tf.cast(scale, gradient.dtype), variable, learning_rate)
 
 
@@ -226,7 +246,7 @@ def create_optimizer(
     num_warmup_steps: int = 0,
     weight_decay_rate: float = 0.01,
     clip_norm: float | None = 1.0,
-):
+) -> keras.optimizers.Optimizer:
     """The optimizer `name` with linear warm-up and decay, as the original's. Call it in `strategy.scope()`."""
     if name not in NAMES:
         raise InputError(f"expected an optimizer among {', '.join(NAMES)}, but got {name!r}")

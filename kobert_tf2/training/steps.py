@@ -6,8 +6,9 @@ the loss is divided by are known without a collective, and one replica, two, or 
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import keras
 import tensorflow as tf
 
 from kobert_tf2.bert.dropout import dropout_seed
@@ -33,7 +34,7 @@ class Task:
     inputs: tuple[str, ...] = _INPUTS
 
 
-def inputs_of(batch: dict, names=_INPUTS) -> dict:
+def inputs_of(batch: dict, names: Iterable[str] = _INPUTS) -> dict:
     return {name: batch[name] for name in names if name in batch}
 
 
@@ -51,18 +52,20 @@ def rows_of_replica(batch: dict) -> dict:
     return _rows(batch, context.replica_id_in_sync_group, count)
 
 
-def _rows(batch: dict, index, count: int) -> dict:
+def _rows(batch: dict, index: tf.Tensor | int, count: int) -> dict:
     """The `index`-th of `count` equal parts; `index` may be a tensor, the parts' shapes stay static."""
     size = next(iter(batch.values())).shape[0] // count
 
-    def part(x):
+    def part(x: tf.Tensor) -> tf.Tensor:
         shape = [size, *x.shape[1:]]
         return tf.ensure_shape(tf.slice(x, [index * size] + [0] * (x.shape.rank - 1), shape), shape)
 
     return {name: part(x) for name, x in batch.items()}
 
 
-def dropout_seed_of(seed: int, step, replica, micro_batch, count: int):
+def dropout_seed_of(
+    seed: int, step: tf.Tensor, replica: tf.Tensor, micro_batch: tf.Tensor | int, count: int
+) -> tf.Tensor:
     """int32 [2], different for every step, replica and micro-batch (`count` a step). It wraps around as int32 does."""
     odd = tf.constant(-1640531527, tf.int32)  # 2**32 / the golden ratio: consecutive numbers land far apart.
     number = tf.cast(replica, tf.int32) * count + tf.cast(micro_batch, tf.int32)
@@ -82,15 +85,15 @@ class ReplicaStep:
 
     def __init__(
         self,
-        model,
-        optimizer,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
         task: Task,
         *,
         seed: int,
         micro_batch_size: int | None,
         jit_gradients: bool,
         for_cpu: bool,
-    ):
+    ) -> None:
         self._model, self._optimizer, self._task = model, optimizer, task
         self._seed, self._micro_batch_size, self._for_cpu = seed, micro_batch_size, for_cpu
         self._gradients = self._gradients_of_part
@@ -98,7 +101,7 @@ class ReplicaStep:
             self._gradients = tf.function(self._gradients_of_part, jit_compile=True)
         self.metric_names: list[str] = []
 
-    def __call__(self, batch: dict, number):
+    def __call__(self, batch: dict, number: tf.Tensor) -> tf.Tensor:
         context = tf.distribute.get_replica_context()
         weights = self._task.weights(batch)
         rows = rows_of_replica(batch)
@@ -109,14 +112,14 @@ class ReplicaStep:
         metrics = tf.concat([[[sums[0, 0], 1.0], [norm, 1.0], [learning_rate, 1.0]], sums[1:]], axis=0)
         return tf.pad(metrics, [[0, _MOST_METRICS - metrics.shape[0]], [0, 0]])
 
-    def _accumulated(self, rows: dict, weights: dict, number, replica):
+    def _accumulated(self, rows: dict, weights: dict, number: tf.Tensor, replica: tf.Tensor) -> tuple:
         """Gradients and sums of this replica's rows, micro-batch by micro-batch."""
         size = next(iter(rows.values())).shape[0]
         count = micro_batches(size, self._micro_batch_size)
         if count == 1:
             return self._gradients(rows, weights, dropout_seed_of(self._seed, number, replica, 0, 1))
 
-        def add(index, gradients, sums):
+        def add(index: tf.Tensor, gradients: list, sums: tf.Tensor) -> tuple:
             seed = dropout_seed_of(self._seed, number, replica, index, count)
             more, more_sums = self._gradients(_rows(rows, index, count), weights, seed)
             return index + 1, [a + b for a, b in zip(gradients, more, strict=True)], sums + more_sums
@@ -126,7 +129,7 @@ class ReplicaStep:
         _, gradients, sums = tf.while_loop(lambda index, *_: index < count, add, state, parallel_iterations=1)
         return gradients, sums
 
-    def _gradients_of_part(self, rows: dict, weights: dict, seed):
+    def _gradients_of_part(self, rows: dict, weights: dict, seed: tf.Tensor) -> tuple:
         """Dense gradients of loss sum / weight of the whole batch, and [loss, *metrics] as float32 [1 + metrics, 2]."""
         with tf.GradientTape() as tape, tracing.for_cpu(self._for_cpu):
             with dropout_seed(seed):
@@ -155,13 +158,13 @@ def micro_batches(rows: int, micro_batch_size: int | None) -> int:
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def over_steps(one: Callable):
+def over_steps(one: Callable) -> Callable:
     """`one(batch, number) -> [metrics, 2]` for each stacked batch: (batches, first number) -> [steps, metrics, 2]."""
 
-    def many(batches: dict, first):
+    def many(batches: dict, first: tf.Tensor) -> tf.Tensor:
         count = tf.shape(next(iter(batches.values())))[0]
 
-        def body(index, results):
+        def body(index: tf.Tensor, results: tf.TensorArray) -> tuple:
             batch = {name: x[index] for name, x in batches.items()}
             return index + 1, results.write(index, one(batch, first + index))
 
@@ -193,7 +196,17 @@ class TrainSteps:
     compiles what each replica computes.
     """
 
-    def __init__(self, strategy, model, optimizer, task: Task, *, seed=0, micro_batch_size=None, jit_compile=None):
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        task: Task,
+        *,
+        seed: int = 0,
+        micro_batch_size: int | None = None,
+        jit_compile: bool | None = None,
+    ) -> None:
         jit_compile = compiles_by_default() if jit_compile is None else jit_compile
         one_device = strategy.num_replicas_in_sync == 1 and not isinstance(
             strategy, tf.distribute.MultiWorkerMirroredStrategy
@@ -217,10 +230,10 @@ class TrainSteps:
     def metric_names(self) -> list[str]:
         return self._one.metric_names
 
-    def __call__(self, batches: dict, first: int):
+    def __call__(self, batches: dict, first: int) -> tf.Tensor:
         return self.compiled(batches)(batches, tf.constant(first, tf.int32))
 
-    def compiled(self, batches: dict):
+    def compiled(self, batches: dict) -> Callable:
         """The concrete function for batches of these shapes; anything with shapes and dtypes will do."""
         steps = None if not self.loops_on_device else next(iter(batches.values())).shape[0]
         shapes = {name: tf.TensorSpec([steps, *x.shape[1:]], x.dtype, name=name) for name, x in batches.items()}
@@ -230,7 +243,7 @@ class TrainSteps:
             self._compiled[key] = function.get_concrete_function(*specs)
         return self._compiled[key]
 
-    def program(self, shapes: dict):
+    def program(self, shapes: dict) -> tuple:
         """The N-step program for these `TensorSpec`s, not traced yet, and what it is called with."""
         if self.loops_on_device:
             many = over_steps(self._one)
@@ -240,7 +253,7 @@ class TrainSteps:
         function = tf.function(program, jit_compile=self._jit or None, autograph=False)
         return function, (shapes, tf.TensorSpec([], tf.int32, name="first"))
 
-    def _first_replica(self, values):
+    def _first_replica(self, values: object) -> tf.Tensor:
         """The metrics are summed already: every replica has the same."""
         return self._strategy.experimental_local_results(values)[0]
 
@@ -253,7 +266,15 @@ class TrainSteps:
 class ForwardPass:
     """`metrics(batch) -> float32 [metrics, 2]`, `outputs(batch) -> {name: [batch, ...]}`, traced once a shape."""
 
-    def __init__(self, strategy, model, task: Task | None, *, inputs=_INPUTS, jit_compile=None):
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        model: keras.Model,
+        task: Task | None,
+        *,
+        inputs: tuple[str, ...] = _INPUTS,
+        jit_compile: bool | None = None,
+    ) -> None:
         jit_compile = compiles_by_default() if jit_compile is None else jit_compile
         self._strategy, self._model, self._task = strategy, model, task
         self._inputs = task.inputs if task else inputs
@@ -263,10 +284,11 @@ class ForwardPass:
         self.outputs = tf.function(self._outputs, jit_compile=jit or None, autograph=False)
         self.metric_names: list[str] = []
 
-    def _metrics(self, batch: dict):
+    def _metrics(self, batch: dict) -> tf.Tensor:
         return self._strategy.experimental_local_results(self._strategy.run(self._replica_metrics, (batch,)))[0]
 
-    def _replica_metrics(self, batch: dict):
+    def _replica_metrics(self, batch: dict) -> tf.Tensor:
+        assert self._task is not None, "metrics are those of a task"
         rows = rows_of_replica(batch)
         with tracing.for_cpu(self._for_cpu):
             terms, metrics = self._task.sums(self._model(inputs_of(rows, self._inputs), training=False), rows)
@@ -276,12 +298,12 @@ class ForwardPass:
         sums = tf.stack([tf.stack(pair) for pair in pairs.values()])
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
 
-    def _outputs(self, batch: dict):
+    def _outputs(self, batch: dict) -> dict:
         outputs = self._strategy.run(self._replica_outputs, (batch,))
         if self._strategy.num_replicas_in_sync == 1:
             return outputs
         return {name: self._strategy.gather(values, axis=0) for name, values in outputs.items()}
 
-    def _replica_outputs(self, batch: dict):
+    def _replica_outputs(self, batch: dict) -> dict:
         with tracing.for_cpu(self._for_cpu):
             return self._model(inputs_of(rows_of_replica(batch), self._inputs), training=False)

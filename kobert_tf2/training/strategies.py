@@ -9,6 +9,7 @@ import socket
 import threading
 import urllib.parse
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -59,7 +60,7 @@ def make_strategy(
     return tf.distribute.get_strategy()
 
 
-def _devices_to_mirror(gpus) -> list[str]:
+def _devices_to_mirror(gpus: list) -> list[str]:
     return [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
 
 
@@ -72,7 +73,7 @@ def _multi_worker_strategy() -> tf.distribute.Strategy:
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def _tpu_strategy(name, zone, project, cores) -> tf.distribute.Strategy:
+def _tpu_strategy(name: str | None, zone: str | None, project: str | None, cores: int | None) -> tf.distribute.Strategy:
     """`name`: a Cloud TPU's name, grpc://address:8470, or `local` on a TPU VM."""
     if not name:
         raise InputError("--use_tpu: expected --tpu_name (a Cloud TPU's name, grpc://address:8470, or local), got none")
@@ -89,7 +90,7 @@ def _tpu_strategy(name, zone, project, cores) -> tf.distribute.Strategy:
     return strategy
 
 
-def _reached_tpu(name: str, zone: str | None, project: str | None):
+def _reached_tpu(name: str, zone: str | None, project: str | None) -> tf.distribute.cluster_resolver.TPUClusterResolver:
     """The resolver of a TPU that answers; one of another machine is connected to."""
     if name.startswith("grpc://"):
         _check_reachable(name)
@@ -100,14 +101,14 @@ def _reached_tpu(name: str, zone: str | None, project: str | None):
     return resolver
 
 
-def _within(seconds: float, function: Callable, tpu: str):
+def _within(seconds: float, function: Callable, tpu: str) -> Any:
     """`function()`, or an `InputError` after so many seconds: the cloud's API and gRPC try again for minutes.
 
     The thread that waits is left behind; it does not keep the process from ending.
     """
     results: queue.SimpleQueue = queue.SimpleQueue()
 
-    def run():
+    def run() -> None:
         try:
             results.put((function(), None))
         except BaseException as error:  # Raised again where it is waited for.
@@ -165,7 +166,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_type in (None, "chief") or (resolver.task_id == 0 and "chief" not in _jobs(resolver))
 
 
-def _jobs(resolver) -> dict:
+def _jobs(resolver: tf.distribute.cluster_resolver.TPUClusterResolver) -> dict:
     return resolver.cluster_spec().as_dict()
 
 

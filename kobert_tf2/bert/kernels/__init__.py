@@ -29,7 +29,7 @@ KERNELS = (
 )
 
 
-def choose(training, *tensors, dense: Sequence[keras.layers.Layer] = ()) -> ModuleType:
+def choose(training: object, *tensors: object, dense: Sequence[keras.layers.Layer] = ()) -> ModuleType:
     """The kernels for a call on these tensors, whose weights are in `dense`.
 
     `training` is what Keras gives a layer; it may be symbolic, and then the call may turn out to be either.
@@ -44,6 +44,6 @@ def choose(training, *tensors, dense: Sequence[keras.layers.Layer] = ()) -> Modu
     return training_cpu if training_cpu.applies(*tensors) else plain
 
 
-def choose_for_loss(logits) -> ModuleType:
+def choose_for_loss(logits: object) -> ModuleType:
     """The kernels for a loss, which is the same in training and in evaluation."""
     return choose(True, logits)

@@ -40,32 +40,43 @@ __all__ = [
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def norm_and_dropout(x, norm: keras.layers.Layer, *, drop: Drop | None, dtype: str):
+def norm_and_dropout(x: tf.Tensor, norm: keras.layers.Layer, *, drop: Drop | None, dtype: str) -> tf.Tensor:
     if not _is_for_this_process():
         return plain.norm_and_dropout(x, norm, drop=drop, dtype=dtype)
     normal = batch_norm_form(_rows(x), *gamma_and_beta(norm), epsilon=norm.epsilon)
     return drop_out(tf.cast(tf.reshape(normal, ops.shape(x)), dtype), drop)
 
 
-def attention(query_states, states, mask_scores, projections: Sequence, *, num_heads: int, drop: Drop | None):
-    shape, parts = {"batch": ops.shape(states)[0], "num_heads": num_heads}, []
+def attention(
+    query_states: tf.Tensor,
+    states: tf.Tensor,
+    mask_scores: tf.Tensor,
+    projections: Sequence,
+    *,
+    num_heads: int,
+    drop: Drop | None,
+) -> tf.Tensor:
+    batch, parts = ops.shape(states)[0], []
     for x, layers in shared_products(query_states, states, projections):
         if tracing.weights_are_final() and _is_for_this_process():
             with tf.init_scope():  # The graph holds the joined weights as they are now.
                 kernel, bias = kernel_and_bias(*layers)
-            parts += heads(affine(_rows(x), kernel, bias), parts=len(layers), **shape)
+            parts += heads(affine(_rows(x), kernel, bias), batch=batch, num_heads=num_heads, parts=len(layers))
         else:
             for layer in layers:
-                parts += heads(affine(_rows(x), *kernel_and_bias(layer)), **shape)
-    return tf.reshape(attend(*parts, mask_scores), ops.shape(query_states))
+                parts += heads(affine(_rows(x), *kernel_and_bias(layer)), batch=batch, num_heads=num_heads)
+    query, key, value = parts
+    return tf.reshape(attend(query, key, value, mask_scores), ops.shape(query_states))
 
 
-def dense_activation(x, dense: keras.layers.Dense, activation: Callable):
+def dense_activation(x: tf.Tensor, dense: keras.layers.Dense, activation: Callable) -> tf.Tensor:
     inner = activation(affine(_rows(x), *kernel_and_bias(dense)))
     return tf.reshape(inner, (*ops.shape(x)[:-1], dense.units))
 
 
-def dense_residual_norm(x, dense: keras.layers.Dense, residual, norm: keras.layers.Layer, *, drop: Drop | None):
+def dense_residual_norm(
+    x: tf.Tensor, dense: keras.layers.Dense, residual: tf.Tensor, norm: keras.layers.Layer, *, drop: Drop | None
+) -> tf.Tensor:
     total = affine(_rows(x), *kernel_and_bias(dense)) + _rows(residual)
     if _is_for_this_process():
         normal = batch_norm_form(total, *gamma_and_beta(norm), epsilon=norm.epsilon)
@@ -74,7 +85,7 @@ def dense_residual_norm(x, dense: keras.layers.Dense, residual, norm: keras.laye
     return tf.reshape(normal, ops.shape(residual))
 
 
-def _rows(x):
+def _rows(x: tf.Tensor) -> tf.Tensor:
     """[B, S, H] -> [B * S, H]"""
     return tf.reshape(x, (-1, x.shape[-1]))
 
@@ -89,18 +100,18 @@ def _is_for_this_process() -> bool:
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def affine(x, kernel, bias):
+def affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """`x` [rows, from] times `kernel` [from, to], plus `bias` [to]."""
     return tf.nn.bias_add(tf.matmul(x, kernel), bias)
 
 
-def heads(x, *, batch, num_heads: int, parts: int = 1) -> list:
+def heads(x: tf.Tensor, *, batch: int, num_heads: int, parts: int = 1) -> list:
     """[B * S, parts * H] -> so many [B, N, S, D]: query, key and value of one product are transposed in one pass."""
     width = x.shape[-1] // parts // num_heads
     return tf.unstack(tf.transpose(tf.reshape(x, (batch, -1, parts, num_heads, width)), (2, 0, 3, 1, 4)))
 
 
-def attend(query, key, value, mask_scores):
+def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, mask_scores: tf.Tensor) -> tf.Tensor:
     """Scaled dot-product attention, [B, N, P, D], [B, N, S, D] twice and [B, 1, 1, S] -> [B * P, H].
 
     The scores are rounded to the compute type once, after factor and mask; the softmax adds up in float32.
@@ -112,7 +123,7 @@ def attend(query, key, value, mask_scores):
     return tf.reshape(attended, (-1, num_heads * width))
 
 
-def batch_norm_form(x, gamma, beta, *, epsilon: float):
+def batch_norm_form(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, epsilon: float) -> tf.Tensor:
     """Layer normalisation of `x` [rows, width], the moments in float32: each row is a "channel" of a batch of one."""
     shape = tf.shape(x)
     rows, nothing = shape[:1], tf.constant([], tf.float32)

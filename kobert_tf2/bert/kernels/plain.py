@@ -20,7 +20,7 @@ from kobert_tf2.bert.dropout import Drop, drop_out
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def embed_words(table: keras.Variable, ids, dtype: str) -> tuple:
+def embed_words(table: keras.Variable, ids: keras.KerasTensor, dtype: str) -> tuple:
     """The rows `ids` int32 [B, S] of the table of words, [B, S, H], and the table [V, H] for the output layer.
 
     An output layer that is tied to the table multiplies by what it is handed here (as `dtype`, or to be cast to it).
@@ -28,7 +28,7 @@ def embed_words(table: keras.Variable, ids, dtype: str) -> tuple:
     return ops.take(table, ids, axis=0), ops.convert_to_tensor(table)
 
 
-def rows_of(table, ids):
+def rows_of(table: keras.KerasTensor, ids: keras.KerasTensor) -> keras.KerasTensor:
     """The rows `ids` int32 [B, P] of a short table, [S, H] or one for each row of the batch, [B, S, H]: [B, P, H]."""
     if len(table.shape) == 2:
         return ops.take(table, ids, axis=0)
@@ -37,12 +37,22 @@ def rows_of(table, ids):
     return ops.take(ops.reshape(table, (batch * length, width)), flat_ids, axis=0)
 
 
-def norm_and_dropout(x, norm: keras.layers.Layer, *, drop: Drop | None, dtype: str):
+def norm_and_dropout(
+    x: keras.KerasTensor, norm: keras.layers.Layer, *, drop: Drop | None, dtype: str
+) -> keras.KerasTensor:
     """Layer normalisation of `x` [..., H], then dropout, as `dtype`."""
     return drop_out(ops.cast(norm(x), dtype), drop)
 
 
-def attention(query_states, states, mask_scores, projections: Sequence, *, num_heads: int, drop: Drop | None):
+def attention(
+    query_states: keras.KerasTensor,
+    states: keras.KerasTensor,
+    mask_scores: keras.KerasTensor,
+    projections: Sequence,
+    *,
+    num_heads: int,
+    drop: Drop | None,
+) -> keras.KerasTensor:
     """Multi-head attention up to the joined heads: [B, P, H] and [B, S, H] -> [B, P, H].
 
     `projections` are the dense layers of query, key and value; `query_states` may be `states` itself. `mask_scores`
@@ -54,17 +64,26 @@ def attention(query_states, states, mask_scores, projections: Sequence, *, num_h
     return join_heads(attend(query, key, value, mask_scores, drop=drop))
 
 
-def dense_activation(x, dense: keras.layers.Dense, activation: Callable):
+def dense_activation(x: keras.KerasTensor, dense: keras.layers.Dense, activation: Callable) -> keras.KerasTensor:
     """`activation(dense(x))`"""
     return activation(dense(x))
 
 
-def dense_residual_norm(x, dense: keras.layers.Dense, residual, norm: keras.layers.Layer, *, drop: Drop | None):
+def dense_residual_norm(
+    x: keras.KerasTensor,
+    dense: keras.layers.Dense,
+    residual: keras.KerasTensor,
+    norm: keras.layers.Layer,
+    *,
+    drop: Drop | None,
+) -> keras.KerasTensor:
     """`norm(dropout(dense(x)) + residual)`: the end of each half of an encoder layer."""
     return layer_norm(drop_out(dense(x), drop) + residual, norm.gamma, norm.beta, norm.epsilon)
 
 
-def vocabulary_logits(states, table, bias):
+def vocabulary_logits(
+    states: keras.KerasTensor, table: keras.KerasTensor, bias: keras.KerasTensor
+) -> keras.KerasTensor:
     """float32 [B, P, V]: the states [B, P, H] times every row of the table [V, H], plus a bias [V]."""
     batch, predictions, width = ops.shape(states)
     products = ops.matmul(ops.reshape(states, (batch * predictions, width)), ops.transpose(table))
@@ -72,7 +91,7 @@ def vocabulary_logits(states, table, bias):
     return ops.reshape(logits, (batch, predictions, table.shape[0]))
 
 
-def cross_entropy(logits, labels) -> tuple:
+def cross_entropy(logits: keras.KerasTensor, labels: keras.KerasTensor) -> tuple:
     """The cross entropy, and 1.0 where the first of the highest logits is the label's: float32 [...] twice.
 
     `logits` [..., classes], `labels` int32 [...].
@@ -87,12 +106,12 @@ def cross_entropy(logits, labels) -> tuple:
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def gelu_tanh(x):
+def gelu_tanh(x: keras.KerasTensor) -> keras.KerasTensor:
     """Hendrycks and Gimpel 2016, the tanh form: "gelu" in Google's files, "gelu_new" in Hugging Face's."""
     return ops.gelu(x, approximate=True)
 
 
-def gelu_erf(x):
+def gelu_erf(x: keras.KerasTensor) -> keras.KerasTensor:
     """The exact form: "gelu" in Hugging Face's files."""
     return ops.gelu(x, approximate=False)
 
@@ -110,7 +129,9 @@ ACTIVATIONS = {
 }
 
 
-def layer_norm(x, gamma, beta, epsilon: float):
+def layer_norm(
+    x: keras.KerasTensor, gamma: keras.KerasTensor, beta: keras.KerasTensor, epsilon: float
+) -> keras.KerasTensor:
     """Ba et al. 2016 over the last axis; the moments are taken in float32 whatever the type of `x`."""
     wide = ops.cast(x, "float32")
     centred = wide - ops.mean(wide, axis=-1, keepdims=True)
@@ -119,7 +140,14 @@ def layer_norm(x, gamma, beta, epsilon: float):
     return ops.cast(normal * ops.cast(gamma, "float32") + ops.cast(beta, "float32"), x.dtype)
 
 
-def attend(query, key, value, mask_scores, *, drop: Drop | None):
+def attend(
+    query: keras.KerasTensor,
+    key: keras.KerasTensor,
+    value: keras.KerasTensor,
+    mask_scores: keras.KerasTensor,
+    *,
+    drop: Drop | None,
+) -> keras.KerasTensor:
     """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1); the softmax is taken in float32.
 
     [B, N, P, D], [B, N, S, D] twice and [B, 1, 1, S] -> [B, N, P, D].
@@ -131,13 +159,13 @@ def attend(query, key, value, mask_scores, *, drop: Drop | None):
     return ops.matmul(drop_out(ops.cast(probabilities, value.dtype), drop), value)
 
 
-def split_heads(x, num_heads: int):
+def split_heads(x: keras.KerasTensor, num_heads: int) -> keras.KerasTensor:
     """[B, S, H] -> [B, N, S, D]"""
     batch, length, width = ops.shape(x)
     return ops.transpose(ops.reshape(x, (batch, length, num_heads, width // num_heads)), (0, 2, 1, 3))
 
 
-def join_heads(x):
+def join_heads(x: keras.KerasTensor) -> keras.KerasTensor:
     """[B, N, S, D] -> [B, S, H]"""
     batch, heads, length, width = ops.shape(x)
     return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch, length, heads * width))

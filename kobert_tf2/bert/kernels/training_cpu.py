@@ -38,7 +38,7 @@ from kobert_tf2.bert.kernels.weights import gamma_and_beta, kernel_and_bias, sha
 from kobert_tf2.bert.kernels.xla import compiled
 
 
-def applies(*tensors) -> bool:
+def applies(*tensors: tf.Tensor) -> bool:
     """Whether a graph for processors is being traced, and these are its tensors and of static shapes: XLA compiles for
     each shape anew."""
     if not tracing.is_for_cpu() or tf.executing_eagerly():
@@ -51,10 +51,10 @@ def applies(*tensors) -> bool:
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def embed_words(table: keras.Variable, ids, dtype: str) -> tuple:
+def embed_words(table: keras.Variable, ids: tf.Tensor, dtype: str) -> tuple:
     @tf.custom_gradient
-    def call(table):
-        def gradient(of_rows, of_table):
+    def call(table: tf.Tensor) -> tuple:
+        def gradient(of_rows: tf.Tensor, of_table: tf.Tensor) -> tf.Tensor:
             of_rows = tf.reshape(of_rows, [-1, table.shape[1]])
             return compiled(_with_rows_added, of_table, tf.reshape(ids, [-1, 1]), of_rows)
 
@@ -63,51 +63,62 @@ def embed_words(table: keras.Variable, ids, dtype: str) -> tuple:
     return call(tf.convert_to_tensor(table))
 
 
-def rows_of(table, ids):
+def rows_of(table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
     return tf.matmul(tf.one_hot(ids, table.shape[-2], dtype=table.dtype), table)
 
 
-def norm_and_dropout(x, norm: keras.layers.Layer, *, drop: Drop | None, dtype: str):
+def norm_and_dropout(x: tf.Tensor, norm: keras.layers.Layer, *, drop: Drop | None, dtype: str) -> tf.Tensor:
     states = normed_and_dropped(_rows(x), *gamma_and_beta(norm), epsilon=norm.epsilon, drop=drop, dtype=dtype)
     return tf.reshape(states, x.shape)
 
 
-def attention(query_states, states, mask_scores, projections: Sequence, *, num_heads: int, drop: Drop | None):
-    heads = []
+def attention(
+    query_states: tf.Tensor,
+    states: tf.Tensor,
+    mask_scores: tf.Tensor,
+    projections: Sequence,
+    *,
+    num_heads: int,
+    drop: Drop | None,
+) -> tf.Tensor:
+    heads: list[tf.Tensor] = []
     for x, layers in shared_products(query_states, states, projections):
         joined = affine(_rows(x), *kernel_and_bias(*layers))
         heads += split_heads(joined, batch=x.shape[0], num_heads=num_heads, parts=len(layers))
-    return tf.reshape(attend(*heads, mask_scores, drop=drop), query_states.shape)
+    query, key, value = heads
+    return tf.reshape(attend(query, key, value, mask_scores, drop=drop), query_states.shape)
 
 
-def dense_activation(x, dense: keras.layers.Dense, activation: Callable):
+def dense_activation(x: tf.Tensor, dense: keras.layers.Dense, activation: Callable) -> tf.Tensor:
     inner = affine(_rows(x), *kernel_and_bias(dense))
     inner = gelu_tanh(inner) if activation is plain.gelu_tanh else activate(inner, activation)
     return tf.reshape(inner, (*x.shape[:-1], dense.units))
 
 
-def dense_residual_norm(x, dense: keras.layers.Dense, residual, norm: keras.layers.Layer, *, drop: Drop | None):
+def dense_residual_norm(
+    x: tf.Tensor, dense: keras.layers.Dense, residual: tf.Tensor, norm: keras.layers.Layer, *, drop: Drop | None
+) -> tf.Tensor:
     products = affine(_rows(x), *kernel_and_bias(dense))
     states = residual_norm(products, _rows(residual), *gamma_and_beta(norm), epsilon=norm.epsilon, drop=drop)
     return tf.reshape(states, residual.shape)
 
 
-def vocabulary_logits(states, table, bias):
+def vocabulary_logits(states: tf.Tensor, table: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     scores = times_rows(_rows(states), table, bias)
     return tf.cast(tf.reshape(scores, (*states.shape[:-1], table.shape[0])), tf.float32)
 
 
-def cross_entropy(logits, labels) -> tuple:
+def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tuple:
     scores = _rows(_before_cast(logits))
     return tuple(tf.reshape(x, labels.shape) for x in cross_entropy_of_rows(scores, tf.reshape(labels, [-1])))
 
 
-def _rows(x):
+def _rows(x: tf.Tensor) -> tf.Tensor:
     """[B, S, H] -> [B * S, H]"""
     return tf.reshape(x, (-1, x.shape[-1]))
 
 
-def _before_cast(logits):
+def _before_cast(logits: tf.Tensor) -> tf.Tensor:
     """The scores of a narrower type that the logits were cast from, where they were: half of the memory to read. The
     logits themselves are then read by nobody, and TensorFlow leaves them out of the graph."""
     operation = logits.op
@@ -121,40 +132,40 @@ def _before_cast(logits):
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def _wide(x):
+def _wide(x: tf.Tensor) -> tf.Tensor:
     return tf.cast(x, tf.float32)
 
 
-def _kept(shape, key, rate: float):
+def _kept(shape: tuple, key: tf.Tensor, rate: float) -> tf.Tensor:
     """What dropout multiplies by: 0, or 1 / (1 - rate)."""
     return tf.cast(keep_mask(shape, key, rate), tf.float32) * (1.0 / (1.0 - rate))
 
 
-def _key_and_rate(drop: Drop | None):
+def _key_and_rate(drop: Drop | None) -> tuple:
     return (tf.zeros([2], tf.uint32), 0.0) if drop is None else (drop.key, drop.rate)
 
 
-def _column_sums(x):
+def _column_sums(x: tf.Tensor) -> tf.Tensor:
     """float32 [columns]"""
     return compiled(_sum_over, x, axis=0)
 
 
-def _sum_over(x, axis: int):
+def _sum_over(x: tf.Tensor, axis: int) -> tf.Tensor:
     """The float32 sums over an axis, which is left out, some parts of it first: XLA takes those with what `x` is made
     of into one pass. A plain sum over more than 32 elements it makes a window's, before which all is written out."""
     return tf.reduce_sum(functools.reduce(tf.add, _parts(_wide(x), axis)), axis=axis)
 
 
-def _parts(x, axis: int) -> list:
+def _parts(x: tf.Tensor, axis: int) -> list:
     return tf.split(x, math.gcd(x.shape[axis], 8), axis=axis)
 
 
-def _row_sums(x):
+def _row_sums(x: tf.Tensor) -> tf.Tensor:
     """The sums over the last axis, [..., 1]."""
     return _sum_over(x, axis=-1)[..., None]
 
 
-def _row_means(x):
+def _row_means(x: tf.Tensor) -> tf.Tensor:
     return _row_sums(x) * (1.0 / x.shape[-1])
 
 
@@ -164,10 +175,10 @@ def _row_means(x):
 
 
 @tf.custom_gradient
-def affine(x, kernel, bias):
+def affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple:
     """`x` [rows, from] times `kernel` [from, to], plus `bias` [to]."""
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> tuple:
         of_kernel = tf.matmul(x, upstream, transpose_a=True)
         return _times_transposed(upstream, kernel), of_kernel, tf.cast(_column_sums(upstream), bias.dtype)
 
@@ -175,60 +186,60 @@ def affine(x, kernel, bias):
 
 
 @tf.custom_gradient
-def times_rows(x, table, bias):
+def times_rows(x: tf.Tensor, table: tf.Tensor, bias: tf.Tensor) -> tuple:
     """`x` [rows, width] times every row of `table` [entries, width], plus `bias` [entries]: [rows, entries]. The
     table's gradient has the table's layout."""
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> tuple:
         of_table = tf.matmul(upstream, x, transpose_a=True)
         return tf.matmul(upstream, table), of_table, tf.cast(_column_sums(upstream), bias.dtype)
 
     return tf.nn.bias_add(tf.matmul(x, table, transpose_b=True), bias), gradient
 
 
-def _with_rows_added(table, ids, rows):
+def _with_rows_added(table: tf.Tensor, ids: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     return tf.tensor_scatter_nd_add(tf.cast(table, rows.dtype), ids, rows)
 
 
-def _times_transposed(x, kernel):
+def _times_transposed(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     if x.dtype != tf.float32:
         return tf.matmul(x, kernel, transpose_b=True)
     return tf.matmul(x, compiled(tf.transpose, kernel))
 
 
-def activate(x, activation: Callable):
+def activate(x: tf.Tensor, activation: Callable) -> tf.Tensor:
     """`activation(x)`, in float32 inside; `x` [rows, width]."""
 
     @tf.custom_gradient
-    def call(x):
+    def call(x: tf.Tensor) -> tuple:
         gradient = functools.partial(compiled, _activation_gradient, x, activation=activation)
         return compiled(_activated, x, activation=activation), gradient
 
     return call(x)
 
 
-def _activated(x, activation):
+def _activated(x: tf.Tensor, activation: Callable) -> tf.Tensor:
     return tf.cast(activation(_wide(x)), x.dtype)
 
 
-def _activation_gradient(x, upstream, activation):
+def _activation_gradient(x: tf.Tensor, upstream: tf.Tensor, activation: Callable) -> tf.Tensor:
     wide = _wide(x)
     (wanted,) = tf.gradients(activation(wide), wide, _wide(upstream))
     return tf.cast(wanted, x.dtype)
 
 
 @tf.custom_gradient
-def gelu_tanh(x):
+def gelu_tanh(x: tf.Tensor) -> tuple:
     """GELU in its tanh form."""
     return compiled(_gelu_tanh, x), functools.partial(compiled, _gelu_tanh_gradient, x)
 
 
-def _gelu_tanh(x):
+def _gelu_tanh(x: tf.Tensor) -> tf.Tensor:
     wide = _wide(x)
     return tf.cast(wide / (1.0 + _power(-_gelu_exponent(wide))), x.dtype)
 
 
-def _gelu_tanh_gradient(x, upstream):
+def _gelu_tanh_gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     wide = _wide(x)
     gate = 1.0 / (1.0 + _power(-_gelu_exponent(wide)))
     slope = 2.0 * _GELU_SCALE * (1.0 + 3.0 * _GELU_CUBE * wide * wide)
@@ -241,7 +252,7 @@ _GELU_SCALE = math.sqrt(2.0 / math.pi)
 _GELU_CUBE = 0.044715
 
 
-def _gelu_exponent(x):
+def _gelu_exponent(x: tf.Tensor) -> tf.Tensor:
     """2 u"""
     return x * (2.0 * _GELU_SCALE + 2.0 * _GELU_SCALE * _GELU_CUBE * x * x)
 
@@ -250,7 +261,7 @@ def _gelu_exponent(x):
 _POWER = (1.0, 0.693147, 0.24022242, 0.055507336, 0.009671513, 0.0013264726)
 
 
-def _power(x):
+def _power(x: tf.Tensor) -> tf.Tensor:
     """e^x in float32, with a relative error of about 1e-7 * (1 + |x|); as if `x` were 87 at most and -87 at least."""
     x = tf.clip_by_value(x * math.log2(math.e), -126.0, 126.0)
     whole = tf.round(x)
@@ -267,15 +278,17 @@ def _power(x):
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def residual_norm(x, residual, gamma, beta, *, epsilon: float, drop: Drop | None):
+def residual_norm(
+    x: tf.Tensor, residual: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, epsilon: float, drop: Drop | None
+) -> tf.Tensor:
     """`norm(dropout(x) + residual)`; `x` and `residual` [rows, width]."""
     key, rate = _key_and_rate(drop)
 
     @tf.custom_gradient
-    def call(x, residual, gamma, beta):
+    def call(x: tf.Tensor, residual: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple:
         outputs, normal, scale = compiled(_added_and_normed, x, residual, gamma, beta, key, rate=rate, epsilon=epsilon)
 
-        def gradient(upstream):
+        def gradient(upstream: tf.Tensor) -> tuple:
             of_x, of_residual = compiled(_added_gradient, normal, scale, gamma, upstream, key, rate=rate)
             return of_x, of_residual, *_scale_and_shift(upstream, normal, gamma)
 
@@ -284,28 +297,34 @@ def residual_norm(x, residual, gamma, beta, *, epsilon: float, drop: Drop | None
     return call(x, residual, gamma, beta)
 
 
-def _added_and_normed(x, residual, gamma, beta, key, rate, epsilon):
+def _added_and_normed(
+    x: tf.Tensor, residual: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, key: tf.Tensor, rate: float, epsilon: float
+) -> tf.Tensor:
     left = _wide(x) * _kept(x.shape, key, rate) if rate else _wide(x)
     return _normed(left + _wide(residual), gamma, beta, epsilon, x.dtype)
 
 
-def _added_gradient(normal, scale, gamma, upstream, key, rate):
+def _added_gradient(
+    normal: tf.Tensor, scale: tf.Tensor, gamma: tf.Tensor, upstream: tf.Tensor, key: tf.Tensor, rate: float
+) -> tuple:
     of_sum = _norm_gradient(normal, scale, gamma, _wide(upstream))
     of_x = of_sum * _kept(of_sum.shape, key, rate) if rate else of_sum
     return tf.cast(of_x, normal.dtype), tf.cast(of_sum, normal.dtype)
 
 
-def normed_and_dropped(x, gamma, beta, *, epsilon: float, drop: Drop | None, dtype):
+def normed_and_dropped(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, epsilon: float, drop: Drop | None, dtype: str
+) -> tf.Tensor:
     """`dropout(norm(x))` as `dtype`; `x` [rows, width]."""
     key, rate = _key_and_rate(drop)
 
     @tf.custom_gradient
-    def call(x, gamma, beta):
+    def call(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple:
         outputs, normal, scale = compiled(
             _normed_and_dropped, x, gamma, beta, key, rate=rate, epsilon=epsilon, dtype=dtype
         )
 
-        def gradient(upstream):
+        def gradient(upstream: tf.Tensor) -> tuple:
             of_x, of_normed = compiled(
                 _dropped_gradient, normal, scale, gamma, upstream, key, rate=rate, dtype=x.dtype.name
             )
@@ -316,21 +335,25 @@ def normed_and_dropped(x, gamma, beta, *, epsilon: float, drop: Drop | None, dty
     return call(x, gamma, beta)
 
 
-def _normed_and_dropped(x, gamma, beta, key, rate, epsilon, dtype):
+def _normed_and_dropped(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, key: tf.Tensor, rate: float, epsilon: float, dtype: str
+) -> tuple:
     outputs, normal, scale = _normed(_wide(x), gamma, beta, epsilon, tf.float32)
     if rate:
         outputs *= _kept(x.shape, key, rate)
     return tf.cast(outputs, dtype), normal, scale
 
 
-def _dropped_gradient(normal, scale, gamma, upstream, key, rate, dtype):
+def _dropped_gradient(
+    normal: tf.Tensor, scale: tf.Tensor, gamma: tf.Tensor, upstream: tf.Tensor, key: tf.Tensor, rate: float, dtype: str
+) -> tuple:
     upstream = _wide(upstream)
     if rate:
         upstream *= _kept(upstream.shape, key, rate)
     return tf.cast(_norm_gradient(normal, scale, gamma, upstream), dtype), upstream
 
 
-def _normed(x, gamma, beta, epsilon, dtype):
+def _normed(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, dtype: str) -> tuple:
     """The outputs, the normalised values, both as `dtype`, and 1 / deviation, float32 [rows, 1]."""
     centred = x - _row_means(x)
     scale = tf.math.rsqrt(_row_means(tf.square(centred)) + epsilon)
@@ -338,17 +361,17 @@ def _normed(x, gamma, beta, epsilon, dtype):
     return tf.cast(normal * _wide(gamma) + _wide(beta), dtype), tf.cast(normal, dtype), scale
 
 
-def _norm_gradient(normal, scale, gamma, upstream):
+def _norm_gradient(normal: tf.Tensor, scale: tf.Tensor, gamma: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     normal, upstream = _wide(normal), upstream * _wide(gamma)
     return scale * (upstream - _row_means(upstream) - normal * _row_means(upstream * normal))
 
 
-def _scale_and_shift(upstream, normal, gamma):
+def _scale_and_shift(upstream: tf.Tensor, normal: tf.Tensor, gamma: tf.Tensor) -> list:
     """The gradients of gamma and beta."""
     return [tf.cast(x, gamma.dtype) for x in compiled(_scale_and_shift_sums, upstream, normal)]
 
 
-def _scale_and_shift_sums(upstream, normal):
+def _scale_and_shift_sums(upstream: tf.Tensor, normal: tf.Tensor) -> tuple:
     return _sum_over(_wide(upstream) * _wide(normal), axis=0), _sum_over(upstream, axis=0)
 
 
@@ -357,12 +380,12 @@ def _scale_and_shift_sums(upstream, normal):
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def split_heads(x, *, batch: int, num_heads: int, parts: int) -> list:
+def split_heads(x: tf.Tensor, *, batch: int, num_heads: int, parts: int) -> list:
     """[B * S, parts * H] -> so many [B, N, S, D]: query, key and value of one product."""
     rows, width = x.shape
 
     @tf.custom_gradient
-    def call(x):
+    def call(x: tf.Tensor) -> tuple:
         split = tf.reshape(x, (batch, rows // batch, parts, num_heads, width // parts // num_heads))
         outputs = tf.unstack(_transposed(split, (2, 0, 3, 1, 4)))
         return outputs, lambda *upstream: tf.concat([_joined(of_part) for of_part in upstream], axis=1)
@@ -370,7 +393,7 @@ def split_heads(x, *, batch: int, num_heads: int, parts: int) -> list:
     return call(x)
 
 
-def _transposed(x, axes):
+def _transposed(x: tf.Tensor, axes: tuple) -> tf.Tensor:
     """`tf.transpose(x, axes)` where the last axis stays the last: moved in pieces of 64 bits where its size allows."""
     together = tf.int64.size // x.dtype.size
     if x.shape[-1] % together:
@@ -380,19 +403,21 @@ def _transposed(x, axes):
     return tf.reshape(transposed, (*transposed.shape[:-2], -1))
 
 
-def _joined(x):
+def _joined(x: tf.Tensor) -> tf.Tensor:
     """[B, N, S, D] -> [B * S, H]"""
     batch, heads, length, width = x.shape
     return tf.reshape(_transposed(x, (0, 2, 1, 3)), (batch * length, heads * width))
 
 
-def _split(x, shape):
+def _split(x: tf.Tensor, shape: tuple) -> tf.Tensor:
     """[B * S, H] -> `shape`, [B, N, S, D]"""
     batch, heads, length, width = shape
     return _transposed(tf.reshape(x, (batch, length, heads, width)), (0, 2, 1, 3))
 
 
-def attend(query, key, value, mask_scores, *, drop: Drop | None):
+def attend(
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, mask_scores: tf.Tensor, *, drop: Drop | None
+) -> tf.Tensor:
     """Scaled dot-product attention with dropout on the probabilities: [B, N, P, D], [B, N, S, D] twice -> [B * P, H].
 
     `mask_scores` is [B, 1, 1, S].
@@ -401,12 +426,12 @@ def attend(query, key, value, mask_scores, *, drop: Drop | None):
     factor = query.shape[-1] ** -0.5
 
     @tf.custom_gradient
-    def call(query, key, value, mask_scores):
+    def call(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, mask_scores: tf.Tensor) -> tuple:
         scores = tf.matmul(query, key, transpose_b=True)
         found, left = compiled(_probabilities, scores, mask_scores, dropout_key, factor=factor, rate=rate)
         attended = tf.matmul(left, value)
 
-        def gradient(upstream):
+        def gradient(upstream: tf.Tensor) -> tuple:
             upstream = _split(upstream, query.shape)
             of_value = tf.matmul(left, upstream, transpose_a=True)
             of_left = tf.matmul(upstream, value, transpose_b=True)
@@ -418,7 +443,7 @@ def attend(query, key, value, mask_scores, *, drop: Drop | None):
     return call(query, key, value, mask_scores)
 
 
-def _probabilities(scores, mask_scores, key, factor, rate):
+def _probabilities(scores: tf.Tensor, mask_scores: tf.Tensor, key: tf.Tensor, factor: float, rate: float) -> tuple:
     """The softmax, and what dropout leaves of it. Written out: a division an element costs a third of all this."""
     scores, dtype = _wide(scores) * factor + _wide(mask_scores), scores.dtype
     highest = tf.reduce_max(functools.reduce(tf.maximum, _parts(scores, -1)), axis=-1, keepdims=True)
@@ -428,7 +453,9 @@ def _probabilities(scores, mask_scores, key, factor, rate):
     return tf.cast(found, dtype), tf.cast(left, dtype)
 
 
-def _softmax_gradient(found, left, of_left, attended, upstream, factor):
+def _softmax_gradient(
+    found: tf.Tensor, left: tf.Tensor, of_left: tf.Tensor, attended: tf.Tensor, upstream: tf.Tensor, factor: float
+) -> tf.Tensor:
     total = _row_sums(_wide(attended) * _wide(upstream))
     return tf.cast((_wide(left) * _wide(of_left) - _wide(found) * total) * factor, found.dtype)
 
@@ -439,20 +466,20 @@ def _softmax_gradient(found, left, of_left, attended, upstream, factor):
 
 
 @tf.custom_gradient
-def cross_entropy_of_rows(scores, labels):
+def cross_entropy_of_rows(scores: tf.Tensor, labels: tf.Tensor) -> tuple:
     """The cross entropy of the labels, and 1.0 where the first of the highest scores is the label's: float32 [rows].
 
     `scores` [rows, V], `labels` int32 [rows].
     """
     losses, correct, total = compiled(_cross_entropy, scores, _highest(scores), labels)
 
-    def gradient(upstream, _):
+    def gradient(upstream: tf.Tensor, _: tf.Tensor) -> tuple:
         return compiled(_cross_entropy_gradient, scores, labels, total, upstream), None
 
     return (losses, correct), gradient
 
 
-def _highest(scores):
+def _highest(scores: tf.Tensor) -> tf.Tensor:
     """The highest of each row, float32 [rows, 1]. Of a long row oneDNN finds it by pooling 64 columns of numbers, at
     the speed of memory; XLA takes four times as long."""
     rows, entries = scores.shape
@@ -462,7 +489,7 @@ def _highest(scores):
     return tf.reduce_max(_wide(scores), axis=-1, keepdims=True)
 
 
-def _cross_entropy(scores, highest, labels):
+def _cross_entropy(scores: tf.Tensor, highest: tf.Tensor, labels: tf.Tensor) -> tuple:
     wide, numbers = _wide(scores), tf.range(scores.shape[1])
     total = tf.math.log(_row_sums(tf.exp(wide - highest))) + highest
     of_label = _wide(tf.gather_nd(scores, tf.stack([tf.range(scores.shape[0]), labels], axis=1)))[:, None]
@@ -471,7 +498,7 @@ def _cross_entropy(scores, highest, labels):
     return (total - of_label)[:, 0], _wide(correct)[:, 0], total
 
 
-def _cross_entropy_gradient(scores, labels, total, upstream):
+def _cross_entropy_gradient(scores: tf.Tensor, labels: tf.Tensor, total: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     probabilities = _power(_wide(scores) - total)
     wanted = tf.cast(tf.range(scores.shape[1]) == labels[:, None], tf.float32)
     upstream = (upstream + (total - total)[:, 0])[:, None]  # `_power` may map NaN to a number.

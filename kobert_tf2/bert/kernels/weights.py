@@ -24,7 +24,7 @@ def gamma_and_beta(norm: keras.layers.Layer) -> tuple:
     return ops.convert_to_tensor(norm.gamma), ops.convert_to_tensor(norm.beta)
 
 
-def shared_products(query_states, states, projections: Sequence) -> list[tuple]:
+def shared_products(query_states: keras.KerasTensor, states: keras.KerasTensor, projections: Sequence) -> list[tuple]:
     """What query, key and value are computed from: (input, dense layers), those of the same input together."""
     if query_states is states:
         return [(states, projections)]

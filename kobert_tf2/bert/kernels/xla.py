@@ -7,19 +7,20 @@ pass over memory. A function that goes through `compiled` is one pass instead. A
 import functools
 import os
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 
-def compiled(function: Callable, *tensors, **static):
+def compiled(function: Callable, *tensors: tf.Tensor, **static: object) -> Any:
     """`function(*tensors, **static)`, compiled by XLA once for these shapes, types and `static` values."""
-    tensors = [tf.convert_to_tensor(x) for x in tensors]
-    specs = tuple((tuple(x.shape), x.dtype) for x in tensors)
-    return _compiled(function, specs, tuple(sorted(static.items())))(*tensors)
+    arguments = [tf.convert_to_tensor(x) for x in tensors]
+    specs = tuple((tuple(x.shape), x.dtype) for x in arguments)
+    return _compiled(function, specs, tuple(sorted(static.items())))(*arguments)
 
 
 @functools.cache
-def _compiled(function: Callable, specs: tuple, static: tuple):
+def _compiled(function: Callable, specs: tuple, static: tuple) -> Callable:
     """Traced outside of the caller's graph and device, so that other layers, replicas and steps share the program."""
     _keep_sums_in_xla()
     with tf.init_scope(), tf.device(None):
@@ -27,26 +28,26 @@ def _compiled(function: Callable, specs: tuple, static: tuple):
         return program.get_concrete_function(*(tf.TensorSpec(shape, dtype) for shape, dtype in specs))
 
 
-def update_in_place(function: Callable, variables: list, *tensors, **static) -> None:
+def update_in_place(function: Callable, variables: list, *tensors: tf.Tensor, **static: object) -> None:
     """Assigns to the variables what `function(*their values, *tensors, **static)` returns.
 
     XLA is given the variables themselves and writes the new values where the old ones lie, once nobody reads those any
     more: a training step needs no second set of parameters and moments. One program serves all variables of the same
     shapes.
     """
-    tensors = [tf.convert_to_tensor(x) for x in tensors]
-    specs = tuple((tuple(x.shape), x.dtype) for x in (*variables, *tensors))
+    arguments = [tf.convert_to_tensor(x) for x in tensors]
+    specs = tuple((tuple(x.shape), x.dtype) for x in (*variables, *arguments))
     _keep_sums_in_xla()
     with tf.init_scope(), tf.device(None):
         program = _assigning(function, specs, tuple(sorted(static.items()))).get_concrete_function(
-            variables, [tf.TensorSpec(x.shape, x.dtype) for x in tensors]
+            variables, [tf.TensorSpec(x.shape, x.dtype) for x in arguments]
         )
-    program(variables, tensors)
+    program(variables, arguments)
 
 
 @functools.cache
-def _assigning(function: Callable, specs: tuple, static: tuple):
-    def assign(variables, tensors):
+def _assigning(function: Callable, specs: tuple, static: tuple) -> tf.types.experimental.PolymorphicFunction:
+    def assign(variables: list, tensors: list) -> None:
         values = function(*(variable.read_value() for variable in variables), *tensors, **dict(static))
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
