@@ -102,8 +102,9 @@ _BEFORE_NO_CASE = {"로", "와"}
 _CASES = {"가", "를"}
 # Particles of speech, rare in writing: as the last syllable of a name they are more frequent (스플라이서, 랜드루).
 _RARE_PARTICLES = {"서", "야", "아", "루", "가지"}
-# 야 stands behind other particles (뒤에야). 서 is 에서 behind these (여기서), and says how many were together (둘이서).
-_BEFORE_SEO = {"여기", "거기", "저기", "어디", "혼자", "아래", "가운데", "둘이", "셋이", "넷이"}
+# 야 stands behind other particles (뒤에야). 서 is 에서 behind these (여기서) and behind names of places, and says how
+# many were together (둘이서).
+_BEFORE_SEO = ("여기", "거기", "저기", "어디", "혼자", "아래", "데", "둘이", "셋이", "넷이")
 # These stay on an answer of several words, which leans on them: 흉년 때문에, 매우 자발적으로.
 _ON_PHRASES = {("때문", "에"), ("적", "으로")}
 # What 까지 answers: from there, or counting to it.
@@ -237,8 +238,8 @@ class Cut:
 
 
 def _no_host(cut: Cut) -> bool:
-    """우리 아가: 아/IC takes no particle. 이 that is read as the copula does: 사랑이의, the girl's name."""
-    return not can_host(cut.host) and (cut.host.surface, cut.host.tag) != ("이", "VCP")
+    """시·도: behind a mark stands no particle. Behind a stem it may: a name that the analysis cuts up, 도크에서."""
+    return cut.host.tag == "SC"
 
 
 def _bare_suffix(cut: Cut) -> bool:
@@ -289,9 +290,9 @@ def _glossed(cut: Cut) -> bool:
 
 def _rare(cut: Cut) -> bool:
     """스플라이서, 랜드루. Not 뒤에야, 여기서 and 수진아!"""
-    if cut.host.tag.startswith("JKB") or (cut.particle.tag == "JKV" and cut.next_character in (",", "!")):
+    if cut.host.tag.startswith("JKB") or (cut.particle.tag == "JKV" and cut.next_character in tuple(",!.")):
         return False
-    return cut.form != "서" or cut.stem not in _BEFORE_SEO
+    return cut.form != "서" or not (cut.stem.endswith(_BEFORE_SEO) or is_dictionary_noun(cut.span, cut.stem, ("NNP",)))
 
 
 def _street(cut: Cut) -> bool:
@@ -309,12 +310,16 @@ def _loves(cut: Cut) -> bool:
 
 def _name_in_rang(cut: Cut) -> bool:
     """드 메랑: 랑 joins words that the dictionary knows."""
-    return len(cut.word) < 3 or not cut.host.tag.startswith(("NN", "NP", "XSN"))
+    if cut.host.tag == "NP":
+        return False
+    return len(cut.word) < 3 or not cut.host.tag.startswith(("NN", "XSN"))
 
 
 def _name_in_na(cut: Cut) -> bool:
     """마르티나 부인, 안나 카레니나: 나 ends more names than it joins short or unknown words."""
-    if cut.host.tag.startswith(("J", "E", "XSN", "NNB", "SSC", "SN")):
+    before = cut.span.sentence.before(cut.host.start)
+    is_counted = before is not None and before.tag in ("SN", "NR", "MM")  # 두 배나
+    if is_counted or cut.host.tag.startswith(("J", "E", "XSN", "NNB", "SSC", "SN")):
         return False
     if len(cut.word) < 3 or cut.host.tag == "UNKNOWN" or is_dictionary_noun(cut.span, cut.word):
         return True
