@@ -20,6 +20,13 @@ def is_id(name: str) -> bool:
     return _ID.fullmatch(name) is not None and ".." not in name and "//" not in name
 
 
+def _model_and_revision(name: str) -> tuple[str, str | None]:
+    match = _ID.fullmatch(name)
+    if not match:
+        raise InputError(f"{name}: expected the id of a model, such as klue/bert-base or klue/bert-base@main")
+    return match["name"], match["revision"]
+
+
 def fetch(name: str, patterns: Iterable[str]) -> str:
     """The folder of the client's cache that holds the model's files, downloaded where they are not there yet.
 
@@ -29,7 +36,7 @@ def fetch(name: str, patterns: Iterable[str]) -> str:
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     hub = constants.ENDPOINT
-    model, revision = _ID.fullmatch(name).group("name", "revision")
+    model, revision = _model_and_revision(name)
     try:
         return snapshot_download(model, revision=revision, allow_patterns=list(patterns))
     except RevisionNotFoundError:
@@ -48,7 +55,7 @@ def file_names(name: str) -> list[str]:
     """The names of all files of a model; of those in the client's cache where it is offline."""
     from huggingface_hub import HfApi
 
-    model, revision = _ID.fullmatch(name).group("name", "revision")
+    model, revision = _model_and_revision(name)
     try:
         return [entry.rfilename for entry in HfApi().model_info(model, revision=revision).siblings or ()]
     except Exception:
@@ -60,7 +67,7 @@ def tensor_shapes(name: str) -> dict[str, tuple[int, ...]]:
     """The names and shapes in a model's safetensors files, from their headers alone: no weights are downloaded."""
     from huggingface_hub import HfApi
 
-    model, revision = _ID.fullmatch(name).group("name", "revision")
+    model, revision = _model_and_revision(name)
     try:
         metadata = HfApi().get_safetensors_metadata(model, revision=revision)
     except Exception as error:

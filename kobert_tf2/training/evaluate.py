@@ -105,7 +105,9 @@ def _padded_batches(
             size = -(-rows // replicas) * replicas
         weights = batch.get("example_weight", np.ones(rows, np.float32))
         batch = {**batch, "example_weight": weights}
-        yield {name: _padded(np.asarray(value), size) for name, value in batch.items()}, rows
+        more = size - rows
+        padded = {name: np.pad(value, [(0, more)] + [(0, 0)] * (np.ndim(value) - 1)) for name, value in batch.items()}
+        yield {name: tf.constant(value) for name, value in padded.items()}, rows
 
 
 def _read(dataset: Iterable[dict]) -> Iterator[dict]:
@@ -116,7 +118,3 @@ def _read(dataset: Iterable[dict]) -> Iterator[dict]:
                 yield next(iterator)
             except tf.errors.OpError as error:
                 raise InputError(f"reading the data failed: {failures.reason(error)}") from error
-
-
-def _padded(value: np.ndarray, size: int) -> tf.Tensor:
-    return tf.constant(np.pad(value, [(0, size - len(value))] + [(0, 0)] * (value.ndim - 1)))

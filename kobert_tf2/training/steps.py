@@ -69,11 +69,8 @@ def dropout_seed_of(
     """int32 [2], different for every step, replica and micro-batch (`count` a step). It wraps around as int32 does."""
     odd = tf.constant(-1640531527, tf.int32)  # 2**32 / the golden ratio: consecutive numbers land far apart.
     number = tf.cast(replica, tf.int32) * count + tf.cast(micro_batch, tf.int32)
-    return tf.stack([tf.constant(_as_int32(seed)) + (number + 1) * odd, tf.cast(step, tf.int32)])
-
-
-def _as_int32(seed: int) -> int:
-    return (seed + 2**31) % 2**32 - 2**31
+    wrapped = tf.constant((seed + 2**31) % 2**32 - 2**31)
+    return tf.stack([wrapped + (number + 1) * odd, tf.cast(step, tf.int32)])
 
 
 class ReplicaStep:
