@@ -6,6 +6,7 @@ Names and shapes alone are read, of a hub's model over the network too: no weigh
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,7 @@ from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.weight_names import is_required, keras_shape, part, table
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization import pretrained as tokenizers
-from kobert_tf2.tokenization import vocab_file
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 SAVED_MODEL = "saved_model.pb"
 # What each architecture is trained to do, and how that is asked for.
@@ -244,18 +245,23 @@ def _classifier(described: heads.Described, contents: matching.Contents) -> str:
 
 
 def _look_at_tokenizer(found: Inspection, config: BertConfig | None) -> None:
+    """The tokenizer is made, as the tools would make it: what cannot be mirrored is a problem here too."""
     try:
-        tokenizer = tokenizers.find_beside(found.folder or found.path)
-        if tokenizer is None:
+        beside = tokenizers.find_beside(found.folder or found.path)
+        if beside is None:
             found.problems.append(f"{found.path}: there is no tokenizer beside it; name one with --vocab_file")
             return
-        size = len(vocab_file.load(tokenizer.vocab)) if tokenizer.vocab.endswith(".txt") else None
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            tokenizer = tokenizers.from_pretrained(Tokenizer, beside.folder)
+        found.notes += [str(warning.message) for warning in warned if warning.category is UserWarning]
     except InputError as error:
         found.problems.append(str(error))
         return
-    name = os.path.basename(tokenizer.vocab)
-    found.tokenizer = {"file": name, "pieces": size, "settings": tokenizer.settings, "reason": tokenizer.reason}
-    if config is not None and size is not None and size > config.vocab_size:
+    name, size = os.path.basename(beside.place), len(tokenizer.vocab)
+    settings = {key: value for key, value in tokenizer.settings().items() if isinstance(value, str | bool)}
+    found.tokenizer = {"file": name, "pieces": size, "settings": settings, "reason": beside.reason}
+    if config is not None and size > config.vocab_size:
         found.problems.append(
             f"{found.path}: {name} has {size:,} pieces, but the model has vocab_size {config.vocab_size:,}"
         )

@@ -1,6 +1,6 @@
 """`vocab.txt`, a piece a line: read and checked, and written."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
@@ -59,11 +59,24 @@ def check_spelling(vocab: Iterable[str], source: str) -> None:
         )
 
 
-def doubts(vocab: Iterable[str]) -> list[str]:
+# How tokenizers that cannot be mirrored mark their pieces.
+_MARKS_OF_OTHERS: tuple[tuple[str, Callable[[str, str], bool], str], ...] = (
+    ("~~", str.startswith, "HanBERT's analyser, moran"),
+    ("_", str.endswith, "KorBERT's tokenizer"),
+)
+
+
+def doubts(vocab: Collection[str]) -> list[str]:
     """What speaks against a WordPiece vocabulary that can be used all the same, each in a sentence."""
     found = []
     if not any(piece.startswith("##") for piece in vocab):
         found.append("no piece carries ##, so a word that is no piece as a whole is unknown")
+    for mark, has_mark, whose in _MARKS_OF_OTHERS:
+        share = sum(len(piece) > len(mark) and has_mark(piece, mark) for piece in vocab) / max(1, len(vocab))
+        if share > 0.05:
+            found.append(
+                f"{share:.0%} of its pieces carry {mark}, the mark of {whose}, which is not here: ids will differ"
+            )
     if _share_of_conjoining_jamo(vocab):
         found.append("Hangul is spelt in conjoining jamo (NFD) alone, so every Korean word is unknown")
     return found

@@ -19,7 +19,7 @@ from kobert_tf2.conversion import inspection
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "가", "나"]
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "가", "##나"]
 NAMES = ("긍정", "부정", "모름")
 
 
@@ -100,7 +100,7 @@ def test_one_segment_is_a_note_and_no_reader(save):
         (lambda folder: (folder / "model.safetensors").unlink(), "there are no weights that can be read"),
         (lambda folder: (folder / "vocab.txt").unlink(), "there is no tokenizer beside it"),
         (
-            lambda folder: (folder / "vocab.txt").write_text("".join(f"w{i}\n" for i in range(50))),
+            lambda folder: (folder / "vocab.txt").write_text("\n".join([*PIECES, *(f"w{i}" for i in range(43))])),
             "vocab.txt has 50 pieces, but the model has vocab_size 40",
         ),
         (
