@@ -5,13 +5,14 @@ table (`word_cache.py`) on; `Encoding`, one text's share of them, is a sequence 
 asked for.
 """
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from kobert_tf2.tokenization.word_cache import starts_of
+from kobert_tf2.tokenization.word_cache import packed_arrays, packed_count, packed_ids, packed_lists, starts_of
 
 
 class Token(NamedTuple):
@@ -23,43 +24,48 @@ class Token(NamedTuple):
     end: int
 
 
-Column = np.ndarray | list[int]
-
-
-def _as_array(column: Column) -> np.ndarray:
-    return np.array(column, np.int32) if isinstance(column, list) else column
-
-
-def _as_list(column: Column) -> list[int]:
-    return column if isinstance(column, list) else column.tolist()
+# `Token._make` without a call into Python for each token.
+_token = functools.partial(tuple.__new__, Token)
 
 
 class Encoding(Sequence):
     """The tokens of one text, without special tokens: a sequence of `Token`, and arrays.
 
-    `ids`, `starts`, `ends`: int32 [tokens]; token i stands for `text[starts[i]:ends[i]]`. A list that is given becomes
-    an array when it is first asked for: for one short text that takes longer than the rest of its encoding.
+    `ids`, `starts`, `ends`: int32 [tokens]; token i stands for `text[starts[i]:ends[i]]`. One that was made of packed
+    tokens (`word_cache.py`) makes its arrays when they are first asked for.
     """
 
-    __slots__ = ("_ends", "_ids", "_starts", "_vocabulary")
+    __slots__ = ("_arrays", "_begin", "_packed", "_vocabulary")
 
-    def __init__(self, ids: Column, starts: Column, ends: Column, vocabulary: Sequence[str] | dict[int, str]):
-        self._ids, self._starts, self._ends, self._vocabulary = ids, starts, ends, vocabulary
+    def __init__(
+        self, ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, vocabulary: Sequence[str] | dict[int, str]
+    ):
+        self._arrays, self._vocabulary = (ids, starts, ends), vocabulary
+        self._packed, self._begin = None, 0
+
+    @classmethod
+    def packed(cls, tokens: bytes, begin: int, vocabulary: Sequence[str]) -> "Encoding":
+        """From packed tokens; the first key of the text begins at character `begin`."""
+        made = cls.__new__(cls)
+        made._arrays, made._vocabulary, made._packed, made._begin = None, vocabulary, tokens, begin
+        return made
+
+    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if self._arrays is None:
+            self._arrays = packed_arrays(self._packed, self._begin)
+        return self._arrays
 
     @property
     def ids(self) -> np.ndarray:
-        self._ids = _as_array(self._ids)
-        return self._ids
+        return self._columns()[0]
 
     @property
     def starts(self) -> np.ndarray:
-        self._starts = _as_array(self._starts)
-        return self._starts
+        return self._columns()[1]
 
     @property
     def ends(self) -> np.ndarray:
-        self._ends = _as_array(self._ends)
-        return self._ends
+        return self._columns()[2]
 
     @classmethod
     def of(cls, tokens: Iterable[Token]) -> "Encoding":
@@ -70,20 +76,25 @@ class Encoding(Sequence):
 
     @property
     def pieces(self) -> list[str]:
-        return [self._vocabulary[i] for i in _as_list(self._ids)]
+        ids = self.ids.tolist() if self._packed is None else packed_ids(self._packed)
+        return [self._vocabulary[i] for i in ids]
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.ids) if self._packed is None else packed_count(self._packed)
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return Encoding(self._ids[index], self._starts[index], self._ends[index], self._vocabulary)
-        i = int(self._ids[index])
-        return Token(self._vocabulary[i], i, int(self._starts[index]), int(self._ends[index]))
+            return Encoding(self.ids[index], self.starts[index], self.ends[index], self._vocabulary)
+        i = int(self.ids[index])
+        return Token(self._vocabulary[i], i, int(self.starts[index]), int(self.ends[index]))
 
     def __iter__(self) -> Iterator[Token]:
-        columns = (self.pieces, *map(_as_list, (self._ids, self._starts, self._ends)))
-        return itertools.starmap(Token, zip(*columns, strict=True))
+        if self._packed is None:
+            ids, starts, ends = (column.tolist() for column in self._columns())
+        else:
+            ids, starts, ends = packed_lists(self._packed, self._begin)
+        pieces = map(self._vocabulary.__getitem__, ids)
+        return map(_token, zip(pieces, ids, starts, ends, strict=True))
 
     def __eq__(self, other) -> bool:
         if not isinstance(other, Encoding | list | tuple):

@@ -27,7 +27,7 @@ from kobert_tf2.tokenization.added_tokens import AddedToken, AddedTokens, added_
 from kobert_tf2.tokenization.encoding import EOJEOL, WORD, Encoding, Encodings, laid_out
 from kobert_tf2.tokenization.normalization import Normalized
 from kobert_tf2.tokenization.sentencepiece import SPACE, SentencePieceModel
-from kobert_tf2.tokenization.word_cache import PieceLists, PieceTable, starts_of
+from kobert_tf2.tokenization.word_cache import PieceLists, PieceTable, packed_ids, starts_of
 from kobert_tf2.tokenization.wordpiece import WordPiece
 from kobert_tf2.tokenization.words import Segmenter, Word
 
@@ -230,18 +230,19 @@ class Tokenizer:
     def encode_ids(self, text: str) -> list[int]:
         """The ids of a text's pieces, without special tokens."""
         keys = self._keys_of_short(text)
-        return self._encode_block([text]).ids.tolist() if keys is None else self._lists.ids(keys[0])
+        return self._encode_block([text]).ids.tolist() if keys is None else packed_ids(self._lists.tokens(keys[0]))
 
     def encode(self, text: str) -> Encoding:
         """The tokens of a text, in order, without special tokens; offsets are characters of `text` itself."""
-        keys = self._keys_of_short(text)
-        if keys is None:
+        found = self._keys_of_short(text)
+        if found is None:
             return next(self._encode_block([text]).each_with(self._pieces))
-        return Encoding(*self._lists.spans(*keys), self._pieces)
+        keys, begin = found
+        return Encoding.packed(self._lists.tokens(keys), begin, self._pieces)
 
     def _keys_of_short(self, text: str) -> tuple[list[str], int] | None:
-        """The keys of a text that is looked up without arrays; None where it is long, something of it has moved, or it
-        is not cut into words alone.
+        """The keys of a text that is looked up without arrays, and where the first one begins; None where it is long,
+        something of it has moved, or it is not cut into words alone.
         """
         if self._sentencepiece is not None or self._added is not None:
             return None

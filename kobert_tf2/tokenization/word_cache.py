@@ -109,16 +109,13 @@ class PieceTable:
         return np.unique(np.searchsorted(block.ends, np.flatnonzero(~same)))
 
 
-_THREE = struct.Struct("3i")
-
-
 class PieceLists(dict):
-    """{key: int32 (id, advance, length) of each of its tokens, as bytes}, for texts that come one at a time: a call of
-    NumPy costs more than a review has keys. An advance is how far a token's end is behind the end of the one before.
+    """{key: its tokens, packed}, for texts that come one at a time: a call of NumPy costs more than a review has keys.
 
-    MeCab leaves nothing of ours in the processor's caches, so that what a look-up costs is the places in memory that it
-    touches: bytes are one, tuples of numbers are many. Like a table this asks `cut` once for each key and empties
-    itself when it is full. Threads may share it.
+    Packed tokens are bytes: for each token an int32 id, an advance (how far its end is behind the end of the token
+    before) and a length. MeCab leaves nothing of ours in the processor's caches, so that what a look-up costs is the
+    places in memory that it touches: bytes are one, tuples of numbers are many. Like a table this asks `cut` once for
+    each key and empties itself when it is full. Threads may share it.
     """
 
     def __init__(self, cut: Callable[[str], Sequence[int]], *, limit: int = 500_000):
@@ -128,7 +125,7 @@ class PieceLists(dict):
     def __missing__(self, key: str) -> bytes:
         numbers = self._cut(key)
         found = b"".join(
-            _THREE.pack(numbers[at], numbers[at + 1] + numbers[at + 2], numbers[at + 2])
+            _TOKEN.pack(numbers[at], numbers[at + 1] + numbers[at + 2], numbers[at + 2])
             for at in range(0, len(numbers), NUMBERS)
         )
         if len(self) >= self._limit:
@@ -136,16 +133,37 @@ class PieceLists(dict):
         self[key] = found
         return found
 
-    def ids(self, keys: Iterable[str]) -> list[int]:
-        """The ids of keys in order."""
-        return memoryview(b"".join(map(self.__getitem__, keys))).cast("i")[0::3].tolist()
+    def tokens(self, keys: Iterable[str]) -> bytes:
+        """The packed tokens of keys in order."""
+        return b"".join(map(self.__getitem__, keys))
 
-    def spans(self, keys: Iterable[str], begin: int) -> tuple[list[int], list[int], list[int]]:
-        """Ids, starts and ends of the tokens of a text's keys, the first of which begins at character `begin`."""
-        numbers = memoryview(b"".join(map(self.__getitem__, keys))).cast("i").tolist()
-        ends = list(itertools.accumulate(numbers[1::3], initial=begin))
-        del ends[0]
-        return numbers[0::3], list(map(operator.sub, ends, numbers[2::3])), ends
+
+_TOKEN = struct.Struct("3i")
+
+
+def packed_count(tokens: bytes) -> int:
+    """How many tokens these are."""
+    return len(tokens) // _TOKEN.size
+
+
+def packed_ids(tokens: bytes) -> list[int]:
+    """The ids of packed tokens."""
+    return memoryview(tokens).cast("i")[0::3].tolist()
+
+
+def packed_arrays(tokens: bytes, begin: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, starts and ends, int32 [tokens], of packed tokens; the first key of their text begins at `begin`."""
+    numbers = np.frombuffer(tokens, np.int32)
+    ends = numbers[1::3].cumsum(dtype=np.int32)
+    ends += begin
+    return numbers[0::3].copy(), ends - numbers[2::3], ends
+
+
+def packed_lists(tokens: bytes, begin: int) -> tuple[list[int], list[int], list[int]]:
+    """`packed_arrays` as lists, which are quicker for a short text."""
+    numbers = memoryview(tokens).cast("i").tolist()
+    ends = list(itertools.accumulate(numbers[1::3], initial=begin))[1:]
+    return numbers[0::3], list(map(operator.sub, ends, numbers[2::3])), ends
 
 
 class _Rows(dict):

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kobert_tf2.tokenization import word_cache
-from kobert_tf2.tokenization.word_cache import PieceLists, PieceTable
+from kobert_tf2.tokenization.word_cache import (
+    PieceLists,
+    PieceTable,
+    packed_arrays,
+    packed_count,
+    packed_ids,
+    packed_lists,
+)
 
 
 class Cut:
@@ -88,7 +95,7 @@ def test_threads_may_share_a_table(monkeypatch, short):
         assert list(threads.map(lambda keys: looked_up(table, keys), blocks)) == blocks
 
 
-def test_lists_give_ids_and_spans_and_ask_once():
+def test_lists_give_packed_tokens_and_ask_once():
     asked = []
 
     def cut(key):  # a token for each character but spaces, which are gaps
@@ -102,17 +109,21 @@ def test_lists_give_ids_and_spans_and_ask_once():
     lists = PieceLists(cut, limit=3)
     keys = [" 가", "나", "  다라", "", "가"]
     text = "".join(keys)
-    assert lists.ids(keys) == [ord(char) for char in "가나다라가"]
+    assert packed_ids(lists.tokens(keys)) == [ord(char) for char in "가나다라가"]
     starts = [place for place, char in enumerate(text) if char != " "]
-    assert lists.spans(keys, 0) == (lists.ids(keys), starts, [start + 1 for start in starts])
-    assert lists.spans(keys, -1)[1] == [start - 1 for start in starts]
-    assert lists.spans([], 0) == ([], [], [])
+    for begin in (0, -1):
+        columns = packed_arrays(lists.tokens(keys), begin)
+        expected = packed_ids(lists.tokens(keys)), [s + begin for s in starts], [s + begin + 1 for s in starts]
+        assert tuple(column.tolist() for column in columns) == expected == packed_lists(lists.tokens(keys), begin)
+        assert {column.dtype for column in columns} == {np.dtype(np.int32)}
+    assert [len(column) for column in packed_arrays(lists.tokens([]), 0)] == [0, 0, 0]
+    assert (packed_ids(b""), packed_count(b""), packed_count(lists.tokens(keys))) == ([], 0, 5)
     assert asked[:5] == keys
     assert len(lists) <= 3
     twice = PieceLists(cut)
-    twice.ids(keys)
+    twice.tokens(keys)
     del asked[:]
-    twice.ids(keys)
+    twice.tokens(keys)
     assert asked == []
 
 
@@ -121,7 +132,7 @@ def test_threads_may_share_lists_that_overflow():
     lists = PieceLists(cut, limit=50)
     blocks = [[f"{block}말{i}" for i in range(100)] for block in range(40)]
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
-        found = threads.map(lambda keys: "".join(map(chr, lists.ids(keys))), blocks)
+        found = threads.map(lambda keys: "".join(map(chr, packed_ids(lists.tokens(keys)))), blocks)
         assert list(found) == ["".join(keys) for keys in blocks]
 
 
