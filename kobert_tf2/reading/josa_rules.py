@@ -254,7 +254,11 @@ def _copula(span: Span) -> Bounds:
     """이다 with all that hangs on it: 이라는, 였다, 이며, 인, 입니다, 예요."""
     eojeol = span.last_eojeol()
     place = _where_endings_begin(eojeol)
-    if place is None or place == 0 or not eojeol[place].tag.startswith("VCP") or makes_noun(eojeol[-1]):
+    if place is None:
+        return None
+    if eojeol[place].tag in ("SY", "SN", "SL") and eojeol[place + 1].tag in ("EC", "EF"):
+        return span.start, eojeol[place].end  # 90%며: the copula itself is not written.
+    if place == 0 or not eojeol[place].tag.startswith("VCP") or _is_word_in_eum(span, eojeol[-1]):
         return None
     host, copula = eojeol[place - 1 : place + 1]
     if not can_host(host) or was_cut_on_purpose(span) or is_inside_title(span):
@@ -264,6 +268,13 @@ def _copula(span: Span) -> Bounds:
     describes = host.surface == "적"
     bare_suffix = place == 1 and host.tag.startswith("XS")  # A suffix alone is no word: 상인 read as 상 + 인.
     return None if describes or bare_suffix else (span.start, copula.start)
+
+
+def _is_word_in_eum(span: Span, last: Morpheme) -> bool:
+    """Whether 음 or ㅁ makes a word of it: 어울림. Not where a particle stood behind the copula: 세종이었음을."""
+    if not makes_noun(last) or "+J" in last.tag:
+        return False
+    return span.as_given or ("VCP" not in last.tag and last.surface not in ("음", "라기"))
 
 
 def _is_word_in_copula(span: Span, eojeol: Sequence[Morpheme], place: int) -> bool:
@@ -276,8 +287,7 @@ def _is_word_in_copula(span: Span, eojeol: Sequence[Morpheme], place: int) -> bo
     if is_short and not copula.surface.startswith(WHOLE_COPULA) and final_consonant(text[: copula.start]):
         return True
     if eojeol[-1].surface.endswith("기") and "EP" not in "".join(m.tag for m in eojeol[place:]):
-        following = span.following
-        return following is None or not following.surface.startswith(BEHIND_GI)
+        return not _goes_on_behind_gi(span)
     if copula.end != span.end or copula.surface not in ("인", "일", "임"):
         return False
     if copula.surface == "인" and host.tag == "NNP":
@@ -286,6 +296,16 @@ def _is_word_in_copula(span: Span, eojeol: Sequence[Morpheme], place: int) -> bo
     if following is not None and following.tag.startswith("NNB"):
         return False  # 이상일 수도
     return is_dictionary_noun(span, text[eojeol[0].start : span.end])
+
+
+def _goes_on_behind_gi(span: Span) -> bool:
+    """Whether 기 is the copula's, by what follows: 학생이기 때문에, 학생이기도 하다, 봄이라기보다."""
+    following = list(itertools.islice(span.sentence.behind(span.end), 2))
+    if not following or span.text.endswith("라기"):
+        return bool(following)
+    if span.hanging() and following[0].surface in ("도", "는"):
+        return len(following) == 2 and following[1].surface.startswith(("하", "했", "해", "한"))
+    return following[0].surface.startswith(BEHIND_GI)
 
 
 def _verb_from_noun(span: Span) -> Bounds:
