@@ -114,6 +114,14 @@ def as_tied(config: BertConfig, contents: Contents) -> BertConfig:
     return dataclasses.replace(config, tie_word_embeddings=False)
 
 
+def config_as_tied(config: BertConfig, path: str) -> BertConfig:
+    """`as_tied`, with the weights at `path`: what `from_pretrained(path, config=config)` makes its model of."""
+    if not config.tie_word_embeddings:
+        return config
+    with checkpoint_files.open_source(checkpoint_files.find_source(path, needs_config=False)) as checkpoint:
+        return as_tied(config, matching.scan(checkpoint, config))
+
+
 def uninitialized(cls: Callable[..., keras.Model], config: BertConfig, contents: Contents, **kwargs) -> keras.Model:
     """A model for a checkpoint's weights. Those of its backbone hold nothing until they are loaded."""
     if _has_labels(cls) and kwargs.get("labels") is None and contents.num_labels:

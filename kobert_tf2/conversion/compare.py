@@ -81,7 +81,7 @@ def compare(model: Model, output: str, *, to: str) -> Comparison:
     elif torch:
         print(f"transformers and torch are not installed: the {' and the '.join(torch)} was not asked", file=sys.stderr)
     others = {name: side for name, side in (("source", model), ("output", written)) if name not in torch}
-    answers |= parallel.in_subprocess(_ask_each, {**others, "ours": model}, batch)
+    answers |= parallel.in_subprocess(_ask_each, {"ours": model, **others}, batch)
     differences = list(_differences(answers))
     if not differences:
         return Comparison(None, None, None, [])

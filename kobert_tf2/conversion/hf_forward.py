@@ -101,8 +101,10 @@ def answer_as(
     with _quietly(folder):
         import transformers
 
-        answers = {}
+        answers: dict[str, np.ndarray] = {}
+        model = None
         for name in classes:
+            del model  # before the next one takes its memory
             config = transformers.BertConfig.from_json_file(config_file)
             config.num_labels = num_labels if "Classification" in name and num_labels else 2  # a span head has 2 too
             options: dict[str, Any] = {"key_mapping": {f"^{re.escape(prefix)}": ""}} if prefix else {}

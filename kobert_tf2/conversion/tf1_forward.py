@@ -31,11 +31,15 @@ def forward(
     """
     import tensorflow as tf
 
-    reader = tf.train.load_checkpoint(prefix)
+    types = tf.train.load_checkpoint(prefix).get_variable_to_dtype_map()
     config = files.read_json(config_file)
 
     def variable(name: str) -> np.ndarray:
-        return np.asarray(reader.get_tensor(scope + name), np.float32)
+        name = scope + name
+        (tensor,) = tf.raw_ops.RestoreV2(
+            prefix=prefix, tensor_names=[name], shape_and_slices=[""], dtypes=[types[name]]
+        )  # `get_tensor` would hold two of it
+        return np.asarray(tensor, np.float32)
 
     sequence = _encode(config, variable, batch)
     answers = {"sequence_output": sequence}

@@ -95,6 +95,8 @@ def model_to_train(
         print(f"starting from the weights of {init_checkpoint}, with a new schedule from step 0", file=sys.stderr)
         model = cls.from_pretrained(init_checkpoint, config=config, **kwargs)
     else:
+        # A run that began with a decoder of its own goes on with one.
+        config = pretrained.config_as_tied(config, init_checkpoint) if init_checkpoint else config
         model = cls(config, **kwargs)
     model.parts_at_random = tuple(pretrained.parts_not_in(model, init_checkpoint))
     return model

@@ -294,6 +294,30 @@ def test_the_classes_asked_have_a_place_for_every_head_and_no_new_one(tf1):
         assert model._replace(parts=frozenset(parts), architecture=architecture).classes() == expected
 
 
+# --- Files as they are found ---
+
+
+def test_a_folder_whose_files_have_sizes_in_their_names_is_converted_whole(tf1, tmp_path, capsys):
+    """Shaped as KR-BERT's: two sizes in one folder, so that each file is named, or one of each, found by itself."""
+    folder = pathlib.Path(tf1)
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "사과", "##를"]
+    (folder / "vocab_char_16424.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    (folder / "bert_config.json").rename(folder / "bert_config_char16424.json")
+    rewriting.rewrite(tf1, f"{tmp_path}/found", to="hf")
+    (folder / "vocab_subchar_12367.txt").write_text("\n".join(pieces[:5]) + "\n", encoding="utf-8")
+    files.write_json(f"{tf1}/bert_config_subchar12367.json", {})
+    with pytest.raises(InputError, match="expected one configuration, but found"):
+        conversion.convert(tf1, f"{tmp_path}/named", to="hf", compare=False)
+    given = {"config_file": f"{tf1}/bert_config_char16424.json", "vocab_file": f"{tf1}/vocab_char_16424.txt"}
+    with pytest.raises(InputError, match=r"expected one vocabulary, but found .*--vocab_file"):
+        conversion.convert(tf1, f"{tmp_path}/named", to="hf", compare=False, config_file=given["config_file"])
+    conversion.convert(tf1, f"{tmp_path}/named", to="hf", **given)
+    for name in ("found", "named"):
+        assert pathlib.Path(tmp_path, name, "vocab.txt").read_text(encoding="utf-8").split() == pieces
+        assert models.BertForPreTraining.from_pretrained(f"{tmp_path}/{name}").config == config()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found", "named", "tf1"]
+
+
 # --- Heads ---
 
 

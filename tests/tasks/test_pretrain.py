@@ -137,6 +137,27 @@ def test_the_model_directory_holds_the_trained_weights_and_starts_a_second_phase
     assert summary["global_step"] == 1
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_decoder_of_its_own_is_trained_and_resumed_though_the_configuration_ties_it(folder, precision):
+    values = {**CONFIG, "vocab_size": training_runs.VOCAB, "hidden_act": "gelu_new"}
+    start = models.BertForPreTraining(models.BertConfig(**values, tie_word_embeddings=False))
+    start.masked_lm.decoder.assign(np.random.default_rng(0).normal(0, 0.1, (training_runs.VOCAB, 8)))
+    start.save_pretrained(f"{folder}/start")
+    tied = files.read_json(f"{folder}/start/config.json") | {"tie_word_embeddings": True}
+    files.write_json(f"{folder}/start/config.json", tied)
+    run = {"bert_config_file": None, "init_checkpoint": f"{folder}/start", "precision": precision}
+    try:
+        for steps in (4, 8):
+            pretrain(folder, **run, num_train_steps=steps)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    trained = models.BertForPreTraining.from_pretrained(f"{folder}/out/model")
+    assert trained.config.tie_word_embeddings is False
+    moved = np.abs(np.array(trained.masked_lm.decoder) - np.array(start.masked_lm.decoder)).max(axis=1)
+    assert moved.min() > 0
+    assert not np.array_equal(trained.masked_lm.decoder, trained.backbone.embeddings.word_embeddings)
+
+
 def test_evaluation_alone_takes_the_newest_checkpoint(folder):
     trained = pretrain(folder)
     assert pretrain(folder, do_train=False)["loss"] == pytest.approx(trained["loss"], abs=1e-6)
