@@ -48,6 +48,8 @@ REQUIRED = (
     ("keras-nlp", "KerasHub 모델 교환", "exchange with KerasHub"),
     ("safetensors", "가중치 파일", "weight files"),
     ("huggingface-hub", "허브에서 내려받기", "downloads from the hub"),
+    ("tokenizers", "tokenizer.json 읽기", "tokenizer.json"),
+    ("sentencepiece", "KoBERT 등의 토크나이저", "tokenizers such as KoBERT's"),
     ("absl-py", "명령줄", "command lines"),
     ("tqdm", "진행 표시", "progress"),
 )

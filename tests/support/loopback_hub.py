@@ -10,7 +10,7 @@ import urllib.parse
 
 NAME = "owner/tiny"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-REVISIONS = {"main": COMMIT, "v2": "89abcdef0123456789abcdef0123456789abcdef"}
+REVISIONS = {"main": COMMIT, "v2": "89abcdef0123456789abcdef0123456789abcdef", "v3": "f" * 40}
 
 
 class _Hub(http.server.BaseHTTPRequestHandler):

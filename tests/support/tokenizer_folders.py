@@ -44,3 +44,29 @@ def tf1(folder: pathlib.Path, *, with_config: bool = True) -> pathlib.Path:
     if not with_config:
         (folder / "bert_config.json").rename(folder.parent / f"{folder.name}.json")
     return folder
+
+
+def kobert(folder: pathlib.Path) -> pathlib.Path:
+    """A model directory like monologg/kobert: a SentencePiece model, and a vocab.txt in another order."""
+    from sentencepiece_models import kobert_folder
+
+    kobert_folder(folder)
+    size = len((folder / "vocab.txt").read_text("utf-8").splitlines())
+    made = models.BertForPreTraining(config(vocab_size=size, num_hidden_layers=1, hidden_act="gelu"))
+    made.save_pretrained(folder)
+    return folder
+
+
+def tokenizer_json(folder: pathlib.Path) -> pathlib.Path:
+    """A model directory as transformers 5 writes it: no vocab.txt."""
+    import tokenizers
+    from tokenizers import models as of_library
+    from tokenizers import normalizers, pre_tokenizers
+
+    model(hidden_act="gelu").save_pretrained(folder)
+    vocab = {piece: i for i, piece in enumerate(PIECES)}
+    made = tokenizers.Tokenizer(of_library.WordPiece(vocab, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.save(str(folder / "tokenizer.json"))
+    return folder

@@ -74,7 +74,12 @@ def run(tool: str, flags: str, folder) -> dict:
         words = [flag for flag in flags.split() if case or "{C}" not in flag]
         lines[str(case)] = [f"--{word.format(B=folder / 'bert', D=folder, C=case)}" for word in words]
     (folder / "lines.json").write_text(json.dumps({"lines": lines, "texts": [*CASED, *LOWER]}), "utf-8")
-    command = [sys.executable, ROOT / "tests/support/run_tool.py", ROOT / f"tools/{tool}.py", folder / "lines.json"]
+    command = [
+        sys.executable,
+        ROOT / "tests/support/chosen_by_tool.py",
+        ROOT / f"tools/{tool}.py",
+        folder / "lines.json",
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=folder)
     assert result.returncode == 0, result.stderr

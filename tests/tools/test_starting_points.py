@@ -20,6 +20,8 @@ TOOLS = {
     "pretrain": ("--input_file={folder}/r.tfrecord --output_dir={folder}/out --do_train", True),
     "finetune_mrc": ("--train_file={folder}/train.json --output_dir={folder}/out --do_train --max_seq_length=16 "
                      "--doc_stride=4 --max_query_length=8", True),
+    "finetune_ner": ("--train_file={folder}/train.tsv --output_dir={folder}/out --do_train --max_seq_length=16 "
+                     "--doc_stride=4", True),
     "finetune_classifier": ("--train_file={folder}/train.tsv --output_dir={folder}/out --do_train "
                             "--max_seq_length=16", True),
 }  # fmt: skip
@@ -37,8 +39,14 @@ KINDS = {
     "vocab.txt": ("bare/vocab.txt", "tf1", "", PLAIN, "no tokenizer_config.json"),
     "vocab.txt and mecab": ("bare/vocab.txt", "tf1", "", {"pre_tokenizer": "mecab"}, "no tokenizer_config.json"),
     "hub id": ("owner/tiny", "owner/tiny", "", {**PLAIN, "do_lower_case": True}, "tokenizer_config.json says"),
+    "KoBERT": ("kobert", "kobert", "", {"pre_tokenizer": "sentencepiece"}, "with the ids of"),
+    "tokenizer.json": ("json", "json", "", PLAIN, "tokenizer.json says"),
+    "hub id of KoBERT": ("owner/tiny@v3", "owner/tiny@v3", "", {"pre_tokenizer": "sentencepiece"}, "with the ids of"),
     "hub id with a revision": ("owner/tiny@v2", "owner/tiny@v2", "", {"pre_tokenizer": "mecab"}, "as saved in"),
 }
+
+
+OF_GOOGLES_FORM = {name for name in KINDS if name.startswith(("ours", "TF1", "vocab.txt")) or "revision" in name}
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +57,8 @@ def folder(tmp_path_factory):
     tokenizer_folders.tf1(folder / "tf1")
     tokenizer_folders.tf1(folder / "other_tf1", with_config=False)
     tokenizer_folders.write_vocab(folder / "bare")
+    tokenizer_folders.kobert(folder / "kobert")
+    tokenizer_folders.tokenizer_json(folder / "json")
     (folder / "train.tsv").write_text("document\tlabel\n사과\t0\n나무\t1\n", "utf-8")
     (folder / "train.json").write_text(json.dumps(sample_data.korquad(1, seed=1, questions_each=1)), "utf-8")
     (folder / "r.tfrecord").write_bytes(b"")
@@ -76,13 +86,18 @@ def command_line(folder, tool: str, kind: str) -> list[str]:
 def results(folder) -> dict:
     """{tool: {kind: what was chosen}}, one process for each tool."""
     found = {}
-    with serve(folder / "hf", v2=folder / "ours") as (endpoint, _):
+    with serve(folder / "hf", v2=folder / "ours", v3=folder / "kobert") as (endpoint, _):
         environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "cache")}
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         for tool in TOOLS:
             lines = {kind: command_line(folder, tool, kind) for kind in KINDS}
             (folder / f"{tool}.json").write_text(json.dumps({"lines": lines, "texts": [TEXT]}), "utf-8")
-            command = [sys.executable, SUPPORT / "run_tool.py", ROOT / f"tools/{tool}.py", folder / f"{tool}.json"]
+            command = [
+                sys.executable,
+                SUPPORT / "chosen_by_tool.py",
+                ROOT / f"tools/{tool}.py",
+                folder / f"{tool}.json",
+            ]
             run = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=folder)
             assert run.returncode == 0, run.stderr
             found[tool] = json.loads(run.stdout.splitlines()[-1])
@@ -120,4 +135,4 @@ def test_an_old_command_line_does_not_get_morphemes(results):
 def test_every_tool_finds_the_same_configuration(results, kind):
     configs = [results[tool][kind]["config"] for tool, (_, with_model) in TOOLS.items() if with_model]
     assert configs == [configs[0]] * len(configs)
-    assert configs[0]["hidden_act"] == ("gelu" if kind in ("Hugging Face", "hub id") else "gelu_new")
+    assert configs[0]["hidden_act"] == ("gelu_new" if kind in OF_GOOGLES_FORM else "gelu")
