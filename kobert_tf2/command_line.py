@@ -5,14 +5,13 @@ and ends with `run(main)`. Nothing in the package imports this module.
 """
 
 import inspect
-import json
 import os
 import sys
 from collections.abc import Callable
 
 from absl import app, flags, logging
 
-from kobert_tf2 import command_help, flag_bounds, flag_files, outputs
+from kobert_tf2 import command_help, files, flag_bounds, flag_files, outputs
 from kobert_tf2.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -174,6 +173,9 @@ def run(main: Callable[[], dict | None]) -> None:
     any other exception is a mistake of ours and keeps its traceback.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    for stream in (sys.stdout, sys.stderr):  # A terminal that has no Hangul must not end a run.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     logging.set_verbosity(logging.WARNING)  # absl's INFO is TensorFlow's chatter about each checkpoint.
     _count_shared_flags_among_the_programs()
     if {"--help", "-h", "-help", "--h"} & set(sys.argv[1:]):
@@ -223,5 +225,5 @@ def _call(main: Callable[[], dict | None], argv: list[str]) -> int:
         print("error: interrupted", file=sys.stderr)
         return 130
     if result is not None:
-        print(json.dumps(result, ensure_ascii=False), flush=True)
+        print(files.json_text(result, encoding=sys.stdout.encoding or "utf-8"), flush=True)
     return 0

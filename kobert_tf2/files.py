@@ -74,10 +74,11 @@ def open_binary(path: str):
 def match(patterns: str | Iterable[str]) -> list[str]:
     """All files that comma-separated globs name, sorted within each glob, each once; none is an error."""
     if isinstance(patterns, str | os.PathLike):
-        patterns = str(patterns).split(",")
+        whole = str(patterns)
+        patterns = [whole] if not is_remote(whole) and os.path.isfile(whole) else whole.split(",")
     paths: dict[str, None] = {}
     for pattern in filter(None, (str(pattern).strip() for pattern in patterns)):
-        found = _gfile().glob(pattern) if is_remote(pattern) else glob.glob(pattern)
+        found = _gfile().glob(pattern) if is_remote(pattern) else _local_glob(pattern)
         files = sorted(path for path in found if not is_folder(path))
         if not files:
             raise InputError(f"{pattern}: no file matches")
@@ -125,6 +126,11 @@ class BadLines:
         listed = "; ".join(f"line {number}: {what}" for number, what in self._listed)
         rest = f"; and {more:,} more" if more else ""
         raise InputError(f"{self.path}: {self.count:,} lines are wrong: {listed}{rest}{end}")
+
+
+def _local_glob(pattern: str) -> list[str]:
+    """What a glob matches, or the file of that very name: a folder may be called `[1]`."""
+    return [pattern] if os.path.exists(pattern) else glob.glob(pattern)
 
 
 def decode_line(line: bytes, path: str, number: int, bad_lines: BadLines | None = None) -> str:
@@ -483,11 +489,21 @@ def remove_empty_folder(path: str) -> None:
         os.rmdir(os.path.realpath(path))
 
 
+def json_text(value: object, *, indent: int | None = None, encoding: str = "utf-8") -> str:
+    """JSON that keeps Hangul readable where the encoding has it; names of files that are not UTF-8 are escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent)
+    return text
+
+
 def write_json(path: str, value, *, indent: int | None = 2) -> None:
     """Writes JSON that keeps Hangul readable, whole or not at all."""
+    text = json_text(value, indent=indent)
     with whole_file(path) as file:
-        json.dump(value, file, ensure_ascii=False, indent=indent)
-        file.write("\n")
+        file.write(f"{text}\n")
 
 
 def sha256(path: str) -> str:

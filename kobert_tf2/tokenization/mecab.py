@@ -307,6 +307,14 @@ def _pip_dictionary() -> str:
     return os.path.join(os.path.dirname(spec.origin), "dictionary")
 
 
+def _in_utf_8(arguments: str) -> str:
+    """Arguments that mecab-python3 can encode: under LC_ALL=C Python may have taken paths of UTF-8 for other bytes."""
+    try:
+        return os.fsencode(arguments).decode("utf-8")
+    except UnicodeError:
+        raise InputError(f"{arguments!r}: MeCab takes paths in UTF-8 alone; move the dictionary elsewhere") from None
+
+
 def _new_tagger(dictionary: str, user_dictionary: str | None, node_format: str):
     try:
         import MeCab
@@ -318,7 +326,7 @@ def _new_tagger(dictionary: str, user_dictionary: str | None, node_format: str):
         arguments += ["-u", user_dictionary]
     arguments += [f"--node-format={node_format}", r"--eos-format=\n"]
     try:
-        return MeCab.Tagger(shlex.join(arguments))
+        return MeCab.Tagger(_in_utf_8(shlex.join(arguments)))
     except RuntimeError as error:
         raise InputError(f"{dictionary}: Mecab cannot open this dictionary ({str(error).strip()[:300]})") from None
 

@@ -117,6 +117,27 @@ def test_saving_over_a_model_keeps_what_else_lies_there_and_writes_the_tokenizer
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("config.json", '{"model_type": "bert", "transformers_version": "5"}'), ("model.safetensors", "weights")],
+)
+def test_a_model_of_someone_else_is_not_saved_over(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=f"{name}: already there, and not of a model that kobert_tf2 saved"):
+        models.BertBackbone(config()).save_pretrained(tmp_path)
+    assert (tmp_path / name).read_text() == content
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_model_of_ours_is_saved_over_itself(tmp_path):
+    for _ in range(2):
+        models.BertBackbone(config()).save_pretrained(tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in values.items() if name != "kobert_tf2"}))
+    models.BertBackbone(config()).save_pretrained(tmp_path / "model")  # As version 0.1 left it, without the sign.
+
+
 def test_saving_that_fails_leaves_nothing(tmp_path):
     class Broken:
         def save_pretrained(self, folder):

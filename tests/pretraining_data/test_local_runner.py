@@ -299,6 +299,132 @@ def test_files_of_someone_else_are_not_touched(text, tmp_path):
     assert (tmp_path / "r").read_text() == "mine"
 
 
+def test_overwrite_replaces_what_a_side_car_names_and_nothing_else(text, expected, tmp_path):
+    (tmp_path / "r").write_text("mine")
+    with pytest.raises(InputError, match="/r: already there, and no side-car says"):
+        create(text, tmp_path / "r", num_shards=1, overwrite=True)
+    (tmp_path / "q.json").write_text('{"mine": 1}')
+    with pytest.raises(InputError, match=r"q\.json: expected the side-car of an earlier run"):
+        create(text, tmp_path / "q", num_shards=1, overwrite=True)
+    assert (tmp_path / "r").read_text() == "mine"
+    assert (tmp_path / "q.json").read_text() == '{"mine": 1}'
+    folder = tmp_path / "expected"
+    (folder / "r-notes").write_text("mine")
+    create(text, folder / "r", num_shards=2, overwrite=True)
+    assert sorted(contents(folder)) == ["r-00000-of-00002", "r-00001-of-00002", "r-notes", "r.json"]
+    assert create(text, folder / "r", num_shards=2)["instances"] > 0  # Whole, and what the side-car says.
+
+
+def test_an_earlier_set_stays_until_the_new_one_is_whole(text, expected, tmp_path, monkeypatch):
+    folder = tmp_path / "expected"
+    for stage in ("token_arrays", "block_records", "write_shard"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"kobert_tf2.pretraining_data.stages.{stage}", None)
+            with pytest.raises(TypeError):
+                create(text, folder / "r", random_seed=3, overwrite=True)
+        assert {name: content for name, content in contents_of_files(folder).items() if name in expected} == expected
+    create(text, folder / "r", random_seed=3, overwrite=True)
+    assert contents(folder).keys() == expected.keys()
+    assert contents(folder) != expected
+    create(text, folder / "r", overwrite=True)
+    assert contents(folder) == expected
+
+
+def contents_of_files(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_set_that_a_killed_overwrite_left_half_exchanged_mends_itself(text, expected, tmp_path, monkeypatch):
+    folder = tmp_path / "expected"
+    create(text, tmp_path / "other/r", random_seed=3)
+    for number in range(1, 8):
+        create(text, folder / "r", overwrite=True)
+        moved = []
+
+        def move_or_die(source, target, real=files.move, number=number, moved=moved):
+            if local_runner.STAGING_FOLDER in source and local_runner.STAGING_FOLDER not in target:
+                moved.append(target)
+                if len(moved) == number:
+                    raise Killed
+            real(source, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "move", move_or_die)
+            try:
+                create(text, folder / "r", random_seed=3, overwrite=True)
+            except Killed:
+                with pytest.raises(InputError):
+                    create(text, folder / "r", random_seed=4)
+                create(text, folder / "r", random_seed=3, overwrite=len(moved) == 1)
+        assert contents(folder) == contents(tmp_path / "other"), number
+
+
+def test_a_folder_for_the_work_keeps_what_others_have_in_it(text, expected, tmp_path, capfd):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    for name in ("notes.txt", "corpus.tmp-7", "tokens-1"):
+        (scratch / name).write_text("mine")
+    create(text, tmp_path / "again/r", work_dir=str(scratch))
+    assert contents(tmp_path / "again") == expected
+    assert set(contents(scratch).values()) == {b"mine"}
+    assert len(contents(scratch)) == 3
+    assert "scratch: stays, for it holds other files: corpus.tmp-7, notes.txt, tokens-1" in capfd.readouterr().err
+    create(text, tmp_path / "again/r", work_dir=str(scratch))  # Finished: nothing is removed then, either.
+    assert len(contents(scratch)) == 3
+    (scratch / "tokens-00000").write_text("mine")
+    with pytest.raises(InputError, match="scratch/tokens-00000: already there, and not of this run"):
+        create(text, tmp_path / "more/r", work_dir=str(scratch))
+    assert (scratch / "tokens-00000").read_text() == "mine"
+
+
+def test_a_folder_for_the_work_of_another_run_is_refused(text, expected, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(local_runner.Ledger, "finish", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            create(text, tmp_path / "one/r", work_dir=str(tmp_path / "work"))
+    with pytest.raises(InputError, match="work: holds the files of another run"):
+        create(text, tmp_path / "two/r", work_dir=str(tmp_path / "work"))
+    create(text, tmp_path / "one/r", work_dir=str(tmp_path / "work"))
+    assert contents(tmp_path / "one") == expected
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("work_dir", [".", "data", "link"])
+def test_a_folder_for_the_work_holds_no_corpus(tmp_path, monkeypatch, work_dir):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    write_corpus(tmp_path / "data/corpus.txt")
+    with pytest.raises(InputError, match="it holds an input of the same run"):
+        create("data/corpus.txt", "r", work_dir=work_dir)
+    assert contents(tmp_path / "data").keys() == {"corpus.txt"}
+
+
+def test_the_corpus_is_never_its_own_output(text, tmp_path):
+    before = text.read_bytes()
+    (tmp_path / "link").symlink_to(text)
+    for output in (text, tmp_path / "link", f"{tmp_path}/./corpus.txt"):
+        for overwrite in (False, True):
+            with pytest.raises(InputError, match="it is an input of the same run"):
+                create(text, output, num_shards=1, overwrite=overwrite)
+    assert text.read_bytes() == before
+
+
+def test_a_second_run_of_the_same_output_is_refused_while_the_first_works(text, tmp_path):
+    script = (
+        "import sys; from kobert_tf2 import outputs\n"
+        "lock = outputs.FolderLock(sys.argv[1], make=True); print('held', flush=True); sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    first = subprocess.Popen([sys.executable, "-c", script, f"{tmp_path}/r.work"], stdin=pipe, stdout=pipe, text=True)
+    assert first.stdout.readline() == "held\n"
+    with pytest.raises(InputError, match=r"r\.work: another run is writing into this folder"):
+        create(text, tmp_path / "r")
+    first.kill()
+    first.communicate()
+    create(text, tmp_path / "r")
+
+
 def test_a_full_disk_leaves_the_shards_that_are_finished(text, expected, tmp_path, monkeypatch):
     folder = tmp_path / "again"
     with monkeypatch.context() as patch:

@@ -201,6 +201,15 @@ def test_saving_over_another_tokenizer_leaves_nothing_of_it(tmp_path):
     assert sorted(os.listdir(folder)) == ["config.json", "tokenizer_config.json", "vocab.txt"]
 
 
+@pytest.mark.parametrize("name", ["vocab.txt", "tokenizer_config.json", "user.dic", "tokenizer.json"])
+def test_a_tokenizer_of_someone_else_is_not_saved_over(tmp_path, name):
+    (tmp_path / name).write_text('{"theirs": 1}')
+    with pytest.raises(InputError, match=f"{name}: already there"):
+        Tokenizer([*SPECIAL, *ORDINARY], pre_tokenizer="none").save_pretrained(tmp_path)
+    assert (tmp_path / name).read_text() == '{"theirs": 1}'
+    assert os.listdir(tmp_path) == [name]
+
+
 def test_a_tokenizer_saved_over_itself_keeps_its_dictionary(tmp_path):
     (tmp_path / "words.csv").write_text("사과나무숲,NNG,0,사과/NNG/*+나무/NNG/*+숲/NNG/*\n", encoding="utf-8")
     compile_user_dictionary(str(tmp_path / "words.csv"), str(tmp_path / "mine.dic"))
