@@ -169,7 +169,8 @@ def test_a_corpus_that_cannot_teach_is_told_and_no_label_is_false(tmp_path, caps
     counts = create(tmp_path / "c", tmp_path / "r", num_shards=1, block_bytes=200)
     assert counts["random_next_share"] == random_share
     assert counts["instances"] >= SETTINGS.dupe_factor
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    told = [line for line in warnings if "unknown" not in line]  # There are such pieces here, too.
     assert len(told) == 1
     assert re.search("next sentence prediction learns nothing", told[0])
     assert re.search(said.replace(": put", ".* put"), told[0]), told[0]
