@@ -185,7 +185,7 @@ def test_of_one_token_there_is_no_pair(tmp_path):
 def test_a_corpus_that_can_teach_is_not_warned_of(tmp_path, capsys):
     (tmp_path / "c").write_text("\n".join([*SENTENCES[:3], "", *SENTENCES[3:]]), encoding="utf-8")
     assert 0 < create(tmp_path / "c", tmp_path / "r", num_shards=1)["random_next_share"] < 0.9
-    assert "warning" not in capsys.readouterr().err
+    assert "next sentence prediction" not in capsys.readouterr().err
 
 
 # --- Killed and started again ---
