@@ -97,6 +97,16 @@ _OTHER_MARKS = (
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
+# What people take for text: beginnings of files that no text has.
+_NO_TEXT = (
+    (b"\x1f\x8b", "compressed (gzip): gunzip it first"),
+    (b"BZh9", "compressed (bzip2): bunzip2 it first"),
+    (b"\xfd7zXZ\x00", "compressed (xz): unxz it first"),
+    (b"(\xb5/\xfd", "compressed (zstd): unzstd it first"),
+    (b"PK\x03\x04", "a ZIP archive or an Office document (xlsx, docx, hwpx): save its content as UTF-8 text first"),
+    (b"\xd0\xcf\x11\xe0", "an Office or HWP document: save its content as UTF-8 text first"),
+    (b"%PDF-", "a PDF document: extract its text first"),
+)
 _LISTED_LINES = 10
 
 
@@ -150,8 +160,13 @@ def decode_line(line: bytes, path: str, number: int, bad_lines: BadLines | None 
 
 
 def check_beginning(content: bytes, path: str) -> None:
-    """Refuses a file (its first line is enough) that a byte order mark or its many NULs show to be UTF-16 or UTF-32."""
+    """Refuses a file (its first line is enough) that is no text, or that a byte order mark or its many NULs show to be
+    UTF-16 or UTF-32.
+    """
     head = content[:_HEAD]
+    for mark, what in _NO_TEXT:
+        if head.startswith(mark):
+            raise InputError(f"{path}: expected UTF-8 text, but the file is {what}")
     for mark, encoding in _OTHER_MARKS:
         if head.startswith(mark):
             shown = " ".join(f"{byte:02X}" for byte in mark)

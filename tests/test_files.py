@@ -1,5 +1,6 @@
 """Files are read with the line that is wrong in the message, and written whole or not at all."""
 
+import gzip
 import os
 
 import pytest
@@ -54,6 +55,22 @@ def test_a_file_of_another_encoding_is_named_with_its_conversion(tmp_path, read,
     with pytest.raises(InputError, match=said) as error:
         read(path)
     assert path in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress("가\n".encode()), r"is compressed \(gzip\): gunzip it first"),
+        (b"PK\x03\x04\x14\x00\x06\x00", r"is a ZIP archive or an Office document \(xlsx, docx, hwpx\)"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an Office or HWP document: save its content as UTF-8 text"),
+        (b"%PDF-1.7\n", "is a PDF document"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named(tmp_path, content, said):
+    path = write(tmp_path / "a.txt", content)
+    for read in (lambda path: list(files.read_lines(path)), files.read_text):
+        with pytest.raises(InputError, match=f"expected UTF-8 text, but the file {said}"):
+            read(path)
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
