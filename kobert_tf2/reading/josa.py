@@ -69,12 +69,14 @@ class JosaStripper:
         bounds = start - offset, end - offset
         span = Span(sentence, *bounds, bounds[1], context, offset, self._analyses.get)
         steps: list[Step] = []
-        if span.fills_quotation_marks() or span.is_sentence():
+        rules = self._rules_of(span)
+        if not rules or span.fills_quotation_marks() or span.is_sentence():
             return steps
-        while applied := self._apply_one(span):
+        while rules and (applied := _first_that_applies(rules, span)):
             rule, bounds = applied
             span = span.moved(*bounds)
             steps.append(Step(rule.name, span.start + offset, span.end + offset))
+            rules = self._rules_of(span)
         return steps
 
     def _sentence(self, context: str, start: int, end: int) -> tuple[int, Sentence]:
@@ -88,22 +90,10 @@ class JosaStripper:
             self._last = (context, begin, stop, sentence)
         return begin, sentence
 
-    def _apply_one(self, span: Span) -> tuple[Rule, tuple[int, int]] | None:
+    def _rules_of(self, span: Span) -> tuple[Rule, ...]:
+        """The rules that may apply to a span, by its last tag and by whether all of it is letters and digits."""
         eojeol = span.last_eojeol()
-        text = span.text
-        is_plain = text.isalnum()
-        rules = self._rules_for(eojeol[-1].tag if eojeol else "", is_plain)
-        if not rules:
-            return None
-        titled = span.fills_quotation_marks()
-        for rule in rules:
-            bounds = None if titled and not rule.in_title else rule.apply(span)
-            if bounds is not None and any(map(str.isalnum, span.sentence.text[bounds[0] : bounds[1]])):
-                return rule, bounds
-        return None
-
-    def _rules_for(self, tag: str, is_plain: bool) -> tuple[Rule, ...]:
-        """The rules that may apply to a span by its last tag; `is_plain`: there are only letters and digits in it."""
+        tag, is_plain = eojeol[-1].tag if eojeol else "", span.text.isalnum()
         rules = self._rules_by_tag.get((tag, is_plain))
         if rules is None:
             tags = tag.split("+")
@@ -114,6 +104,16 @@ class JosaStripper:
             )
             self._rules_by_tag[tag, is_plain] = rules
         return rules
+
+
+def _first_that_applies(rules: Sequence[Rule], span: Span) -> tuple[Rule, tuple[int, int]] | None:
+    """The rule and the new bounds. Whatever goes, a letter or a digit stays."""
+    titled = span.fills_quotation_marks()
+    for rule in rules:
+        bounds = None if titled and not rule.in_title else rule.apply(span)
+        if bounds is not None and any(map(str.isalnum, span.sentence.text[bounds[0] : bounds[1]])):
+            return rule, bounds
+    return None
 
 
 class _Analyses:

@@ -72,7 +72,7 @@ def final_consonant(text: str) -> str | None:
         return _FINALS[(ord(last) - ord("가")) % 28]
     if not re.match("[0-9]", last):
         return None
-    digits = re.search("[0-9,]*$", text)[0].replace(",", "")
+    digits = text[len(text.rstrip("0123456789,")) :].replace(",", "")
     zeros = len(digits) - len(digits.rstrip("0"))
     if 0 < zeros < len(digits) and not text[: -len(digits)].endswith("."):
         return _FINALS_OF_ZEROS.get(zeros)
@@ -385,12 +385,14 @@ def _inside_title(cut: Cut) -> bool:
     return is_inside_title(cut.span)
 
 
+_TITLE = re.compile(f"[{TITLES}]")
+
+
 def is_inside_title(span: Span) -> bool:
     """Whether the span lies in the marks of a title whose end it does not reach."""
     start = span.offset + span.start
     near = max(0, start - 60)
-    before = span.context[near:start]
-    if not any(mark in before for mark in TITLES):
+    if not _TITLE.search(span.context, near, start):
         return False
     opened = [place for place in find_marks(span.context, near, span.offset + span.end).unclosed if place < start]
     return any(span.context[place] in TITLES for place in opened)
@@ -456,7 +458,7 @@ def _used_as_word(cut: Cut) -> bool:
         return False
     begin, end = cut.span.offset + cut.eojeol[0].start, cut.span.offset + cut.span.end
     first, last = max(0, begin - _NEAR), end + _NEAR
-    after = _USED_AS_WORD[bool(final_consonant(word))]
+    after: Sequence[str] = _USED_AS_WORD[bool(final_consonant(word))]
     if cut.form == "로":
         after = after[1:]  # 로는 is two particles,
     if cut.form == "이":

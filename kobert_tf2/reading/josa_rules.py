@@ -139,8 +139,9 @@ def _words_before_title(span: Span) -> Bounds:
     if opener is None or any(map(str.isspace, text[span.start : opener])):
         return None
     before = span.sentence.before(opener)
-    runs_in = before is not None and before.end == opener and before.start >= span.start
-    return (opener, span.end) if runs_in and before.tag.endswith("ETM") else None
+    if before is None or before.end != opener or before.start < span.start:
+        return None
+    return (opener, span.end) if before.tag.endswith("ETM") else None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -243,6 +244,8 @@ def _copula_on_name(span: Span) -> Bounds:
     if not eojeol or eojeol[-1].end - eojeol[0].start < 4:
         return None
     word = span.sentence.text[eojeol[0].start : span.end]
+    if not word.endswith(_COPULA_FORMS):
+        return None
     for form in _COPULA_FORMS:
         name = word.removesuffix(form)
         if len(name) > 1 and name != word and is_dictionary_noun(span, name, ("NNP",)):

@@ -38,14 +38,13 @@ class Sentence:
         self.text = text
         self._begins: list[int] = []
         self._outputs: list[str] = []
-        self._eojeols: list[list[Morpheme] | None] = []
-        end = -1
+        eojeols: list[list[Morpheme]] = []
         for morpheme in morphemes:
-            if morpheme.start != end:
+            if not eojeols or eojeols[-1][-1].end != morpheme.start:
                 self._begins.append(morpheme.start)
-                self._eojeols.append([])
-            self._eojeols[-1].append(morpheme)
-            end = morpheme.end
+                eojeols.append([])
+            eojeols[-1].append(morpheme)
+        self._eojeols: list[list[Morpheme] | None] = list(eojeols)
 
     @classmethod
     def from_output(cls, text: str, normalized: str, output: str) -> "Sentence | None":
