@@ -99,6 +99,12 @@ class Described(NamedTuple):
         """Whether the classification head is that of another class: by their names sentences' and tokens' are one."""
         return self.architecture != architecture and "classifier" in ARCHITECTURES.get(self.architecture or "", ())
 
+    @property
+    def task_settings(self) -> dict:
+        """What it says of a task beside the labels: how a reader cuts and answers."""
+        value = self.values.get("task_specific_params")
+        return {"task_specific_params": value} if value else {}
+
     def labels(self, count: int) -> Labels:
         """The labels of a head with `count` rows."""
         return labels.read(dict(self.values), self.path, count)
@@ -106,7 +112,9 @@ class Described(NamedTuple):
 
 def describe(source: Source) -> Described:
     """Reads `config.json`, or `bert_config.json`, in which our own conversion keeps what it knows of the head."""
-    values = files.read_json(source.config, dict) if files.exists(source.config) else {}
+    text = files.read_text(source.config) if files.exists(source.config) else "{}"
+    # A name that stands twice, in id2label, would lose a label.
+    values = files.parse_json(text, source.config, dict, strict=True)
     named = [values.get("architecture")] if source.format == "tf1" else values.get("architectures") or []
     if not isinstance(named, list) or not all(isinstance(name, str | None) for name in named):
         raise InputError(f"{source.config}: architectures: expected a list of names, but found {named!r:.60}")

@@ -223,7 +223,7 @@ def _with_labels(cls, source: Source, contents: Contents, kwargs: dict) -> tuple
 def _why_not_used(source: Source, contents: Contents, cls: type, asked: Labels) -> str | None:
     """Why a checkpoint's classification head is not one for these labels; None where it is."""
     described = heads.describe(source)
-    held = described.labels(contents.num_labels)
+    held = described.labels(contents.num_labels or 0)
     if described.has_other_classifier(cls.__name__):
         return f"its classification head is that of a {described.architecture}"
     if asked.problem_type and held.problem_type and asked.problem_type != held.problem_type:

@@ -32,6 +32,7 @@ class Opened(NamedTuple):
     shapes: matching.Shapes
     read: Callable[[Row, str], np.ndarray]  # a weight in the layout of a format
     labels: Labels | None
+    task_settings: dict  # what config.json says of a task beside its labels
 
 
 class TokenizerFiles(NamedTuple):
@@ -139,7 +140,8 @@ def _opened(
     def read(row: Row, target: str) -> np.ndarray:
         return np.asarray(contents.read(row, target=target), np.float32)
 
-    return Opened(model, shapes, read, described.labels(contents.num_labels) if contents.num_labels else None)
+    labels = described.labels(contents.num_labels) if contents.num_labels else None
+    return Opened(model, shapes, read, labels, described.task_settings)
 
 
 def _architecture(contents: matching.Contents, described: heads.Described, asked: str | None) -> str:
@@ -155,7 +157,14 @@ def _architecture(contents: matching.Contents, described: heads.Described, asked
         raise InputError(f"{who}: expected one of {known}. Received: {named!r}; --architecture={by_parts} stands in")
     lacking = set(heads.ARCHITECTURES[named]) - contents.parts
     why = f"{who} names {named}; --architecture={by_parts} writes what is there"
+    if "classifier" in heads.ARCHITECTURES[named] and described.has_other_classifier(named):
+        lacking, why = {"classifier"}, f"{who} names {named}, but the head there is that of a {described.architecture}"
     heads.refuse_untrained(lacking, contents.checkpoint, why)
+    if named == "BertModel" and "pooler" not in contents.parts:
+        print(
+            f"{contents.checkpoint.path}: the weights hold no pooler: pooler_output will be random in transformers",
+            file=sys.stderr,
+        )
     return named
 
 
@@ -173,12 +182,13 @@ def _write_hf(folder: str, opened: Opened) -> None:
     )
     model = opened.model
     values = pretrained.hf_config(model.config, model.architecture, opened.labels)
-    files.write_json(f"{folder}/{checkpoint_files.HF_CONFIG}", values)
+    files.write_json(f"{folder}/{checkpoint_files.HF_CONFIG}", values | opened.task_settings)
 
 
 def _write_tf1(folder: str, opened: Opened) -> None:
     model = opened.model
-    values = model.config.to_google_dict() | heads.to_google_dict(model.config, model.architecture, opened.labels)
+    values = model.config.to_google_dict() | opened.task_settings
+    values |= heads.to_google_dict(model.config, model.architecture, opened.labels)
     for row in opened.shapes:
         if not row.tf1:
             raise InputError(

@@ -79,6 +79,15 @@ def test_labels_that_cannot_be_are_one_sentence_and_nothing_is_written(config_js
     assert not (tmp_path / "out").exists()
 
 
+def test_an_id_that_stands_twice_in_the_file_is_named(tmp_path):
+    """JSON's reader would keep the last one alone."""
+    models.BertForSequenceClassification(config(), labels=["a", "b"]).save_pretrained(tmp_path / "model")
+    path = tmp_path / "model/config.json"
+    path.write_text(path.read_text().replace('"1": "b"', '"0": "b"'))
+    with pytest.raises(InputError, match=r"config\.json.*'0'"):
+        models.BertForSequenceClassification.from_pretrained(tmp_path / "model")
+
+
 @pytest.mark.parametrize(
     ("config_json", "names"),
     [
@@ -116,6 +125,23 @@ def test_every_way_a_classifier_goes_keeps_labels_problem_dropout_and_architectu
     assert_same_weights(cls.from_pretrained(tmp_path / "hf4", require_trained=True), made)
     assert made.resize_token_embeddings(50).labels == NAMES
     assert cls.from_config(made.get_config()).labels == NAMES
+
+
+def test_one_classifier_is_not_written_as_the_other(tmp_path):
+    """Their weights have the same names."""
+    for cls, other in (CLASSIFIERS, CLASSIFIERS[::-1]):
+        cls(config(), labels=NAMES).save_pretrained(tmp_path / cls.__name__)
+        with pytest.raises(InputError, match=f"no classification head .* that of a {cls.__name__}"):
+            rewriting.rewrite(f"{tmp_path}/{cls.__name__}", f"{tmp_path}/out", to="hf", architecture=other.__name__)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_settings_of_a_reader_go_along(tmp_path):
+    held = {"question-answering": {"max_seq_length": 384}}
+    models.BertForQuestionAnswering(config()).save_pretrained(tmp_path / "hf", task_specific_params=held)
+    rewriting.rewrite(f"{tmp_path}/hf", f"{tmp_path}/tf1", to="tf1")
+    rewriting.rewrite(f"{tmp_path}/tf1", f"{tmp_path}/again", to="hf")
+    assert files.read_json(f"{tmp_path}/again/config.json")["task_specific_params"] == held
 
 
 def test_the_head_drops_out_as_the_configuration_says():
