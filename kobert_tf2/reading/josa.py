@@ -23,7 +23,7 @@ from kobert_tf2.reading.josa_text import CLOSERS, STRAIGHT, Sentence, Span
 from kobert_tf2.tokenization.mecab import MorphemeAnalyser
 from kobert_tf2.tokenization.normalization import Normalizer
 
-# Characters of the sentences whose analyses a stripper keeps: about 40 MB, the contexts of a reading file.
+# Characters of the sentences whose analyses a stripper keeps: about 50 MB, the contexts of a reading file.
 REMEMBERED_CHARACTERS = 600_000
 _SENTENCE_OVERHEAD = 50  # An analysis of a short text takes as much memory as so many characters more.
 
