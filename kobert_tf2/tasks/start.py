@@ -6,7 +6,7 @@ The tokenizer's rule stands in `tokenization/pretrained.py`.
 """
 
 import sys
-from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -25,9 +25,9 @@ def find_config(
     In Google's format "gelu" is the tanh form, in Hugging Face's the erf form. A file of Google's that leaves
     `vocab_size` out gets the given one.
     """
-    if not bert_config_file and not init_checkpoint:
-        raise InputError("expected --bert_config_file, or --init_checkpoint with a configuration beside its weights")
     path = bert_config_file or init_checkpoint
+    if not path:
+        raise InputError("expected --bert_config_file, or --init_checkpoint with a configuration beside its weights")
     is_file = files.exists(path) and not files.is_folder(path) and bert_config_file
     config = _config_in_file(path, vocab_size) if is_file else BertConfig.from_pretrained(path)
     sizes = f"{config.num_hidden_layers} layers, width {config.hidden_size}, vocab_size {config.vocab_size:,}"
@@ -83,7 +83,7 @@ def model_to_predict_with(output_dir: str, init_checkpoint: str | None) -> str:
 
 
 def model_to_train(
-    cls: Callable[..., keras.Model], config: BertConfig, init_checkpoint: str | None, output_dir: str, **kwargs
+    cls: Any, config: BertConfig, init_checkpoint: str | None, output_dir: str, **kwargs: Any
 ) -> keras.Model:
     """A model with the weights of `--init_checkpoint`; with random ones where there is none, or where the run is
     resumed, whose checkpoint has all of them.

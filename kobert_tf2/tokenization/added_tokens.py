@@ -142,8 +142,8 @@ def _begins_eojeol(text: str, position: int) -> bool:
 
 def _alone(i: int, place: Place, text: str) -> Encodings:
     begins = EOJEOL if _begins_eojeol(text, place.start) else WORD
-    columns = (np.array([value], np.int32) for value in (i, place.start, place.end))
-    return Encodings(*columns, np.array([begins], np.int8), np.array([0, 1]))
+    ids, starts, ends = (np.array([value], np.int32) for value in (i, place.start, place.end))
+    return Encodings(ids, starts, ends, np.array([begins], np.int8), np.array([0, 1]))
 
 
 def _moved(one: Encodings, text: str, begin: int) -> Encodings:

@@ -45,12 +45,12 @@ def _source(module: str) -> str:
 
 def _without_imports(source: str) -> tuple[str, list[str]]:
     """(the module without its docstring and imports, the imports of others as lines)."""
-    lines: list[str | None] = source.splitlines()
+    lines: list[str | None] = [*source.splitlines()]
     others = []
     for position, node in enumerate(ast.parse(source).body):
         is_import = isinstance(node, ast.Import | ast.ImportFrom)
         if is_import and not getattr(node, "module", "").startswith("kobert_tf2"):
             others.append(ast.unparse(node))
         if is_import or (position == 0 and isinstance(node, ast.Expr)):
-            lines[node.lineno - 1 : node.end_lineno] = [None] * (node.end_lineno - node.lineno + 1)
+            lines[node.lineno - 1 : node.end_lineno] = [None] * ((node.end_lineno or node.lineno) - node.lineno + 1)
     return "\n".join(line for line in lines if line is not None).strip() + "\n", others

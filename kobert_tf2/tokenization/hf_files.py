@@ -11,7 +11,7 @@ an `InputError` that names the file and the key: nothing is passed over in silen
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
@@ -121,7 +121,7 @@ def _read_tokenizer_file(path: str) -> tuple[dict[str, int], dict, dict[int, Add
     return parsed.get_vocab(with_added_tokens=False), _switches_in(path, parts["normalizer"]), added
 
 
-def _library():
+def _library() -> Any:
     try:
         import tokenizers
     except ImportError:
@@ -167,7 +167,7 @@ def _switches_in(path: str, normalizer: dict | None) -> dict:
     return {"do_lower_case": lower, "strip_accents": lower if accents is None else accents}
 
 
-def _token_of(token) -> AddedToken:
+def _token_of(token: Any) -> AddedToken:
     return AddedToken(**{name: getattr(token, name) for name in ADDED_FIELDS})
 
 
@@ -273,7 +273,7 @@ def added_tokens_decoder(vocab: dict[str, int], tokens: Iterable[AddedToken]) ->
     return {str(vocab[token.content]): {"content": token.content, **token.switches()} for token in tokens}
 
 
-def tokenizer_file(tokenizer, tokens: Sequence[AddedToken]) -> str:
+def tokenizer_file(tokenizer: Any, tokens: Sequence[AddedToken]) -> str:
     """The text of a `tokenizer.json` that does what a plain tokenizer of ours does."""
     library, settings = _library(), tokenizer.settings()
     from tokenizers import decoders, models, normalizers, pre_tokenizers, processors

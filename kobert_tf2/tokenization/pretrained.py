@@ -6,7 +6,7 @@ taken. A folder that this package wrote is read with the settings that it was sa
 BertTokenizer is plain BERT as its files say (`hf_files.py`). A vocabulary that stands alone is plain BERT, as it was
 for the original scripts, with what the command line's tokenizer flags say.
 
-Nothing here makes a tokenizer: the class is handed in (`from_pretrained(Tokenizer, path)`).
+Nothing here knows `Tokenizer`, which imports this module: the class is handed in (`from_pretrained(Tokenizer, path)`).
 """
 
 import glob
@@ -15,7 +15,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kobert_tf2 import files, hub, outputs
 from kobert_tf2.errors import InputError
@@ -132,12 +132,12 @@ def _in_folder(folder: str) -> Found:
     described_by = next(filter(files.exists, (config_file, f"{folder}/{TOKENIZER_FILE}")), None)
     if vocab is None and not files.exists(f"{folder}/{TOKENIZER_FILE}"):
         raise InputError(f"{folder}: expected a tokenizer there, but it has no {VOCAB_FILE}")
-    if described_by is None:
+    if vocab and described_by is None:
         return _bare(vocab)
     alone = vocab is None or described_by != config_file
     found = hf_files.read_wordpiece(folder, None if alone else vocab)
     return Found(
-        place=f"{folder}/{TOKENIZER_FILE}" if alone else vocab,
+        place=vocab if vocab and not alone else f"{folder}/{TOKENIZER_FILE}",
         settings=found.settings,
         reason="; ".join([f"as {described_by} says", *found.notes]),
         vocab=found.vocab,
@@ -226,13 +226,13 @@ def _beside_a_vocabulary(folder: str) -> tuple[str, ...]:
 # --- Reading ---
 
 
-def from_pretrained(cls, path: str, **settings):
+def from_pretrained(cls: type, path: str, **settings: Any) -> Any:
     """A tokenizer of class `cls` from a folder, a vocabulary or a hub id; `settings` go before those found."""
     found = find(path)
     return _make(cls, found, {**found.settings, **settings})
 
 
-def _make(cls, found: Found, settings: dict):
+def _make(cls: type, found: Found, settings: dict) -> Any:
     tokenizer = cls(found.vocab or found.place, **settings)
     tokenizer.has_tokenizer_file = found.has_tokenizer_file
     if found.analyser is not None and tokenizer.analyser:
@@ -244,7 +244,7 @@ def _make(cls, found: Found, settings: dict):
 
 
 def from_flags(
-    cls,
+    cls: type,
     vocab_file: str | None,
     init_checkpoint: str | None = None,
     given: dict | None = None,
@@ -252,7 +252,7 @@ def from_flags(
     beside: Sequence[str | None] = (),
     made_with: dict | None = None,
     required: bool = True,
-):
+) -> Any:
     """The tokenizer of a command line, and one line on standard error that says which it is, and why.
 
     Args:
@@ -322,7 +322,7 @@ _DEFAULTS = {
 }
 
 
-def _described(tokenizer, place: str) -> str:
+def _described(tokenizer: Any, place: str) -> str:
     settings = tokenizer.settings()
     names = ["pre_tokenizer", *(["continuation"] if settings["pre_tokenizer"] == "mecab" else [])]
     names += [name for name in ("tags", "decompose_compounds") if settings[name]] + ["do_lower_case", "strip_accents"]
@@ -352,7 +352,7 @@ def _warn_of_another_analyser(folder: str, saved: dict, present: dict) -> None:
 # --- Writing ---
 
 
-def save_pretrained(tokenizer, path: str) -> None:
+def save_pretrained(tokenizer: Any, path: str) -> None:
     """Writes `vocab.txt` and `tokenizer_config.json` into a folder, new or there already.
 
     What transformers' own BertTokenizer cannot do goes along as code and, where there is one, as user dictionary.
@@ -371,7 +371,7 @@ def save_pretrained(tokenizer, path: str) -> None:
             files.remove(f"{os.fspath(path)}/{name}")
 
 
-def _lines(tokenizer) -> list[str]:
+def _lines(tokenizer: Any) -> list[str]:
     """The pieces in order. Added tokens at their end stand in tokenizer_config.json: transformers would cut words into
     them otherwise.
     """
@@ -382,7 +382,7 @@ def _lines(tokenizer) -> list[str]:
     return pieces
 
 
-def _write_what_goes_along(tokenizer, folder: str) -> None:
+def _write_what_goes_along(tokenizer: Any, folder: str) -> None:
     settings = tokenizer.settings()
     if _needs_own_code(tokenizer):
         with files.whole_file(f"{folder}/{CODE_FILE}") as file:
@@ -424,13 +424,13 @@ def settings_to_save(settings: dict) -> dict:
     return {**settings, "dictionary": None, "user_dictionary": user_dictionary, **model}
 
 
-def _needs_own_code(tokenizer) -> bool:
+def _needs_own_code(tokenizer: Any) -> bool:
     """transformers has no Mecab for Korean, takes Hangul apart with the accents, and cuts "1," as SentencePiece does
     not."""
     return tokenizer.settings()["pre_tokenizer"] != "none" or tokenizer.settings()["strip_accents"]
 
 
-def _config(tokenizer) -> dict:
+def _config(tokenizer: Any) -> dict:
     settings, own_code = tokenizer.settings(), _needs_own_code(tokenizer)
     auto_map = {"auto_map": {"AutoTokenizer": [f"{CODE_FILE.removesuffix('.py')}.{CODE_CLASS}", None]}}
     added = hf_files.added_tokens_decoder(tokenizer.vocab, tokenizer.added_tokens)

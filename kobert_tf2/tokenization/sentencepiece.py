@@ -9,7 +9,7 @@ Nothing here needs NumPy or the rest of the package: `hf_bundle.py` puts this fi
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kobert_tf2.errors import InputError
 
@@ -76,7 +76,7 @@ class SentencePieceModel:
         return cuts
 
 
-def _load(path: str):
+def _load(path: str) -> Any:
     try:
         import sentencepiece
     except ImportError:

@@ -133,7 +133,7 @@ class Tokenizer:
         settings["sentencepiece_model"] = os.fspath(path)
         return SentencePieceModel(os.fspath(path), do_lower_case=settings["do_lower_case"])
 
-    def _read_vocab(self, vocab) -> dict[str, int]:
+    def _read_vocab(self, vocab: str | os.PathLike | Sequence[str] | dict[str, int] | None) -> dict[str, int]:
         if self._sentencepiece is None:
             return _read_vocab(vocab)
         pieces = self._sentencepiece.pieces()
@@ -166,7 +166,9 @@ class Tokenizer:
                 f"(or <CLS> style), but {' '.join(missing)} is missing"
             )
         self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token = found.values()
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(self.vocab.get, found.values())
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
+            self.vocab[token] for token in self._special_tokens()
+        )
         self.special_ids = {self.vocab[token] for token in found.values()}
 
     def _special_tokens(self) -> tuple[str, ...]:
@@ -401,7 +403,7 @@ def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
         yield block
 
 
-def _read_vocab(vocab) -> dict[str, int]:
+def _read_vocab(vocab: str | os.PathLike | Sequence[str] | dict[str, int]) -> dict[str, int]:
     if isinstance(vocab, str | os.PathLike):
         return vocab_file.load(os.fspath(vocab))
     return dict(vocab) if isinstance(vocab, dict) else vocab_file.check(vocab)

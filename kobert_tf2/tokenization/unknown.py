@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from kobert_tf2.tokenization.encoding import Encoding
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 WARN_FROM = 0.05
 
@@ -43,7 +44,7 @@ def report_encodings(source: str, encodings: Iterable[Encoding], unk_id: int) ->
     return report(source, unknown=sum(int((one == unk_id).sum()) for one in ids), pieces=sum(map(len, ids)))
 
 
-def report_rows(source: str, input_ids: np.ndarray, input_mask: np.ndarray, tokenizer) -> float:
+def report_rows(source: str, input_ids: np.ndarray, input_mask: np.ndarray, tokenizer: Tokenizer) -> float:
     """`report` of a model's inputs, int32 [rows, sequence]: what is neither padding nor a special token is text."""
     special = np.isin(input_ids, [tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id])
     text = input_mask.astype(bool) & ~special
