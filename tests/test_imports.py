@@ -16,6 +16,7 @@ FOUNDATION = {
     "errors",
     "files",
     "outputs",
+    "arguments",
     "flag_bounds",
     "hub",
     "parallel",

@@ -85,6 +85,11 @@ def find(table: Mapping[str, np.ndarray], limits: Limits) -> tuple[int, str] | N
     return row, f"{rule.feature}, number {place + 1}: expected {rule.expected}, but got {values[place]}"
 
 
+def is_refusal(message: str) -> bool:
+    """Whether TensorFlow's message is that of the gather in `refuse`."""
+    return "is not in [0, 1)" in message
+
+
 def refuse(table: Mapping, limits: Limits):
     """Within a data pipeline: a scalar 0 of int64 to add to the batch, whose making fails where a row cannot be true.
 

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from kobert_tf2 import arguments
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading.josa_rules import RULES, Rule
 from kobert_tf2.reading.josa_text import CLOSERS, STRAIGHT, Sentence, Span
@@ -170,6 +171,8 @@ def strip_josa(context: str, start: int, end: int, analyser: MorphemeAnalyser | 
     Raises:
       InputError: bounds outside the context.
     """
+    arguments.check_text("context", context)
+    start, end = arguments.whole("start", start), arguments.whole("end", end)
     return _stripper(analyser)(context, start, end)
 
 

@@ -373,7 +373,10 @@ def _find_broken(data: _Records, error: InputError) -> None:
     try:
         tfrecord.check(data.shards, data.features, limits=data.limits)
     except InputError as broken:
-        raise InputError(f"{error}; {broken}") from error
+        said = str(error)
+        if record_check.is_refusal(said):  # TensorFlow's words about it say nothing to a user.
+            said = said.partition(": ")[0]
+        raise InputError(f"{said}; {broken}") from error
 
 
 # ----------------------------------------------------------------------------------------------------------------------

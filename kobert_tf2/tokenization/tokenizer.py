@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from kobert_tf2 import files
+from kobert_tf2 import arguments, files
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import ordered_map
 from kobert_tf2.tokenization import pretrained, vocab_file
@@ -190,11 +190,11 @@ class Tokenizer:
 
     def convert_tokens_to_ids(self, pieces: Iterable[str]) -> list[int]:
         """Ids of pieces; a piece outside the vocabulary is the unknown token's id."""
-        return [self.vocab.get(piece, self.unk_id) for piece in pieces]
+        return [self.vocab.get(piece, self.unk_id) for piece in arguments.each_text("pieces", pieces)]
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
         """Pieces of ids; an id outside the vocabulary is an `InputError`."""
-        ids = list(ids)
+        ids = arguments.each_whole("ids", ids)
         wrong = next((i for i in ids if not 0 <= i < len(self._pieces)), None)
         if wrong is not None:
             raise InputError(f"expected ids from 0 to {len(self._pieces) - 1}. Received: {wrong}")
@@ -231,11 +231,13 @@ class Tokenizer:
 
     def encode_ids(self, text: str) -> list[int]:
         """The ids of a text's pieces, without special tokens."""
+        arguments.check_text("text", text)
         keys = self._keys_of_short(text)
         return self._encode_block([text]).ids.tolist() if keys is None else packed_ids(self._lists.tokens(keys[0]))
 
     def encode(self, text: str) -> Encoding:
         """The tokens of a text, in order, without special tokens; offsets are characters of `text` itself."""
+        arguments.check_text("text", text)
         found = self._keys_of_short(text)
         if found is None:
             return next(self._encode_block([text]).each_with(self._pieces))
@@ -259,13 +261,13 @@ class Tokenizer:
         With `num_workers` > 1 so many processes are started for this call, which pays from a few MB of text on.
         """
         with _collector_paused():
-            blocks = ordered_map(self._ids_of_block, _blocks(texts), num_workers=num_workers)
+            blocks = ordered_map(self._ids_of_block, _blocks(texts), num_workers=_workers(num_workers))
             return [ids for block in blocks for ids in block.each_ids()]
 
     def encode_batch(self, texts: Iterable[str], *, num_workers: int = 1) -> list[Encoding]:
         """`encode` of every text, in order; `num_workers` as in `encode_ids_batch`."""
         with _collector_paused():
-            blocks = ordered_map(self._encode_block, _blocks(texts), num_workers=num_workers)
+            blocks = ordered_map(self._encode_block, _blocks(texts), num_workers=_workers(num_workers))
             return [encoding for block in blocks for encoding in block.each_with(self._pieces)]
 
     def normalize(self, text: str) -> str:
@@ -362,7 +364,7 @@ class Tokenizer:
         """Writes `vocab.txt` and `tokenizer_config.json` into a folder, new or there already; what transformers needs
         to load it goes along.
         """
-        pretrained.save_pretrained(self, path)
+        pretrained.save_pretrained(self, arguments.path("path", path))
 
     def check_folder(self, path: str) -> None:
         """Raises `InputError` if the tokenizer may not be saved into this folder."""
@@ -375,7 +377,7 @@ class Tokenizer:
         A folder that is not ours is plain BERT: as its `tokenizer_config.json` says, or cased where there is none. An
         analyser that differs from the one of the folder is a warning that says in what. `pretrained.py` has the rule.
         """
-        return pretrained.from_pretrained(cls, path, **settings)
+        return pretrained.from_pretrained(cls, arguments.path("path", path), **settings)
 
 
 @contextlib.contextmanager
@@ -390,10 +392,14 @@ def _collector_paused():
             gc.enable()
 
 
+def _workers(num_workers: int) -> int:
+    return arguments.whole("num_workers", num_workers, 1, 1024)
+
+
 def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
     """Lists of texts, about `_CHARACTERS_PER_BLOCK` in each."""
     block, size = [], 0
-    for text in texts:
+    for text in arguments.each_text("texts", texts):
         block.append(text)
         size += len(text) + 1
         if size >= _CHARACTERS_PER_BLOCK:
@@ -406,7 +412,7 @@ def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
 def _read_vocab(vocab: str | os.PathLike | Sequence[str] | dict[str, int]) -> dict[str, int]:
     if isinstance(vocab, str | os.PathLike):
         return vocab_file.load(os.fspath(vocab))
-    return dict(vocab) if isinstance(vocab, dict) else vocab_file.check(vocab)
+    return dict(vocab) if isinstance(vocab, dict) else vocab_file.check(arguments.each_text("vocab", vocab))
 
 
 def _encodings(columns: list[tuple[int, int, int, int]], lengths: list[int]) -> Encodings:

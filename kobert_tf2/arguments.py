@@ -1,0 +1,58 @@
+"""Arguments of public functions: what is of another type is a `TypeError` that names the argument and what came."""
+
+import operator
+import os
+from collections.abc import Iterable, Iterator
+
+from kobert_tf2.errors import InputError
+
+
+def wrong_type(name: str, expected: str, value: object) -> TypeError:
+    return TypeError(f"{name}: expected {expected}. Received: {value!r:.60} ({type(value).__name__})")
+
+
+def check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise wrong_type(name, "a string", value)
+
+
+def each_text(name: str, values: Iterable[str]) -> Iterator[str]:
+    """The texts of an iterable, each checked when its turn comes. One string is no list of texts."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise wrong_type(name, "strings", values)
+    for place, value in enumerate(values):
+        if not isinstance(value, str):
+            raise wrong_type(f"{name}[{place}]", "a string", value)
+        yield value
+
+
+def each_whole(name: str, values: Iterable[int]) -> list[int]:
+    """Whole numbers of an iterable, NumPy's among them."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise wrong_type(name, "whole numbers", values)
+    return [whole(f"{name}[{place}]", value) for place, value in enumerate(values)]
+
+
+def whole(name: str, value: object, low: int | None = None, high: int | None = None) -> int:
+    """A whole number, NumPy's among them, as Python's own; one out of its range is an `InputError`."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise wrong_type(name, "a whole number", value) from None
+    if (low is not None and number < low) or (high is not None and number > high):
+        between = f"from {low} to {high}" if high is not None else f"of at least {low}"
+        raise InputError(f"{name}: expected a whole number {between}, but got {number}")
+    return number
+
+
+def path(name: str, value: object) -> str:
+    """A path as a string."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str):
+        raise wrong_type(name, "a path", value)
+    if not value or "\0" in value:
+        raise InputError(f"{name}: expected a path, but got {value!r}")
+    return value
