@@ -56,7 +56,7 @@ def uninitialized_weights() -> Iterator[None]:
     """Within this context the kernels and tables of the backbone are allocated but not initialized.
 
     A checkpoint is about to replace them. To draw 110 million random numbers would take longer than to read that
-    checkpoint, and a page that nobody has written to takes no memory yet.
+    checkpoint, and pages of memory that are not written to yet take none.
     """
     _building.uninitialized = True
     try:

@@ -151,7 +151,7 @@ def train(
             run.check_finite(results, step)
             step += count
 
-            # ---- Say ----
+            # ---- Log ----
             tokens_per_second = speed.after(count) * _tokens(batches)
             for number, metrics in enumerate(_metrics(train_steps.metric_names, results, batches), step - count + 1):
                 window.add(metrics)

@@ -18,7 +18,7 @@ from kobert_tf2.bert.kernels import xla
 from kobert_tf2.errors import InputError
 
 NAMES = ("bert_adam", "adamw", "lamb")
-# What carries no weight decay, by the names of the original graph, of Keras and of ours.
+# Variables without weight decay: LayerNorm and biases by the names of the original graph, of Keras and of this package.
 _WITHOUT_DECAY = re.compile(r"layer_?norm|bias|gamma|beta", re.IGNORECASE)
 
 
@@ -93,7 +93,7 @@ class ClipAfterTheSum(keras.optimizers.Optimizer):
 
     `step` is what `loop.train` calls; Keras' `apply`, and so `model.fit`, does the same through
     `_backend_update_step`. To clip is to multiply by one number, `scale`, which is left to the update: it reads the
-    gradients anyway. A subclass says in `update_variable` how one variable is updated.
+    gradients anyway. A subclass implements `update_variable`.
     """
 
     clip_norm: float | None = None

@@ -1,15 +1,15 @@
-"""The forward pass in the forms that TensorFlow's graph optimizer looks for.
+"""The forward pass alone, in the forms that TensorFlow's graph optimizer fuses on a processor.
 
-On a processor it makes one oneDNN operation of each: of a matrix product, its bias (a `BiasAdd`, and no reshape between
-them) and the activation or residual sum behind them; of the scores of attention, their factor and their mask. Written
-as `plain.py` writes them the same stretches are four to ten passes over memory, a third of the time in which a question
-is answered in bfloat16. Any batch and length will do, and nothing is compiled: for predictions and exports. A training
-step, whose gradient needs what lies between, has `training_cpu.py`.
+Each of these becomes one oneDNN operation: a matrix product with its bias (a `BiasAdd`, with no reshape in between) and
+the activation or residual sum behind it; the scores of attention with their factor and mask. As `plain.py` writes them
+the same stretches are four to ten passes over memory, a third of the time of a question answered in bfloat16. Any batch
+and length will do, and nothing is compiled: for predictions and exports. A training step, whose gradient needs the
+values in between, has `training_cpu.py`.
 
 Two things are done only for a graph that runs in this process (`tracing.for_cpu`), not for one that is written to a
-file. Layer normalisation has the form that is known of it, a batch normalisation in disguise, which other programs (the
-converter to ONNX) would take at its word. And where the weights are final, query, key and value come out of one
-product, whose joined kernel the graph holds as a constant.
+file. Layer normalisation is written as the batch normalisation that TensorFlow recognises and replaces; another program
+(the converter to ONNX) would take it literally. And where the weights are final, query, key and value come out of one
+product, whose joined kernel is a constant of the graph.
 """
 
 from collections.abc import Callable, Sequence
@@ -106,7 +106,7 @@ def affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
 
 
 def heads(x: tf.Tensor, *, batch: int, num_heads: int, parts: int = 1) -> list:
-    """[B * S, parts * H] -> so many [B, N, S, D]: query, key and value of one product are transposed in one pass."""
+    """[B * S, parts * H] -> `parts` tensors [B, N, S, D]: query, key and value of one product in one transposition."""
     width = x.shape[-1] // parts // num_heads
     return tf.unstack(tf.transpose(tf.reshape(x, (batch, -1, parts, num_heads, width)), (2, 0, 3, 1, 4)))
 

@@ -1,4 +1,4 @@
-"""What a graph is traced for, as the code that traces it says. The kernels are chosen by it."""
+"""What a graph is traced for: the code that traces it enters `for_cpu`, and the kernels are chosen by that."""
 
 import contextlib
 import threading

@@ -39,8 +39,10 @@ from kobert_tf2.bert.kernels.xla import compiled
 
 
 def applies(*tensors: tf.Tensor) -> bool:
-    """Whether a graph for processors is being traced, and these are its tensors and of static shapes: XLA compiles for
-    each shape anew."""
+    """Whether a graph for processors is being traced, with these tensors in it, all of static shapes.
+
+    XLA compiles its programs for one shape each.
+    """
     if not tracing.is_for_cpu() or tf.executing_eagerly():
         return False
     return all(tf.is_tensor(x) and x.shape.is_fully_defined() for x in tensors)
@@ -119,8 +121,10 @@ def _rows(x: tf.Tensor) -> tf.Tensor:
 
 
 def _before_cast(logits: tf.Tensor) -> tf.Tensor:
-    """The scores of a narrower type that the logits were cast from, where they were: half of the memory to read. The
-    logits themselves are then read by nobody, and TensorFlow leaves them out of the graph."""
+    """The bfloat16 or float16 scores that float32 logits were cast from, if they were: half of the memory to read.
+
+    Nothing else reads the logits then, and TensorFlow prunes them from the graph.
+    """
     operation = logits.op
     if operation.type == "Cast" and operation.inputs[0].dtype in (tf.bfloat16, tf.float16):
         return operation.inputs[0]
@@ -151,8 +155,11 @@ def _column_sums(x: tf.Tensor) -> tf.Tensor:
 
 
 def _sum_over(x: tf.Tensor, axis: int) -> tf.Tensor:
-    """The float32 sums over an axis, which is left out, some parts of it first: XLA takes those with what `x` is made
-    of into one pass. A plain sum over more than 32 elements it makes a window's, before which all is written out."""
+    """The float32 sums over an axis, which is dropped: up to eight parts of it are added first, then the rest.
+
+    XLA fuses the addition of the parts with whatever computes `x`. A plain sum over more than 32 elements it would turn
+    into a reduce-window, and write `x` out before it.
+    """
     return tf.reduce_sum(functools.reduce(tf.add, _parts(_wide(x), axis)), axis=axis)
 
 
@@ -354,7 +361,7 @@ def _dropped_gradient(
 
 
 def _normed(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, dtype: str) -> tuple:
-    """The outputs, the normalised values, both as `dtype`, and 1 / deviation, float32 [rows, 1]."""
+    """The outputs and the normalised values, both as `dtype`, and 1 / standard deviation, float32 [rows, 1]."""
     centred = x - _row_means(x)
     scale = tf.math.rsqrt(_row_means(tf.square(centred)) + epsilon)
     normal = centred * scale
@@ -381,7 +388,7 @@ def _scale_and_shift_sums(upstream: tf.Tensor, normal: tf.Tensor) -> tuple:
 
 
 def split_heads(x: tf.Tensor, *, batch: int, num_heads: int, parts: int) -> list:
-    """[B * S, parts * H] -> so many [B, N, S, D]: query, key and value of one product."""
+    """[B * S, parts * H] -> `parts` tensors [B, N, S, D]: query, key and value of one product."""
     rows, width = x.shape
 
     @tf.custom_gradient
@@ -444,7 +451,8 @@ def attend(
 
 
 def _probabilities(scores: tf.Tensor, mask_scores: tf.Tensor, key: tf.Tensor, factor: float, rate: float) -> tuple:
-    """The softmax, and what dropout leaves of it. Written out: a division an element costs a third of all this."""
+    """The softmax, and what dropout leaves of it. Multiplied by 1 / sum, as a division per element costs a third of it
+    all."""
     scores, dtype = _wide(scores) * factor + _wide(mask_scores), scores.dtype
     highest = tf.reduce_max(functools.reduce(tf.maximum, _parts(scores, -1)), axis=-1, keepdims=True)
     powers = tf.exp(scores - highest)
@@ -480,7 +488,7 @@ def cross_entropy_of_rows(scores: tf.Tensor, labels: tf.Tensor) -> tuple:
 
 
 def _highest(scores: tf.Tensor) -> tf.Tensor:
-    """The highest of each row, float32 [rows, 1]. Of a long row oneDNN finds it by pooling 64 columns of numbers, at
+    """The maximum of each row, float32 [rows, 1]. For long rows by oneDNN's max pooling over 64 columns, which runs at
     the speed of memory; XLA takes four times as long."""
     rows, entries = scores.shape
     if entries % 64 == 0:

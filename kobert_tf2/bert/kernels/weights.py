@@ -7,7 +7,7 @@ from keras import ops
 
 
 def are_standard(layers: Sequence[keras.layers.Layer]) -> bool:
-    """Whether these are plain `Dense` layers, so that kernel and bias say all: not quantized, not replaced."""
+    """Whether these are plain `Dense` layers, computed from kernel and bias alone: not quantized, not replaced."""
     return all(type(layer) is keras.layers.Dense and layer.quantization_mode is None for layer in layers)
 
 

@@ -31,8 +31,8 @@ def _compiled(function: Callable, specs: tuple, static: tuple) -> Callable:
 def update_in_place(function: Callable, variables: list, *tensors: tf.Tensor, **static: object) -> None:
     """Assigns to the variables what `function(*their values, *tensors, **static)` returns.
 
-    XLA is given the variables themselves and writes the new values where the old ones lie, once nobody reads those any
-    more: a training step needs no second set of parameters and moments. One program serves all variables of the same
+    XLA is given the variables themselves and writes the new values into their memory, after the last read of the old
+    ones: a training step needs no second set of parameters and moments. One program serves all variables of the same
     shapes.
     """
     arguments = [tf.convert_to_tensor(x) for x in tensors]

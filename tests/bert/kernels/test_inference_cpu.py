@@ -115,20 +115,20 @@ def traced(model, here):
 
 
 def test_only_the_forward_pass_alone_has_these_forms(monkeypatch):
-    asked = []
+    calls = []
     affine = inference_cpu.affine
-    monkeypatch.setattr(inference_cpu, "affine", lambda *tensors: asked.append(True) or affine(*tensors))
+    monkeypatch.setattr(inference_cpu, "affine", lambda *tensors: calls.append(True) or affine(*tensors))
     model = models.BertBackbone(config(), dtype="float32")
     model(inputs(), training=True)
-    assert not asked
+    assert not calls
     model(inputs(), training=False)
-    assert asked
+    assert calls
 
 
 @both_types
 @pytest.mark.parametrize(("here", "dense", "norms"), [(False, 6, 0), (True, 4, 5)])
 def test_tensorflow_makes_one_operation_of_each(here, dense, norms, dtype):
-    """The reason why the forms are there: a change of TensorFlow's, or of ours, that loses it is to be seen."""
+    """The reason for these forms: a change in TensorFlow, or here, that loses a fusion must show."""
     from tensorflow.python.eager import context
 
     function = traced(models.BertBackbone(config(), dtype=dtype), here)

@@ -53,7 +53,7 @@ def test_an_encoder_layer_is_the_same_with_all_of_them(monkeypatch, module, with
 
 
 class Scaled(keras.layers.Dense):
-    """A dense layer of a user's, whose kernel does not say all."""
+    """A subclass, which may compute something else than kernel and bias."""
 
 
 def test_a_dense_layer_that_is_not_as_made_is_called():

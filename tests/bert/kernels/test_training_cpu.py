@@ -72,7 +72,7 @@ def test_products(dtype, jit):
 @both_types
 @both_compilers
 def test_rows_at_positions(dtype, jit):
-    """A row may be asked for more than once."""
+    """A position may occur more than once."""
     positions = tf.constant([[0, 3, 3, 5], [5, 4, 0, 0], [1, 1, 1, 1]])
     of_few = [numbers(2, WIDTH, dtype=dtype)]
     assert_alike(
@@ -170,20 +170,20 @@ def test_heads(width, dtype, jit):
 @both_types
 @both_compilers
 @with_and_without_dropout
-@pytest.mark.parametrize("asking", [LENGTH, 2])
-def test_attention(asking, dtype, jit, rate):
+@pytest.mark.parametrize("queries", [LENGTH, 2])
+def test_attention(queries, dtype, jit, rate):
     """With rows of another length each, one of them masked altogether."""
     mask = np.arange(LENGTH) < np.array([LENGTH, 2, 0])[:, None]
     mask_scores = tf.constant((1.0 - mask) * layers.MASKED_SCORE, tf.float32)[:, None, None]
 
     def by_hand(query, key, value):
         attended = plain.attend(query, key, value, mask_scores, drop=drop(rate))
-        return tf.reshape(plain.join_heads(attended), (BATCH * asking, -1))
+        return tf.reshape(plain.join_heads(attended), (BATCH * queries, -1))
 
     def one(query, key, value):
         return training_cpu.attend(query, key, value, mask_scores, drop=drop(rate))
 
-    shapes = [(BATCH, HEADS, length, WIDTH) for length in (asking, LENGTH, LENGTH)]
+    shapes = [(BATCH, HEADS, length, WIDTH) for length in (queries, LENGTH, LENGTH)]
     assert_alike(one, by_hand, [numbers(*shape, seed=i, dtype=dtype) for i, shape in enumerate(shapes)], jit=jit)
 
 

@@ -66,10 +66,10 @@ assert os.environ.get("XLA_FLAGS") == before
 """
 
 
-@pytest.mark.parametrize("asked", ["", "--xla_cpu_experimental_ynn_fusion_type=+reduce"])
-def test_sums_stay_in_xla_unless_the_user_says_otherwise(tmp_path, asked):
+@pytest.mark.parametrize("users_flag", ["", "--xla_cpu_experimental_ynn_fusion_type=+reduce"])
+def test_sums_stay_in_xla_unless_the_user_sets_the_flag(tmp_path, users_flag):
     """And the environment, which other libraries read, is as it was."""
-    flags = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text {asked}"
+    flags = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text {users_flag}"
     process = subprocess.run(
         [sys.executable, "-c", COMPILE_SUMS], env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True
     )
@@ -77,4 +77,4 @@ def test_sums_stay_in_xla_unless_the_user_says_otherwise(tmp_path, asked):
     programs = [path.read_text() for path in tmp_path.glob("*after_optimizations.txt")]
     assert programs
     if tf.__version__.startswith("2.21."):
-        assert any("ynn_fusion" in program for program in programs) == bool(asked)
+        assert any("ynn_fusion" in program for program in programs) == bool(users_flag)
