@@ -6,6 +6,7 @@ line is cut at its tabs. Names of columns, labels and ids are the same where the
 and lose zero-width characters. Nothing here trains or scores.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -87,8 +88,8 @@ def _header(path: str, line: str, *, labelled: bool) -> list[str]:
 
 def label_list(examples: Iterable[Example]) -> list[str]:
     """The labels that occur, sorted: as numbers where all are whole numbers, so that "10" does not come before "2"."""
-    labels = {example.label for example in examples if example.label is not None}
-    if all(label.lstrip("-").isdecimal() for label in labels):
+    labels = {comparable(example.label) for example in examples if example.label is not None}
+    if all(re.fullmatch(r"-?\d+", label) for label in labels):
         return sorted(labels, key=int)
     return sorted(labels)
 
@@ -135,9 +136,9 @@ def label_ids(examples: Sequence[Example], labels: Sequence[str]) -> np.ndarray:
     """int32 [examples]: the place of each example's label in `labels`, as `label_names.places` finds it."""
     place = label_names.places(labels)
     for example in examples:
-        if example.label not in place:
+        if comparable(example.label or "") not in place:
             raise InputError(f"example {example.id}: the label {example.label!r} is not one of {', '.join(labels)}")
-    return np.array([place[example.label] for example in examples], np.int32)
+    return np.array([place[comparable(example.label or "")] for example in examples], np.int32)
 
 
 def pad(encoded: Sequence[tuple[list[int], list[int]]], tokenizer, *, max_seq_length: int) -> dict[str, np.ndarray]:

@@ -132,6 +132,8 @@ def test_labels_are_sorted_as_numbers_where_they_are_numbers():
 
     assert sentences.label_list(examples("10", "2", "1", "2")) == ["1", "2", "10"]
     assert sentences.label_list(examples("neutral", "contradiction")) == ["contradiction", "neutral"]
+    assert sentences.label_list(examples("--1", "2", "-3")) == ["--1", "-3", "2"]
+    assert sentences.label_list(examples(unicodedata.normalize("NFD", "긍정"), "긍정\u200b", "긍정")) == ["긍정"]
 
 
 def test_a_row_is_laid_out_as_the_original_does():
