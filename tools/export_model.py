@@ -17,7 +17,12 @@ flags.DEFINE_string("output_dir", None, "Gets the export in a folder named by --
 flags.DEFINE_integer("version", 1, "The numbered folder, as TensorFlow Serving expects it.")
 flags.DEFINE_bool("overwrite", False, "Replace an export that is already there under this version.")
 flags.DEFINE_bool("with_text", None, "Also text/VERSION with answer_text; by default for a reader that is plain.")
-flags.DEFINE_enum("format", "saved_model", ["saved_model", "onnx"], "onnx: one file, checked with onnxruntime.")
+flags.DEFINE_enum(
+    "format", "saved_model", ["saved_model", "onnx", "tflite"], "onnx, tflite: one file, checked with its runtime."
+)
+flags.DEFINE_enum(
+    "weights", "float32", ["float32", "float16", "int8"], "Of a TFLite file; int8: the share of equal answers is said."
+)
 flags.DEFINE_enum(
     "head",
     None,
@@ -56,6 +61,7 @@ def main() -> dict:
         overwrite=FLAGS.overwrite,
         file_format=FLAGS.format,
         with_text=FLAGS.with_text,
+        weights=FLAGS.weights,
         **{name: FLAGS[name].value for name in READING},
     )
 

@@ -158,7 +158,8 @@ class AttentionMask(keras.layers.Layer):
     """What a padding mask adds to the attention scores: int [B, S] of 1 and 0 -> float32 [B, 1, 1, S]."""
 
     def call(self, input_mask: keras.KerasTensor) -> keras.KerasTensor:
-        return ((1.0 - ops.cast(input_mask, "float32")) * MASKED_SCORE)[:, None, None, :]
+        scores = (1.0 - ops.cast(input_mask, "float32")) * MASKED_SCORE
+        return ops.expand_dims(scores, (1, 2))  # TFLite has no slice that adds an axis
 
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")

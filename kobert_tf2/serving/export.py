@@ -32,8 +32,9 @@ from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 SETTINGS_FILE = "serving.json"
 ONNX_FILE = "model.onnx"
+TFLITE_FILE = "model.tflite"
 TEXT_FOLDER = "text"
-FORMATS = ("saved_model", "onnx")
+FORMATS = ("saved_model", "onnx", "tflite")
 
 
 def head_of(source: checkpoint_files.Source) -> str:
@@ -64,6 +65,7 @@ def export(
     overwrite: bool = False,
     file_format: str = "saved_model",
     with_text: bool | None = None,
+    weights: str = "float32",
     **reading,
 ) -> dict:
     """Writes the model directory (or TF1 checkpoint) as a SavedModel in `output_dir/version`, whole or not at all.
@@ -104,6 +106,7 @@ def export(
         overwrite=overwrite,
         file_format=file_format,
         with_text=with_text,
+        weights=weights,
         **reading,
     )
 
@@ -117,12 +120,16 @@ def export_model(
     overwrite: bool = False,
     file_format: str = "saved_model",
     with_text: bool | None = None,
+    weights: str = "float32",
     **reading,
 ) -> dict:
     """`export` of a model in memory, built under whatever precision policy or strategy; it is left as it is.
 
-    A head that was not in the loaded weights and was not trained since is an `InputError`.
+    A head that was not in the loaded weights and was not trained since is an `InputError`. `weights` are those of a
+    TFLite file, one of `tflite.WEIGHTS`.
     """
+    if weights != "float32" and file_format != "tflite":
+        raise InputError(f"weights: {weights} is for the format tflite, but the format is {file_format}")
     targets = _check_targets(output_dir, version, overwrite)
     model = _without_untrained_pooler(model)
     heads.refuse_untrained_model(model.new_parts)
@@ -139,6 +146,8 @@ def export_model(
         assets = _Assets(scratch, model, tokenizer, about)
         if file_format == "onnx":
             written = _write_onnx(servable, assets, targets.plain, overwrite, vocab_size=len(tokenizer.vocab))
+        elif file_format == "tflite":
+            written = _write_tflite(servable, assets, targets.plain, overwrite, weights, len(tokenizer.vocab))
         else:
             written = _write_saved_models(servable, assets, targets, overwrite, takes_text=takes_text)
     return {"path": targets.plain, "head": head, **written}
@@ -200,10 +209,25 @@ def _write_onnx(servable: Servable, assets: "_Assets", target: str, overwrite: b
     with whole_version(target, overwrite) as folder:
         sizes = {"vocab_size": vocab_size, "type_vocab_size": servable.type_vocab_size}
         difference = onnx.write(servable.serve, servable.inputs, f"{folder}/{ONNX_FILE}", **sizes)
-        os.mkdir(f"{folder}/assets")
-        for path in assets.write(["serving_default"]):
-            shutil.copyfile(path, f"{folder}/assets/{os.path.basename(path)}")
+        _put_assets_beside(folder, assets)
     return {"signatures": ["serving_default"], "largest_difference": difference}
+
+
+def _write_tflite(
+    servable: Servable, assets: "_Assets", target: str, overwrite: bool, weights: str, vocab_size: int
+) -> dict:
+    from kobert_tf2.serving import tflite
+
+    with whole_version(target, overwrite) as folder:
+        checked = tflite.write(servable, f"{folder}/{TFLITE_FILE}", weights=weights, vocab_size=vocab_size)
+        _put_assets_beside(folder, assets)
+    return {"signatures": ["serving_default"], "weights": weights, **checked}
+
+
+def _put_assets_beside(folder: str, assets: "_Assets") -> None:
+    os.mkdir(f"{folder}/assets")
+    for path in assets.write(["serving_default"]):
+        shutil.copyfile(path, f"{folder}/assets/{os.path.basename(path)}")
 
 
 class _Targets(NamedTuple):
@@ -232,7 +256,7 @@ def _check_target(path: str, overwrite: bool) -> None:
         return
     if not overwrite:
         raise InputError(f"{path}: already there; give another version, or ask for it to be overwritten")
-    if not any(files.exists(f"{path}/{name}") for name in ("saved_model.pb", ONNX_FILE)):
+    if not any(files.exists(f"{path}/{name}") for name in ("saved_model.pb", ONNX_FILE, TFLITE_FILE)):
         raise InputError(f"{path}: expected an export to overwrite, but this is something else; remove it yourself")
     if not files.is_remote(path):
         others = [name for name in outputs.files_in(path) if not _OF_AN_EXPORT.fullmatch(name)]
@@ -242,7 +266,7 @@ def _check_target(path: str, overwrite: bool) -> None:
 
 # The files of a version's folder.
 _OF_AN_EXPORT = re.compile(
-    r"saved_model\.pb|fingerprint\.pb|model\.onnx|variables/variables\.(index|data-\d{5}-of-\d{5})"
+    r"saved_model\.pb|fingerprint\.pb|model\.onnx|model\.tflite|variables/variables\.(index|data-\d{5}-of-\d{5})"
     r"|assets/(vocab\.txt|config\.json|tokenizer_config\.json|serving\.json|user\.dic|tokenization_kobert\.py)"
 )
 

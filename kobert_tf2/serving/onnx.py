@@ -110,7 +110,7 @@ def _largest_difference(session, function, names: tuple[str, ...], sizes: tuple[
     largest = 0.0
     outputs = [output.name for output in session.get_outputs()]
     for batch, length in _CHECKED_SHAPES:
-        inputs = _random_inputs(names, batch, length, *sizes)
+        inputs = random_inputs(names, batch, length, *sizes)
         expected = function(*(tf.constant(inputs[name]) for name in names))
         try:
             answers = session.run(outputs, inputs)
@@ -123,12 +123,12 @@ def _largest_difference(session, function, names: tuple[str, ...], sizes: tuple[
     return largest
 
 
-def _random_inputs(
+def random_inputs(
     names: tuple[str, ...], batch: int, length: int, vocab_size: int, type_vocab_size: int
 ) -> dict[str, np.ndarray]:
     """Rows of different lengths, so that the mask is partly 0."""
     rng = np.random.default_rng(0)
-    used = length - np.arange(batch)[:, None] * 2
+    used = length - np.arange(batch)[:, None] * 2 % length
     mask = (np.arange(length) < used).astype(np.int32)
     segment = (np.arange(length) >= length // 3).astype(np.int32) * mask * (type_vocab_size > 1)
     inputs = {

@@ -30,7 +30,7 @@ def assert_runs_alike(model, folder: str, shapes: list[tuple[int, int]]) -> None
     session = onnxruntime.InferenceSession(f"{folder}/1/model.onnx", providers=["CPUExecutionProvider"])
     names = tuple(entry.name for entry in session.get_inputs())
     for batch, length in shapes:
-        inputs = onnx._random_inputs(names, batch, length, len(VOCAB), 2)
+        inputs = onnx.random_inputs(names, batch, length, len(VOCAB), 2)
         outputs = dict(zip([o.name for o in session.get_outputs()], session.run(None, inputs), strict=True))
         for name, value in model(inputs, training=False).items():
             np.testing.assert_allclose(outputs[name], value, atol=1e-4, err_msg=name)
@@ -68,7 +68,7 @@ def test_a_model_trained_in_another_precision_runs_in_onnxruntime(tmp_path):
     plain.set_weights(model.get_weights())
     export.export_model(model, kb.Tokenizer(VOCAB, pre_tokenizer="none"), str(tmp_path), file_format="onnx")
     session = onnxruntime.InferenceSession(f"{tmp_path}/1/model.onnx", providers=["CPUExecutionProvider"])
-    inputs = onnx._random_inputs(tuple(entry.name for entry in session.get_inputs()), 2, 33, len(VOCAB), 2)
+    inputs = onnx.random_inputs(tuple(entry.name for entry in session.get_inputs()), 2, 33, len(VOCAB), 2)
     outputs = dict(zip([o.name for o in session.get_outputs()], session.run(None, inputs), strict=True))
     for name, value in plain(inputs, training=False).items():
         np.testing.assert_allclose(outputs[name], value, atol=1e-4, err_msg=name)
