@@ -60,7 +60,7 @@ def test_a_file_of_another_encoding_is_named_with_its_conversion(tmp_path, read,
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (gzip.compress("가\n".encode()), r"is compressed \(gzip\): gunzip it first"),
+        (gzip.compress("가\n".encode(), mtime=0), r"is compressed \(gzip\): gunzip it first"),
         (b"PK\x03\x04\x14\x00\x06\x00", r"is a ZIP archive or an Office document \(xlsx, docx, hwpx\)"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an Office or HWP document: save its content as UTF-8 text"),
         (b"%PDF-1.7\n", "is a PDF document"),
