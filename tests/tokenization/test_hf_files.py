@@ -34,6 +34,8 @@ TEXTS = [
     "漢字[EMO]漢",
     "",
     "[EMO]",
+    "사과[EMO]!를 [EMO]! [EMO] !",
+    "#@이름#이름 #@이름#이",
 ]
 # content, single_word, lstrip, rstrip, normalized, special
 ADDED = [
@@ -43,6 +45,8 @@ ADDED = [
     ("#@이름#", False, False, False, True, False),
     ("새단어", True, False, False, True, False),
     ("word", True, False, False, True, False),
+    ("[EMO]!", False, False, False, False, True),
+    ("#@이름#이름", False, False, False, True, False),
 ]
 
 SCRIPT = """

@@ -90,6 +90,12 @@ def test_offsets_by_hand(tokenizer):
     assert (only_space.start, only_space.end) == (0, 0)
 
 
+@pytest.mark.parametrize("text", ["서울\x07 수도", "서울\x07\x08", "서\x07울", "\x07서울", "서울 \u200b \x07"])
+def test_what_the_model_removes_lies_at_no_end_of_a_piece(tokenizer, text):
+    ends = [text[place] for t in tokenizer.encode(text) if t.start < t.end for place in (t.start, t.end - 1)]
+    assert not set(ends) & set("\x07\x08 \u200b")
+
+
 def test_nfd_is_the_same_text(tokenizer):
     for text in ("한국어", SOME):
         nfd = unicodedata.normalize("NFD", text)
