@@ -238,6 +238,27 @@ def test_a_second_run_is_refused_and_a_kill_leaves_no_lock(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_folder_that_is_still_to_be_made_is_held_as_well(tmp_path, exists):
+    target = tmp_path / "made"
+    if exists:
+        target.mkdir()
+    script = (
+        "import sys; from kobert_tf2 import outputs\n"
+        "with outputs.only_run(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    first = subprocess.Popen([sys.executable, "-c", script, target], stdin=pipe, stdout=pipe, text=True)
+    assert first.stdout.readline() == "held\n"
+    with pytest.raises(InputError, match="another run is writing into this folder"), outputs.only_run(str(target)):
+        pass
+    first.kill()
+    first.communicate()
+    with outputs.only_run(f"{target}/"), files.whole_folder(target, overwrite=True) as folder:
+        files.write_json(f"{folder}/a.json", {})
+    assert os.listdir(tmp_path) == ["made"]  # Nothing is left of the lock, not even of the killed one.
+
+
 # --- JSON from outside ---
 
 

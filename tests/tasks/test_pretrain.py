@@ -425,3 +425,38 @@ def test_every_configuration_is_a_flagfile_that_its_tool_takes():
             text=True,
         ).stderr
         assert "Unknown command line flag 'no_such_flag'" in said, f"{path}: {said[-300:]}"
+
+
+# --- Records that lie ---
+
+
+def lying_shard(folder, feature: str, value) -> None:
+    table = {name: x[24:48].copy() for name, x in training_runs.features(48).items()}
+    table[feature][17, 0] = value
+    tfrecord.write(tfrecord.shard_names(f"{folder}/r.tfrecord", 2)[1], table)
+
+
+@pytest.mark.parametrize("do_train", [True, False])
+def test_a_record_that_lies_ends_training_and_evaluation_with_its_shard_and_number(folder, do_train):
+    if not do_train:
+        pretrain(folder)
+    lying_shard(folder, "segment_ids", 2)
+    with pytest.raises(InputError, match=r"-00001-of-00002, record 18: segment_ids, number 1: expected .* but got 2$"):
+        pretrain(folder, do_train=do_train, do_eval=not do_train, eval_batch_size=6)
+
+
+def test_records_without_a_prediction_teach_nothing_and_are_refused(folder):
+    table = {name: x[:24].copy() for name, x in training_runs.features(48).items()}
+    for name in ("masked_lm_positions", "masked_lm_ids", "masked_lm_weights"):
+        table[name][:] = 0
+    tfrecord.write(tfrecord.shard_names(f"{folder}/r.tfrecord", 2)[0], table)
+    with pytest.raises(InputError, match=r"00000-of-00002: expected records with masked_lm_weights above 0"):
+        pretrain(folder)
+
+
+def test_an_output_folder_of_someone_else_is_refused_before_the_records_are_read(folder):
+    (folder / "out").mkdir()
+    (folder / "out" / "eval_results.txt").write_text("loss = mine\n")
+    with pytest.raises(InputError, match=r"out/eval_results\.txt: already there, and not of a run"):
+        pretrain(folder, input_file=f"{folder}/none*")
+    assert (folder / "out" / "eval_results.txt").read_text() == "loss = mine\n"
