@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import keras
+import numpy as np
 from keras import ops
 
 from kobert_tf2.bert import labels as label_names
@@ -49,7 +50,15 @@ class _BertModel(keras.Model):
         missing = [name for name in self.input if name not in inputs]
         if missing:
             raise InputError(f"expected the inputs {', '.join(self.input)}. Received: {', '.join(sorted(inputs))}")
+        if self.config.type_vocab_size < 2:
+            self._refuse_pairs(inputs["segment_ids"])
         return {name: inputs[name] for name in self.input}
+
+    def _refuse_pairs(self, segment_ids: Any) -> None:
+        """Where the numbers are there to be looked at: compiled by XLA, a second segment would be answered for."""
+        is_known = isinstance(segment_ids, np.ndarray) or hasattr(segment_ids, "numpy")
+        if is_known and keras.ops.convert_to_numpy(segment_ids).any():
+            self.config.check_takes_pairs("segment_ids", "a second segment was given")
 
     def get_config(self) -> dict:
         policy = keras.saving.serialize_keras_object(self._layer_policy)

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 
@@ -165,7 +165,7 @@ def _weight_files(names: list[str], source: Source) -> Iterator[list[str]]:
     yield [name for name in names if name == checkpoint_files.PYTORCH_BIN]
 
 
-def _look_at_model(found: Inspection, source: Source, opened) -> None:
+def _look_at_model(found: Inspection, source: Source, opened: AbstractContextManager[Checkpoint]) -> None:
     """Configuration, weights, heads and tokenizer, each as far as it can be read."""
     config = None
     try:

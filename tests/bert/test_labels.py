@@ -217,6 +217,11 @@ def test_labels_of_a_new_model_are_checked(arguments, told):
 
 THEIRS = """
     import json, sys, torch, transformers
+    named = {{0: "모름", 1: "긍정", 2: "부정"}}
+    more = {{"id2label": named, "label2id": {{name: i for i, name in named.items()}}, "problem_type": "regression"}}
+    config = transformers.BertConfig(**{config}, **more)
+    for kind in ("BertForSequenceClassification", "BertForTokenClassification"):
+        getattr(transformers, kind)(config).save_pretrained(sys.argv[1] + "-theirs-" + kind)
     for place, path in enumerate(sys.argv[1:]):
         config = transformers.AutoConfig.from_pretrained(path)
         kind = getattr(transformers, config.architectures[0])
@@ -227,7 +232,7 @@ THEIRS = """
 
 
 @pytest.mark.skipif(not hf_forward.is_installed(), reason="transformers and torch are not installed")
-def test_transformers_finds_the_labels_the_problem_and_the_dropout(tmp_path):
+def test_transformers_and_we_find_each_others_labels_problem_and_dropout(tmp_path):
     folders = []
     for cls in CLASSIFIERS:
         folder = str(tmp_path / cls.__name__)
@@ -236,7 +241,8 @@ def test_transformers_finds_the_labels_the_problem_and_the_dropout(tmp_path):
         rewriting.rewrite(folder, f"{folder}-tf1", to="tf1")
         rewriting.rewrite(f"{folder}-tf1", f"{folder}-again", to="hf")
         folders += [folder, f"{folder}-again"]
-    command = [sys.executable, "-c", textwrap.dedent(THEIRS), *folders]
+    sizes = {name: value for name, value in config(classifier_dropout=0.2).to_dict().items() if name != "hidden_act"}
+    command = [sys.executable, "-c", textwrap.dedent(THEIRS.format(config=sizes)), *folders]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     for line in result.stdout.splitlines():
@@ -245,3 +251,7 @@ def test_transformers_finds_the_labels_the_problem_and_the_dropout(tmp_path):
         assert by_name == {name: place for place, name in enumerate(NAMES)}
         assert (problem, dropout, missing) == ("multi_label_classification", 0.3, 0)
     assert len(result.stdout.splitlines()) == 4
+    for cls in CLASSIFIERS:  # and we find theirs
+        made = cls.from_pretrained(f"{folders[0]}-theirs-{cls.__name__}", require_trained=True)
+        assert (made.labels, made.problem_type) == (("모름", "긍정", "부정"), "regression")
+        assert made.config.classifier_dropout == 0.2

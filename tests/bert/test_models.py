@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from small_models import MODELS, batch, config
 
 from kobert_tf2.bert.models import BertBackbone, BertForPreTraining, BertForQuestionAnswering
+from kobert_tf2.errors import InputError
 
 TOLERANCE = 1e-5
 
@@ -76,3 +78,16 @@ def test_losses_are_the_original_graphs(policy, tolerance, golden_folder, golden
     found = losses(BertForPreTraining.from_pretrained(golden_folder, dtype=policy)(golden), golden)
     for name, loss in found.items():
         assert abs(loss - golden[name]) <= tolerance * max(1.0, abs(golden[name])), (name, loss, golden[name])
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_a_model_of_one_segment_takes_single_texts_and_refuses_pairs(cls):
+    """Compiled by XLA, a segment that is not there would be read as another."""
+    model = cls(config(type_vocab_size=1))
+    pairs = batch()
+    single = pairs | {"segment_ids": np.zeros_like(pairs["segment_ids"])}
+    for inputs in (pairs, {name: keras.ops.convert_to_tensor(value) for name, value in pairs.items()}):
+        with pytest.raises(InputError, match="segment_ids: with type_vocab_size 1 this model takes single texts alone"):
+            model(inputs)
+    model(single)
+    model.predict(single, verbose=0)
