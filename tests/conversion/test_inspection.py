@@ -158,6 +158,12 @@ def test_a_hub_id_is_described_from_headers_alone_without_tensorflow_and_offline
         ]  # fmt: skip
         assert not list((tmp_path / "home").rglob("*.safetensors"))
         assert any("safetensors" in path for path in asked)
+    environment["HF_HUB_OFFLINE"] = "1"
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120)
+    assert result.returncode == 0, result.stderr
+    kind, parts, _, problems, _ = json.loads(result.stdout.splitlines()[-1])
+    assert (kind, parts) == ("a model of the hub", None)
+    assert "there are no weights that can be read" in problems[0]
 
 
 def test_the_doctor_reports_on_standard_error_and_ends_with_json(save):
