@@ -267,7 +267,8 @@ def _check_target(path: str, overwrite: bool) -> None:
 # The files of a version's folder.
 _OF_AN_EXPORT = re.compile(
     r"saved_model\.pb|fingerprint\.pb|model\.onnx|model\.tflite|variables/variables\.(index|data-\d{5}-of-\d{5})"
-    r"|assets/(vocab\.txt|config\.json|tokenizer_config\.json|serving\.json|user\.dic|tokenization_kobert\.py)"
+    r"|assets/(vocab\.txt|config\.json|tokenizer_config\.json|serving\.json|user\.dic|tokenization_kobert\.py"
+    r"|spiece\.model|tokenizer\.json)"
 )
 
 

@@ -15,6 +15,7 @@ from kobert_tf2.bert import models
 from kobert_tf2.errors import InputError
 from kobert_tf2.serving import export, signatures
 from kobert_tf2.serving.predictor import Predictor
+from kobert_tf2.tokenization import pretrained as tokenizer_files
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 SYLLABLES = "가나다라마바사아자차카타파하은는이을를"
@@ -256,6 +257,13 @@ def test_an_export_is_never_overwritten_unasked_nor_mixed_with_an_older_one(mode
     assert "logits" in tf.saved_model.load(path).signatures["serving_default"].structured_outputs
     export.export(model_dirs["reading"], str(tmp_path), version=2, with_text=False)
     assert sorted(os.listdir(tmp_path)) == ["1", "2"]
+
+
+def test_all_that_a_tokenizer_may_write_belongs_to_an_export():
+    names = ("VOCAB_FILE", "CONFIG_FILE", "CODE_FILE", "USER_DICTIONARY_FILE", "MODEL_FILE", "TOKENIZER_FILE")
+    for name in names:
+        assert export._OF_AN_EXPORT.fullmatch(f"assets/{getattr(tokenizer_files, name)}"), name
+    assert not export._OF_AN_EXPORT.fullmatch("assets/notes.txt")
 
 
 def test_a_model_with_text_of_another_export_is_not_left_beside_a_new_one(model_dirs, tmp_path):
