@@ -14,8 +14,10 @@ from paths import ROOT
 from kobert_tf2 import command_line, outputs
 
 TOOLS = {path.stem: path for path in (ROOT / "tools").glob("*.py") if path.stem != "__init__"}
-# Flags that hold text and name no file of the user.
+# Flags that hold text and name no file of the user. (The doctor's --model is read, but the doctor writes nothing, and
+# elsewhere a flag of that name is a kind.)
 NEITHER = {
+    "model",
     *("beam_option", "gcp_project", "master", "tpu_name", "tpu_topology", "tpu_zone", "task_name", "architecture"),
     *("case", "contestants", "model_garden_python", "passes", "precisions", "shapes", "sizes", "num_workers", "host"),
 }
