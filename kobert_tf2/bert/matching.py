@@ -128,7 +128,7 @@ def match(contents: Contents, expected: Shapes) -> Match:
     found = [row for row in expected if row in contents.found]
     absent = [row for row in expected if row not in contents.found]
     new = sorted({part(row) for row in absent if not is_required(row)} - {part(row) for row in found})
-    problems = [
+    problems: list[Problem] = [
         *(Missing(row, expected[row]) for row in absent if part(row) not in new),
         *(OtherShape(row, expected[row], contents.shape(row)) for row in found if contents.shape(row) != expected[row]),
         *(Unexpected(name, contents.checkpoint.shapes[name]) for name in _in_the_encoder(contents)),

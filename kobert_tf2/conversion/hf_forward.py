@@ -99,6 +99,7 @@ def answer_as(
     prefix before all names. A weight that `transformers` would have to make up is an `InputError`.
     """
     with _quietly(folder):
+        import torch
         import transformers
 
         answers: dict[str, np.ndarray] = {}
@@ -108,6 +109,7 @@ def answer_as(
             config = transformers.BertConfig.from_json_file(config_file)
             config.num_labels = num_labels if "Classification" in name and num_labels else 2  # a span head has 2 too
             options: dict[str, Any] = {"key_mapping": {f"^{re.escape(prefix)}": ""}} if prefix else {}
+            options["torch_dtype"] = torch.float32  # not the configuration's, to which the file's would be rounded
             if name == "BertModel":
                 options["add_pooling_layer"] = has_pooler
             model, problems = getattr(transformers, name).from_pretrained(
@@ -116,7 +118,7 @@ def answer_as(
             _take_the_one_bias(model, problems)
             if problems["missing_keys"]:
                 raise InputError(f"{folder}: transformers does not find {', '.join(sorted(problems['missing_keys']))}")
-            answers |= _answers(model.float(), folder, batch)
+            answers |= _answers(model, folder, batch)
         return answers
 
 

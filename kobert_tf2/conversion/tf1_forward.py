@@ -5,7 +5,7 @@ not the configuration's reader, not the layers. NumPy in float32, one layer's va
 H hidden width, N heads, D width of a head.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def forward(
     prefix: str,
     config_file: str,
     batch: dict[str, np.ndarray],
-    heads: set[str],
+    heads: Set[str],
     *,
     scope: str = "",
     of_tokens: bool = False,
@@ -125,7 +125,7 @@ def _identity(x: np.ndarray) -> np.ndarray:
 
 
 # "gelu" is the tanh form there; the others are names that transformers may have written into a config.json beside it.
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "gelu": _gelu,
     "gelu_new": _gelu,
     "gelu_fast": _gelu,

@@ -272,8 +272,11 @@ def test_a_hugging_face_folder_with_every_head_answers_through_transformers(tmp_
 
 @pytest.mark.skipif(not hf_forward.is_installed(), reason="transformers and torch are not installed")
 def test_an_untied_decoder_is_compared_too(tmp_path):
+    """In the file's own type, whatever the configuration says that transformers should compute in."""
     model = with_large_weights(models.BertForPreTraining(config(tie_word_embeddings=False, hidden_act="gelu")))
     model.save_pretrained(tmp_path / "hf")
+    path = f"{tmp_path}/hf/config.json"
+    files.write_json(path, {**files.read_json(path), "torch_dtype": "bfloat16", "dtype": "bfloat16"})
     summary = conversion.convert(f"{tmp_path}/hf", f"{tmp_path}/new", to="hf")
     assert summary["compared_with"] == summary["source_computed_by"]
     assert summary["largest_difference"] <= 1e-4
