@@ -31,7 +31,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("value", BAD, ids=repr)
+@pytest.mark.parametrize("value", BAD, ids=lambda value: repr(value).partition(" at 0x")[0])
 def test_a_wrong_argument_is_named(name, value, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     argument = name.split()[1].partition("[")[0]
