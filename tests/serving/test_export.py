@@ -424,7 +424,7 @@ def test_text_goes_in_only_where_it_can_and_is_wanted(model_dirs, tmp_path):
     with pytest.raises(InputError, match="as a SavedModel, but the head is classification"):
         export.export(model_dirs["classification"], str(tmp_path / "asked"), with_text=True)
     with pytest.raises(InputError, match="file_format: expected one of saved_model, onnx"):
-        export.export(model_dirs["reading"], str(tmp_path / "asked"), file_format="tflite")
+        export.export(model_dirs["reading"], str(tmp_path / "asked"), file_format="torchscript")
     assert not (tmp_path / "asked").exists()
 
 
