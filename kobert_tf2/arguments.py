@@ -3,6 +3,7 @@
 import operator
 import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from kobert_tf2.errors import InputError
 
@@ -33,7 +34,7 @@ def each_whole(name: str, values: Iterable[int]) -> list[int]:
     return [whole(f"{name}[{place}]", value) for place, value in enumerate(values)]
 
 
-def whole(name: str, value: object, low: int | None = None, high: int | None = None) -> int:
+def whole(name: str, value: Any, low: int | None = None, high: int | None = None) -> int:
     """A whole number, NumPy's among them, as Python's own; one out of its range is an `InputError`."""
     try:
         if isinstance(value, bool):

@@ -18,6 +18,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from typing import IO, Any, BinaryIO
 
 from kobert_tf2.errors import InputError
 
@@ -29,7 +30,7 @@ def is_remote(path: str) -> bool:
     return "://" in str(path)
 
 
-def _gfile():
+def _gfile() -> Any:
     import tensorflow as tf
 
     return tf.io.gfile
@@ -62,7 +63,7 @@ def make_folder(path: str) -> None:
             raise OSError(error.errno, error.strerror, path) from None
 
 
-def open_binary(path: str):
+def open_binary(path: str) -> BinaryIO:
     """Opens for reading. A file that is missing or is a folder is an `InputError`."""
     if not exists(path):
         raise InputError(f"{path}: there is no such file")
@@ -173,10 +174,10 @@ def check_beginning(content: bytes, path: str) -> None:
             raise InputError(
                 f"{path}: expected UTF-8 text, but the file begins with {shown}: {_conversion(encoding, path)}"
             )
-    if b"\0" in head and (encoding := _utf16_without_mark(head)):
+    if b"\0" in head and (utf_16 := _utf16_without_mark(head)):
         raise InputError(
             f"{path}: expected UTF-8 text, but {head.count(0)} of the first {len(head)} bytes are NUL: "
-            f"{_conversion(encoding, path)}"
+            f"{_conversion(utf_16, path)}"
         )
 
 
@@ -249,7 +250,7 @@ def read_text(path: str) -> str:
         ) from None
 
 
-def read_json(path: str, kind: type | None = None):
+def read_json(path: str, kind: type | None = None) -> Any:
     """A JSON file whose outermost value is of this kind (`dict` or `list`); anything else is an `InputError`.
 
     That includes what Python's reader lets pass or fails on in other ways: NaN and infinities, numbers of more than
@@ -258,14 +259,14 @@ def read_json(path: str, kind: type | None = None):
     return parse_json(read_text(path), path, kind)
 
 
-def parse_json(text: str, path: str, kind: type | None = None, *, first_line: int = 1, strict: bool = False):
+def parse_json(text: str, path: str, kind: type | None = None, *, first_line: int = 1, strict: bool = False) -> Any:
     """The value of a JSON text that begins at line `first_line` of `path`, as `read_json` reads it.
 
     With `strict` a name that stands twice in one object is an `InputError` too: all but the last value would be lost.
     """
     if not text.strip():
         raise InputError(f"{path}: expected JSON, but the file is empty")
-    hooks = {"object_pairs_hook": functools.partial(_object_of_pairs, path)} if strict else {}
+    hooks: dict[str, Any] = {"object_pairs_hook": functools.partial(_object_of_pairs, path)} if strict else {}
     try:
         value = json.loads(text, parse_int=_json_int, parse_float=_json_float, parse_constant=_no_json, **hooks)
     except json.JSONDecodeError as error:
@@ -319,7 +320,7 @@ _JSON_NAMES = {
 }
 
 
-def json_name(value) -> str:
+def json_name(value: object) -> str:
     """What a value of a JSON file is called in a sentence: "a JSON list"."""
     return _JSON_NAMES.get(type(value), type(value).__name__)
 
@@ -376,7 +377,7 @@ def _descriptor(path: str) -> int | None:
 
 
 @contextlib.contextmanager
-def _opened_stream(path: str, mode: str):
+def _opened_stream(path: str, mode: str) -> Iterator[IO[Any]]:
     """A stream open for writing. An open file is shared, so that what others write into it is not overwritten."""
     descriptor = _descriptor(path)
     if descriptor is None:
@@ -384,13 +385,13 @@ def _opened_stream(path: str, mode: str):
             yield file
         return
     sys.stdout.flush()
-    options = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    options: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     with os.fdopen(os.dup(descriptor), mode, **options) as file:
         yield file
 
 
 @contextlib.contextmanager
-def whole_file(path: str, mode: str = "w"):
+def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
     """Opens `path` for writing (`"w"` UTF-8 text, `"wb"` bytes) so that it appears whole at the end or not at all.
 
     A link is followed: its target is replaced, and keeps its permissions. A pipe or a character device is written to.
@@ -417,7 +418,7 @@ def whole_file(path: str, mode: str = "w"):
         raise
 
 
-def open_for_writing(path: str, mode: str):
+def open_for_writing(path: str, mode: str) -> IO[Any]:
     if is_remote(path):
         return _gfile().GFile(path, mode)
     return open(path, mode) if "b" in mode else open(path, mode, encoding="utf-8", newline="\n")
@@ -431,7 +432,7 @@ def _take_permissions(temporary: str, path: str) -> None:
         os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
 
 
-def _flush_to_disk(file) -> None:
+def _flush_to_disk(file: IO[Any]) -> None:
     file.flush()
     if hasattr(file, "fileno"):
         os.fsync(file.fileno())
@@ -446,7 +447,7 @@ def move(source: str, target: str) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str, *, overwrite: bool = False):
+def whole_folder(path: str, *, overwrite: bool = False) -> Iterator[str]:
     """Yields a local folder to fill, which becomes `path` at the end or not at all.
 
     An existing `path` is an `InputError` unless `overwrite`, and then only the files written here are replaced: a
@@ -514,7 +515,7 @@ def json_text(value: object, *, indent: int | None = None, encoding: str = "utf-
     return text
 
 
-def write_json(path: str, value, *, indent: int | None = 2) -> None:
+def write_json(path: str, value: object, *, indent: int | None = 2) -> None:
     """Writes JSON that keeps Hangul readable, whole or not at all."""
     text = json_text(value, indent=indent)
     with whole_file(path) as file:

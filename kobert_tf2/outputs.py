@@ -129,8 +129,8 @@ def _check_place(folder: str, path: str) -> None:
     if files.is_remote(folder):
         return
     place = pathlib.Path(_resolved(folder))
-    folder = next(parent for parent in (place, *place.parents) if parent.exists())
-    probe = folder / f".kobert_tf2.tmp-{os.getpid()}"
+    nearest = next(parent for parent in (place, *place.parents) if parent.exists())
+    probe = nearest / f".kobert_tf2.tmp-{os.getpid()}"
     try:
         probe.touch()
         probe.unlink()
@@ -282,10 +282,10 @@ class FolderLock:
     def __enter__(self) -> "FolderLock":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
-    def __del__(self):
+    def __del__(self) -> None:
         self.release()
 
 

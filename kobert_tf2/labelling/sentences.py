@@ -17,6 +17,7 @@ from kobert_tf2 import files
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import labels as label_names
 from kobert_tf2.tokenization.normalization import comparable, is_blank
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 COLUMNS = ("id", "document", "document2", "label")
 
@@ -94,7 +95,9 @@ def label_list(examples: Iterable[Example]) -> list[str]:
     return sorted(labels)
 
 
-def encode(examples: Sequence[Example], tokenizer, *, num_workers: int = 1) -> list[tuple[list[int], list[int]]]:
+def encode(
+    examples: Sequence[Example], tokenizer: Tokenizer, *, num_workers: int = 1
+) -> list[tuple[list[int], list[int]]]:
     """Each example's ids, first and second sentence, without special tokens and uncut."""
     first = tokenizer.encode_ids_batch([example.text for example in examples], num_workers=num_workers)
     if all(example.pair is None for example in examples):
@@ -111,7 +114,7 @@ def length(ids: tuple[list[int], list[int]]) -> int:
 
 def make_features(
     examples: Sequence[Example],
-    tokenizer,
+    tokenizer: Tokenizer,
     *,
     max_seq_length: int,
     labels: Sequence[str] | None = None,
@@ -141,7 +144,9 @@ def label_ids(examples: Sequence[Example], labels: Sequence[str]) -> np.ndarray:
     return np.array([place[comparable(example.label or "")] for example in examples], np.int32)
 
 
-def pad(encoded: Sequence[tuple[list[int], list[int]]], tokenizer, *, max_seq_length: int) -> dict[str, np.ndarray]:
+def pad(
+    encoded: Sequence[tuple[list[int], list[int]]], tokenizer: Tokenizer, *, max_seq_length: int
+) -> dict[str, np.ndarray]:
     """Lays ids of `encode` out in rows of one length: cut where too long, padded where too short."""
     if max_seq_length < 4:
         raise InputError(f"max_seq_length: expected at least 4, for [CLS] a [SEP] b, but got {max_seq_length}")

@@ -28,7 +28,7 @@ What it does otherwise:
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +54,7 @@ class Settings:
     dupe_factor: int = 10
     mask_unit: str = "token"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, least, most in (
             ("max_seq_length", 5, 1 << 16),
             ("max_predictions_per_seq", 1, 1 << 16),
@@ -170,7 +170,7 @@ class DocumentTokenizer:
 def partners(block: int, *, blocks: int, rng: np.random.Generator) -> list[int]:
     """The blocks that lend their documents to `block`. `rng` is the same for all blocks: then each serves `PARTNERS`
     others."""
-    shifts = 1 + rng.permutation(blocks - 1)[:PARTNERS] if blocks > 1 else []
+    shifts: Iterable[int] = 1 + rng.permutation(blocks - 1)[:PARTNERS] if blocks > 1 else []
     return [int(block + shift) % blocks for shift in shifts]
 
 
@@ -186,7 +186,7 @@ class Spans(NamedTuple):
     b_end: np.ndarray
     is_random: np.ndarray  # bool [instances]
 
-    def take(self, rows) -> "Spans":
+    def take(self, rows: np.ndarray) -> "Spans":
         return Spans(*(array[rows] for array in self))
 
 
@@ -217,8 +217,8 @@ def pack(pool: Documents, own: int, settings: Settings, rng: np.random.Generator
             a_length = pool.sentence_starts[middle] - pool.sentence_starts[first]
             other_first, other_end = _elsewhere(pool, document, target - a_length, rng)
             b_first, b_end = np.where(is_random, other_first, middle), np.where(is_random, other_end, end)
-        sentences = (first, middle, b_first, b_end)
-        rounds.append(Spans(*(pool.sentence_starts[sentence] for sentence in sentences), is_random))
+        starts = pool.sentence_starts
+        rounds.append(Spans(starts[first], starts[middle], starts[b_first], starts[b_end], is_random))
         first = np.where(is_random, middle, end)  # what a random next sentence left unused is put back
         going_on = first < last
         document, first, last, target = (row[going_on] for row in (document, first, last, target))
@@ -257,7 +257,9 @@ def _cut_points(sentences: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.integers(1, np.maximum(sentences, 2))
 
 
-def _elsewhere(pool: Documents, document: np.ndarray, tokens: np.ndarray, rng: np.random.Generator):
+def _elsewhere(
+    pool: Documents, document: np.ndarray, tokens: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Sentences of another document, from a random one on, until they have so many tokens or the document ends."""
     other = rng.integers(0, len(pool) - 1, len(document))
     other = other + (other >= document)
@@ -308,7 +310,9 @@ def make_instances(
         yield _instances(pool, spans.take(order[start : start + _ROWS_AT_ONCE]), pieces, settings, rng)
 
 
-def _instances(pool: Documents, spans: Spans, pieces: Pieces, settings: Settings, rng: np.random.Generator):
+def _instances(
+    pool: Documents, spans: Spans, pieces: Pieces, settings: Settings, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
     ids, begins, text = _gathered(pool, spans, pieces, settings.max_seq_length)
     length = text.sum(axis=1) + 3
     column = np.arange(settings.max_seq_length)
@@ -327,7 +331,7 @@ def _instances(pool: Documents, spans: Spans, pieces: Pieces, settings: Settings
     }
 
 
-def _gathered(pool: Documents, spans: Spans, pieces: Pieces, width: int):
+def _gathered(pool: Documents, spans: Spans, pieces: Pieces, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """[CLS] A [SEP] B [SEP] and padding: ids, beginnings of masking units, and where the text is; all [rows, width]."""
     column = np.arange(width)
     a_end = (spans.a_end - spans.a_start + 1)[:, None]  # the column of the first [SEP]
@@ -360,7 +364,9 @@ def _random_keys(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray
     return (random << np.uint32(bits)) | np.arange(shape[1], dtype=np.uint32)
 
 
-def choose_units(candidates: np.ndarray, begins: np.ndarray, wanted: np.ndarray, rng: np.random.Generator):
+def choose_units(
+    candidates: np.ndarray, begins: np.ndarray, wanted: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Whole units in random order, as long as they fit into what is `wanted`; one that does not is passed over.
 
     `begins` marks where a unit begins; its candidates go together. bool [rows, width].
@@ -380,7 +386,9 @@ def choose_units(candidates: np.ndarray, begins: np.ndarray, wanted: np.ndarray,
     return np.take_along_axis(taken, unit, axis=1) & candidates
 
 
-def _masked(ids: np.ndarray, chosen: np.ndarray, pieces: Pieces, settings: Settings, rng: np.random.Generator):
+def _masked(
+    ids: np.ndarray, chosen: np.ndarray, pieces: Pieces, settings: Settings, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
     """The ids with 80 % of the chosen masked and 10 % replaced, and the labels that undo it."""
     rows, column = np.nonzero(chosen)
     labels = ids[rows, column]

@@ -48,6 +48,9 @@ FORMAT = "kobert_tf2 pre-training records, version 1"
 STAGING_FOLDER = ".kobert_tf2-new"
 _SECONDS_BETWEEN_LINES = 15
 
+# Calls of `Worker` to their results, in order.
+_Run = Callable[[Iterable], Iterator]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
@@ -144,7 +147,7 @@ def _cut(paths: list[str], request: Request) -> Iterator[Block]:
 
 
 @contextlib.contextmanager
-def _workers(request: Request, work: str, blocks: int) -> Iterator[Callable[[Iterable], Iterator]]:
+def _workers(request: Request, work: str, blocks: int) -> Iterator[_Run]:
     """What runs calls of `Worker`, in order: the processes, or this one where two would have too little to do."""
     worker = Worker(
         tokenizer=DocumentTokenizer(request.tokenizer, mask_unit=request.settings.mask_unit),
@@ -166,7 +169,7 @@ def _workers(request: Request, work: str, blocks: int) -> Iterator[Callable[[Ite
         ) from None
 
 
-def _tokenize(run, request: Request, blocks: list[Block]) -> collections.Counter:
+def _tokenize(run: _Run, request: Request, blocks: list[Block]) -> collections.Counter:
     """Stage 1: every block to ids, once; returns the counts of the corpus."""
     counts = collections.Counter(documents_cut=sum(block.is_cut for block in blocks))
     results = run(("tokenize", number, block) for number, block in enumerate(blocks))
@@ -179,7 +182,9 @@ def _tokenize(run, request: Request, blocks: list[Block]) -> collections.Counter
     return counts
 
 
-def _make_records(run, request: Request, plan: Plan, blocks: list[Block], counts) -> list[int]:
+def _make_records(
+    run: _Run, request: Request, plan: Plan, blocks: list[Block], counts: collections.Counter
+) -> list[int]:
     """Stage 2: every block to shuffled records; returns how many instances come before each block."""
     before = [0]
     results = run(("make_records", plan, number) for number in range(len(blocks)))
@@ -196,7 +201,14 @@ def _make_records(run, request: Request, plan: Plan, blocks: list[Block], counts
 
 
 def _write_shards(
-    run, request: Request, plan: Plan, before: list[int], counts, outputs: list[str], todo: list[int], ledger
+    run: _Run,
+    request: Request,
+    plan: Plan,
+    before: list[int],
+    counts: Mapping[str, int],
+    outputs: list[str],
+    todo: list[int],
+    ledger: "Ledger",
 ) -> None:
     """Stage 3: the shards that are not there yet, each from its buckets."""
     there = sum(shard["instances"] for shard in ledger.car["shards"])
@@ -325,7 +337,7 @@ class Ledger:
     def __enter__(self) -> "Ledger":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.work.release()
 
     def _read(self, made: dict, outputs: list[str]) -> dict | None:
@@ -582,7 +594,7 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, kind, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._bar:
             self._bar.close()
         elif kind is None:

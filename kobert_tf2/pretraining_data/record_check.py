@@ -7,7 +7,7 @@ afterwards, by reading the files again (`find`). Both apply the rules of `_viola
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class _Violation(NamedTuple):
     """Where a rule is broken: bool [rows, numbers], or [rows, 1] of the whole row; and what the rule asks for."""
 
     feature: str
-    where: object
+    where: Any
     expected: str
 
 
@@ -90,7 +90,7 @@ def is_refusal(message: str) -> bool:
     return "is not in [0, 1)" in message
 
 
-def refuse(table: Mapping, limits: Limits):
+def refuse(table: Mapping, limits: Limits) -> Any:
     """Within a data pipeline: a scalar 0 of int64 to add to the batch, whose making fails where a row cannot be true.
 
     A gather beyond its end rather than an assertion: the pipeline's function stays one without state, so that nothing

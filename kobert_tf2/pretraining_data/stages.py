@@ -208,5 +208,5 @@ def write_shard(path: str, buckets: Iterable[list[bytes]], *, compression: str) 
             count += len(bucket)
             stream.write(b"".join(bucket))
     with files.open_binary(path) as file:
-        size = file.seek(0, os.SEEK_END) if not files.is_remote(path) else file.size()
+        size = file.seek(0, os.SEEK_END) if not files.is_remote(path) else file.size()  # type: ignore[attr-defined]
     return {"name": os.path.basename(path), "instances": count, "bytes": size, "sha256": files.sha256(path)}

@@ -18,8 +18,8 @@ import gzip
 import os
 import re
 import struct
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any, NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -70,7 +70,7 @@ def write(path: str, table: dict[str, np.ndarray], *, compression: str = "") -> 
 
 
 @contextlib.contextmanager
-def compressed(file, compression: str):
+def compressed(file: IO[bytes], compression: str) -> Iterator[IO[bytes] | gzip.GzipFile]:
     """The stream for records: `file` itself, or GZIP around it without time and name (equal data, equal bytes)."""
     if compression not in ("", "GZIP"):
         raise InputError(f'expected the compression "" or "GZIP", but got {compression!r}')
@@ -121,7 +121,7 @@ def _serialize_rows(arrays: dict[str, np.ndarray]) -> list[bytes]:
 
 def _message(tag: int, parts: list[_Bytes]) -> list[_Bytes]:
     """A length-delimited protocol-buffer field: its tag, the length of its content, the content."""
-    length = sum(part.length for part in parts)
+    length: Any = sum(part.length for part in parts)
     return [_constant(bytes([tag]), rows=len(length)), _varints(length[:, None]), *parts]
 
 
@@ -177,7 +177,7 @@ def framed(examples: list[bytes]) -> list[bytes]:
     return [_head(len(example)) + example + tails[4 * i : 4 * i + 4] for i, example in enumerate(examples)]
 
 
-def _masked(checksum):
+def _masked(checksum: int | np.ndarray) -> np.ndarray:
     """TFRecord stores a rotated checksum, for data that itself holds checksums (tensorflow/core/lib/hash/crc32c.h)."""
     checksum = np.asarray(checksum, np.uint64)
     rotated = (checksum >> np.uint64(15)) | (checksum << np.uint64(17) & np.uint64(0xFFFFFFFF))
@@ -196,7 +196,7 @@ def _head(length: int) -> bytes:
 def read_examples(path: str) -> Iterator[bytes]:
     """The serialised examples of one TFRecord file, GZIP or not; damage is an `InputError` with its place."""
     with files.open_binary(path) as raw:
-        stream = gzip.GzipFile(fileobj=raw) if _is_gzip(path) else raw
+        stream: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if _is_gzip(path) else raw
         number = 0
         try:
             while head := stream.read(12):
@@ -208,7 +208,7 @@ def read_examples(path: str) -> Iterator[bytes]:
             raise InputError(f"{path}, after record {number}: the GZIP stream is broken ({error})") from None
 
 
-def _read_record(stream, head: bytes, place: str) -> bytes:
+def _read_record(stream: IO[bytes] | gzip.GzipFile, head: bytes, place: str) -> bytes:
     if len(head) < 12:
         raise InputError(f"{place}: the file ends within a record (truncated?)")
     length = int.from_bytes(head[:8], "little")
@@ -277,7 +277,7 @@ def _check_example(
             raise InputError(f"{place}: {found[1]}")
 
 
-def _numbers(held, feature: Feature):
+def _numbers(held: Any, feature: Feature) -> Any:
     return held.float_list if feature.dtype.startswith("float") else held.int64_list
 
 
@@ -320,7 +320,7 @@ def dataset(
     shard: tuple[int, int] = (0, 1),
     parallel_files: int = 8,
     limits: record_check.Limits | None = None,
-):
+) -> Any:
     """A `tf.data.Dataset` of batches {name: int32 or float32 [batch, length]} out of TFRecord files.
 
     Args:
@@ -363,15 +363,15 @@ def dataset(
     return records.map(_parser(features, limits), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
-def _parser(features: dict[str, Feature], limits: record_check.Limits | None):
+def _parser(features: dict[str, Feature], limits: record_check.Limits | None) -> Callable[[Any], dict[str, Any]]:
     import tensorflow as tf
 
-    def stored(feature: Feature):
+    def stored(feature: Feature) -> Any:
         return tf.float32 if feature.dtype.startswith("float") else tf.int64
 
     layout = {name: tf.io.FixedLenFeature([feature.length], stored(feature)) for name, feature in features.items()}
 
-    def parse(examples):
+    def parse(examples: Any) -> dict[str, Any]:
         parsed = tf.io.parse_example(examples, layout)
         if limits is not None and record_check.applies_to(features):
             parsed["input_ids"] += record_check.refuse(parsed, limits)

@@ -23,7 +23,7 @@ class Worker:
     input_format: str
     work: str
 
-    def __call__(self, call: tuple):
+    def __call__(self, call: tuple) -> dict:
         name, *arguments = call
         return getattr(self, name)(*arguments)
 
@@ -74,6 +74,7 @@ def _kept(path: str) -> dict | None:
         return None
     with contextlib.suppress(InputError):
         return stages.load_arrays(path)[0]
+    return None
 
 
 def token_counts(texts: list[list[str]], documents: Documents, unk_id: int) -> dict:

@@ -5,7 +5,7 @@ known before any training: with eojeols, KorQuAD cannot be read better than an e
 """
 
 import collections
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from kobert_tf2.reading.squad_files import Question, gold_answers
 from kobert_tf2.reading.windows import span_tokens
 from kobert_tf2.tokenization import unknown
 from kobert_tf2.tokenization.normalization import comparable
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Ceilings
@@ -54,30 +55,36 @@ def eojeols_around(context: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def eojeol_ceiling(questions: Sequence[Question], metric: str = "korquad1", *, stripper=None) -> Ceiling:
+def eojeol_ceiling(
+    questions: Sequence[Question], metric: str = "korquad1", *, stripper: JosaStripper | None = None
+) -> Ceiling:
     """The ceiling of eojeols; with a `JosaStripper`, after particles are taken off them."""
 
-    def nearest(context, start, end):
+    def nearest(context: str, start: int, end: int) -> tuple[int, int]:
         bounds = eojeols_around(context, start, end)
         return stripper(context, *bounds) if stripper else bounds
 
     return _ceiling(questions, nearest, metric)
 
 
-def tokenizer_ceiling(questions: Sequence[Question], tokenizer, metric: str = "korquad1", *, num_workers=1) -> Ceiling:
+def tokenizer_ceiling(
+    questions: Sequence[Question], tokenizer: Tokenizer, metric: str = "korquad1", *, num_workers: int = 1
+) -> Ceiling:
     """The ceiling of the tokens of a `Tokenizer`."""
     contexts = list(dict.fromkeys(question.context for question in questions))
     encodings = dict(zip(contexts, tokenizer.encode_batch(contexts, num_workers=num_workers), strict=True))
     unknown.report_encodings("contexts", encodings.values(), tokenizer.unk_id)
 
-    def nearest(context, start, end):
+    def nearest(context: str, start: int, end: int) -> tuple[int, int]:
         tokens = span_tokens(start, end, encodings[context])
         return (encodings[context][tokens[0]].start, encodings[context][tokens[1]].end) if tokens else (start, start)
 
     return _ceiling(questions, nearest, metric)
 
 
-def _ceiling(questions, nearest, metric: str) -> Ceiling:
+def _ceiling(
+    questions: Sequence[Question], nearest: Callable[[str, int, int], tuple[int, int]], metric: str
+) -> Ceiling:
     spans, predictions, misses = {}, {}, []
     for question in questions:
         golds = [answer.text for answer in question.answers]

@@ -11,7 +11,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
@@ -300,7 +300,7 @@ def _text_and_start(answer: Any, context: str, where: str, note: Callable[[str, 
     return _SURROGATE.sub("\ufffd", text), start
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -360,7 +360,8 @@ def _nearest(places: Sequence[int], start: int) -> int:
 
 def _levelled(text: str) -> tuple[str, list[tuple[int, int]]]:
     """Text in NFC with each run of white space as one blank, and the characters of `text` behind each of its own."""
-    level, spans = [], []
+    level: list[str] = []
+    spans: list[tuple[int, int]] = []
     for begin, end in _composed_runs(text):
         piece = text[begin:end]
         if piece.isspace():

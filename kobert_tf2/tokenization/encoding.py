@@ -8,7 +8,7 @@ asked for.
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -40,8 +40,10 @@ class Encoding(Sequence):
     def __init__(
         self, ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, vocabulary: Sequence[str] | dict[int, str]
     ):
-        self._arrays, self._vocabulary = (ids, starts, ends), vocabulary
-        self._packed, self._begin = None, 0
+        self._arrays: tuple[np.ndarray, np.ndarray, np.ndarray] | None = (ids, starts, ends)
+        self._vocabulary = vocabulary
+        self._packed: Any = None  # or bytes: then the arrays may still have to be made of them
+        self._begin = 0
 
     @classmethod
     def packed(cls, tokens: bytes, begin: int, vocabulary: Sequence[str]) -> "Encoding":
@@ -72,7 +74,8 @@ class Encoding(Sequence):
         """From tokens one by one."""
         tokens = list(tokens)
         columns = np.array([token[1:] for token in tokens], np.int32).reshape(-1, 3).T
-        return cls(*np.ascontiguousarray(columns), {token.id: token.piece for token in tokens})
+        ids, starts, ends = np.ascontiguousarray(columns)
+        return cls(ids, starts, ends, {token.id: token.piece for token in tokens})
 
     @property
     def pieces(self) -> list[str]:
@@ -82,7 +85,13 @@ class Encoding(Sequence):
     def __len__(self) -> int:
         return len(self.ids) if self._packed is None else packed_count(self._packed)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> Token: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Encoding": ...
+
+    def __getitem__(self, index: int | slice) -> "Token | Encoding":
         if isinstance(index, slice):
             return Encoding(self.ids[index], self.starts[index], self.ends[index], self._vocabulary)
         i = int(self.ids[index])
@@ -96,12 +105,12 @@ class Encoding(Sequence):
         pieces = map(self._vocabulary.__getitem__, ids)
         return map(_token, zip(pieces, ids, starts, ends, strict=True))
 
-    def __eq__(self, other) -> bool:
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, Encoding | list | tuple):
             return NotImplemented
         return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other, strict=True))
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return repr(list(self))
@@ -126,7 +135,8 @@ class Encodings(NamedTuple):
             return several[0]
         columns = zip(_NO_TOKENS, *(one[:4] for one in several), strict=True)
         lengths = np.concatenate([np.empty(0, np.int64), *(one.rows[1:] - one.rows[:-1] for one in several)])
-        return cls(*map(np.concatenate, columns), starts_of(lengths))
+        ids, starts, ends, begins = map(np.concatenate, columns)
+        return cls(ids, starts, ends, begins, starts_of(lengths))
 
     def each_with(self, vocabulary: Sequence[str]) -> Iterator[Encoding]:
         """An `Encoding` for each text."""
@@ -151,7 +161,8 @@ class Encodings(NamedTuple):
     def alone(self, i: int) -> "Encodings":
         """Text i; views."""
         begin, end = self.rows[i : i + 2]
-        return Encodings(*(column[begin:end] for column in self[:4]), np.array([0, end - begin]))
+        ids, starts, ends, begins = (column[begin:end] for column in self[:4])
+        return Encodings(ids, starts, ends, begins, np.array([0, end - begin]))
 
 
 WORD, EOJEOL = 1, 2

@@ -4,6 +4,7 @@
 """
 
 import os
+from typing import Any
 
 from transformers import PreTrainedTokenizer
 
@@ -17,7 +18,14 @@ class KoBertTokenizer(PreTrainedTokenizer):
     vocab_files_names = {"vocab_file": "vocab.txt", "user_dictionary_file": "user.dic"}  # noqa: RUF012
     model_input_names = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012
 
-    def __init__(self, vocab_file, user_dictionary_file=None, kobert_tf2=None, unk_token="[UNK]", **kwargs):
+    def __init__(
+        self,
+        vocab_file: str,
+        user_dictionary_file: str | None = None,
+        kobert_tf2: dict | None = None,
+        unk_token: Any = "[UNK]",
+        **kwargs: Any,
+    ) -> None:
         with open(vocab_file, encoding="utf-8-sig", newline="") as file:
             pieces = file.read().replace("\r\n", "\n").rstrip("\n").split("\n")
         self._vocab = {piece: i for i, piece in enumerate(pieces)}
@@ -33,38 +41,44 @@ class KoBertTokenizer(PreTrainedTokenizer):
         super().__init__(unk_token=unk_token, kobert_tf2=kobert_tf2, **kwargs)
 
     @property
-    def vocab_size(self):
+    def vocab_size(self) -> int:
         return len(self._vocab)
 
-    def get_vocab(self):
+    def get_vocab(self) -> dict[str, int]:
         return {**self._vocab, **self.added_tokens_encoder}
 
-    def _tokenize(self, text, **kwargs):
+    def _tokenize(self, text: str, **kwargs: Any) -> list[str]:
         return [piece.piece for piece in self._wordpiece.cut_text(self._segmenter, text)]
 
-    def _convert_token_to_id(self, token):
+    def _convert_token_to_id(self, token: str) -> int:
         return self._vocab.get(token, self._vocab[str(self.unk_token)])
 
-    def _convert_id_to_token(self, index):
+    def _convert_id_to_token(self, index: int) -> str:
         return self._piece_of[index]
 
-    def convert_tokens_to_string(self, tokens):
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
         return " ".join(tokens).replace(" ##", "").strip()
 
-    def build_inputs_with_special_tokens(self, token_ids_0, token_ids_1=None):
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
         first = [self.cls_token_id, *token_ids_0, self.sep_token_id]
         return first if token_ids_1 is None else [*first, *token_ids_1, self.sep_token_id]
 
-    def create_token_type_ids_from_sequences(self, token_ids_0, token_ids_1=None):
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
         return [0] * (len(token_ids_0) + 2) + ([] if token_ids_1 is None else [1] * (len(token_ids_1) + 1))
 
-    def get_special_tokens_mask(self, token_ids_0, token_ids_1=None, already_has_special_tokens=False):
+    def get_special_tokens_mask(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None, already_has_special_tokens: bool = False
+    ) -> list[int]:
         if already_has_special_tokens:
             return [int(i in self.all_special_ids) for i in token_ids_0]
         first = [1, *[0] * len(token_ids_0), 1]
         return first if token_ids_1 is None else [*first, *[0] * len(token_ids_1), 1]
 
-    def save_vocabulary(self, save_directory, filename_prefix=None):
+    def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
         path = os.path.join(save_directory, (f"{filename_prefix}-" if filename_prefix else "") + "vocab.txt")
         with open(path, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{piece}\n" for piece in self._piece_of)

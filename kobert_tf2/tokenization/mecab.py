@@ -18,8 +18,8 @@ import importlib.util
 import itertools
 import os
 import shlex
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.normalization import Normalizer
@@ -57,7 +57,7 @@ class Morpheme(NamedTuple):
 
 def spelled_parts(surface: str, expression: str) -> list[tuple[str, str]]:
     """[(surface, tag)] of the parts where they spell the surface exactly; otherwise no parts."""
-    parts = [tuple(part.split("/")[:2]) for part in expression.split("+")]
+    parts: list[Any] = [tuple(part.split("/")[:2]) for part in expression.split("+")]
     if any(len(part) != 2 or not part[0] for part in parts) or "".join(part[0] for part in parts) != surface:
         return []
     return parts
@@ -85,10 +85,10 @@ class MorphemeAnalyser:
         if user_dictionary is not None and not os.path.isfile(user_dictionary):
             raise InputError(f"{user_dictionary}: there is no such user dictionary for Mecab")
         self._given_dictionary = dictionary
-        self._taggers: dict[str, object] = {}
+        self._taggers: dict[str, Any] = {}
         self._normalizer = Normalizer()
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return type(self), (self._given_dictionary, self.user_dictionary)
 
     def analyse(self, text: str) -> list[Morpheme]:
@@ -142,7 +142,7 @@ class MorphemeAnalyser:
             outputs = [_output_of(_lines(output)) for output in outputs]
         return outputs
 
-    def _chunks(self, text: str, parse) -> Iterator[list[str]]:
+    def _chunks(self, text: str, parse: Callable[[str], str]) -> Iterator[list[str]]:
         start, carried = 0, ""
         while start < len(text):
             end, in_a_run = _cut(text, start)
@@ -160,7 +160,7 @@ class MorphemeAnalyser:
             yield keys
             start = end
 
-    def _tagger(self, node_format: str):
+    def _tagger(self, node_format: str) -> Any:
         if node_format not in self._taggers:
             self._taggers[node_format] = _new_tagger(self.dictionary, self.user_dictionary, node_format)
         return self._taggers[node_format]
@@ -302,7 +302,7 @@ def _candidates(given: str | None) -> Iterator[tuple[str, str]]:
 
 def _pip_dictionary() -> str:
     spec = importlib.util.find_spec("mecab_ko_dic")
-    if spec is None:
+    if spec is None or spec.origin is None:
         return "the pip package python-mecab-ko-dic, which is not installed"
     return os.path.join(os.path.dirname(spec.origin), "dictionary")
 
@@ -315,7 +315,7 @@ def _in_utf_8(arguments: str) -> str:
         raise InputError(f"{arguments!r}: MeCab takes paths in UTF-8 alone; move the dictionary elsewhere") from None
 
 
-def _new_tagger(dictionary: str, user_dictionary: str | None, node_format: str):
+def _new_tagger(dictionary: str, user_dictionary: str | None, node_format: str) -> Any:
     try:
         import MeCab
     except ImportError as error:

@@ -33,11 +33,11 @@ class Normalized(NamedTuple):
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """The original span of the non-empty normalised span `start:end`."""
-        return (start, end) if self.starts is None else (self.starts[start], self.ends[end - 1])
+        return (start, end) if self.starts is None or self.ends is None else (self.starts[start], self.ends[end - 1])
 
     def seams(self) -> set[int]:
         """Positions at which the text must not be cut: one original character stands on both sides."""
-        if self.starts is None:
+        if self.starts is None or self.ends is None:
             return set()
         return {i for i in range(1, len(self.text)) if self.starts[i] < self.ends[i - 1]}
 
@@ -72,7 +72,9 @@ class Normalizer:
         return "\u0130" not in text and "\u03a3" not in text if cased else text == text.lower()
 
     def _rewrite(self, text: str) -> Normalized:
-        out, starts, ends = [], [], []
+        out: list[str] = []
+        starts: list[int] = []
+        ends: list[int] = []
         plain_from = 0
         for match in _odd(self.lower_case, self.strip_accents).finditer(text):
             _keep(text, plain_from, match.start(), self.lower_case, out, starts, ends)
@@ -82,7 +84,9 @@ class Normalizer:
         _keep(text, plain_from, len(text), self.lower_case, out, starts, ends)
         return Normalized("".join(out), starts, ends)
 
-    def _rewrite_cluster(self, cluster, positions, out, starts, ends):
+    def _rewrite_cluster(
+        self, cluster: str, positions: list[int], out: list[str], starts: list[int], ends: list[int]
+    ) -> None:
         """A base with its marks: each character keeps its own place if it stays itself, otherwise all share the
         span.
         """
@@ -121,7 +125,9 @@ def without_accents(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(bare))
 
 
-def _keep(text, start, end, lower_case, out, starts, ends):
+def _keep(
+    text: str, start: int, end: int, lower_case: bool, out: list[str], starts: list[int], ends: list[int]
+) -> None:
     """Copies a stretch in which nothing moves."""
     if start < end:
         stretch = text[start:end]
@@ -136,7 +142,8 @@ def _clusters(match: re.Match) -> Iterable[tuple[str, list[int]]]:
     A character removed between a base and its mark lies inside the span: e, zero-width space, acute is one é.
     """
     removed, joins = _removed(), _joining()
-    cluster, positions = "", []
+    cluster = ""
+    positions: list[int] = []
     for position, char in enumerate(match.group(), start=match.start()):
         if removed.match(char):
             continue

@@ -16,6 +16,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from kobert_tf2.parallel import ordered_map
 from kobert_tf2.tokenization import pretrained, vocab_file
 from kobert_tf2.tokenization.added_tokens import AddedToken, AddedTokens, added_token, encode_around, words_around
 from kobert_tf2.tokenization.encoding import EOJEOL, WORD, Encoding, Encodings, laid_out
+from kobert_tf2.tokenization.mecab import MorphemeAnalyser
 from kobert_tf2.tokenization.normalization import Normalized
 from kobert_tf2.tokenization.sentencepiece import SPACE, SentencePieceModel
 from kobert_tf2.tokenization.word_cache import PieceLists, PieceTable, packed_ids, starts_of
@@ -57,6 +59,18 @@ class Tokenizer:
     # Whether `save_pretrained` writes a tokenizer.json too, as where this one was read from had.
     has_tokenizer_file = False
 
+    # Set by `_find_special_tokens`, which refuses a vocabulary that lacks one.
+    pad_token: str
+    unk_token: str
+    cls_token: str
+    sep_token: str
+    mask_token: str
+    pad_id: int
+    unk_id: int
+    cls_id: int
+    sep_id: int
+    mask_id: int
+
     def __init__(
         self,
         vocab: str | os.PathLike | Sequence[str] | dict[str, int] | None,
@@ -73,7 +87,7 @@ class Tokenizer:
         added_tokens: Iterable[str | dict | AddedToken] = (),
         sentencepiece_model: str | None = None,
     ):
-        cutting = {
+        cutting: dict[str, Any] = {
             "pre_tokenizer": pre_tokenizer,
             "continuation": continuation,
             "tags": bool(tags),
@@ -105,11 +119,11 @@ class Tokenizer:
             )[np.argsort(list(self.vocab.values()))]
         self._added = AddedTokens(self.added_tokens, self._normalized) if self.added_tokens else None
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return functools.partial(type(self), **self.settings()), (self.vocab,)
 
     @property
-    def analyser(self):
+    def analyser(self) -> MorphemeAnalyser | None:
         """The `MorphemeAnalyser`; None where text is not cut into morphemes."""
         return self._segmenter.analyser if self._sentencepiece is None else None
 
@@ -165,11 +179,12 @@ class Tokenizer:
                 f"{source}: expected the special tokens {' '.join(f'[{name}]' for name in SPECIAL_NAMES)} "
                 f"(or <CLS> style), but {' '.join(missing)} is missing"
             )
-        self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token = found.values()
+        tokens = [token for token in found.values() if token is not None]  # all of them: none is missing
+        self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token = tokens
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             self.vocab[token] for token in self._special_tokens()
         )
-        self.special_ids = {self.vocab[token] for token in found.values()}
+        self.special_ids = {self.vocab[token] for token in tokens}
 
     def _special_tokens(self) -> tuple[str, ...]:
         return self.pad_token, self.unk_token, self.cls_token, self.sep_token, self.mask_token
@@ -303,7 +318,7 @@ class Tokenizer:
         unknown = dict.fromkeys(self._special_tokens(), self.unk_id)
         lookup, rows, columns = {**self.vocab, **unknown}, [], []
         for text in texts:
-            cuts = self._sentencepiece.cut(text)
+            cuts = self._sentencepiece.cut(text)  # type: ignore[union-attr]  # called only where there is a model
             rows.append(len(cuts))
             columns += [
                 (lookup.get(piece, self.unk_id), start, end, EOJEOL if begins else 0)
@@ -331,7 +346,8 @@ class Tokenizer:
         return _encodings([(p.id, p.start, p.end, begins.get(p.start, 0)) for p in pieces], [len(pieces)])
 
     def _cut_key(self, key: str) -> list[int]:
-        values, position = [], 0
+        values: list[int] = []
+        position = 0
         for word in self._segmenter.words_of_key(key):
             gap, begins = word.start - position, EOJEOL if word.begins else WORD
             for i, length in self._wordpiece.lengths(word.surface, tag=word.tag, continues=word.continues):
@@ -347,7 +363,7 @@ class Tokenizer:
 
     # --- Settings, and a tokenizer as files ---
 
-    def settings(self) -> dict:
+    def settings(self) -> dict[str, Any]:
         """The keyword arguments that make this tokenizer again from its vocabulary; JSON can hold them."""
         return dict(self._settings)
 
@@ -371,7 +387,7 @@ class Tokenizer:
         pretrained.check_folder(path)
 
     @classmethod
-    def from_pretrained(cls, path: str, **settings) -> "Tokenizer":
+    def from_pretrained(cls, path: str, **settings: Any) -> "Tokenizer":
         """Reads a folder, the vocabulary in one, or a hub id; `settings` go before those saved.
 
         A folder that is not ours is plain BERT: as its `tokenizer_config.json` says, or cased where there is none. An
@@ -381,7 +397,7 @@ class Tokenizer:
 
 
 @contextlib.contextmanager
-def _collector_paused():
+def _collector_paused() -> Iterator[None]:
     """Python's cycle collector goes through all tokens made so far, again and again, and never finds anything."""
     was_on = gc.isenabled()
     gc.disable()
@@ -409,7 +425,7 @@ def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
         yield block
 
 
-def _read_vocab(vocab: str | os.PathLike | Sequence[str] | dict[str, int]) -> dict[str, int]:
+def _read_vocab(vocab: Any) -> dict[str, int]:
     if isinstance(vocab, str | os.PathLike):
         return vocab_file.load(os.fspath(vocab))
     return dict(vocab) if isinstance(vocab, dict) else vocab_file.check(arguments.each_text("vocab", vocab))

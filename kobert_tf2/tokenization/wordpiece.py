@@ -1,7 +1,7 @@
 """One word to pieces of the vocabulary: greedily, the longest piece first, as in BERT."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # BERT's rule: a longer word is unknown.
 MAX_WORD_LENGTH = 100
@@ -16,6 +16,10 @@ class Piece(NamedTuple):
     id: int
     start: int
     end: int
+
+
+# {beginning of a word, or what goes on with one: id}, and the longest of them by the first character.
+_Lookup = tuple[dict[str, int], dict[str, int]]
 
 
 class WordPiece:
@@ -44,7 +48,7 @@ class WordPiece:
             found = self._lengths_from(word, tag, lookup) if whole is None else ((whole, len(word)),)
         return ((self._unknown, len(word)),) if found is None else found
 
-    def _lengths_from(self, word: str, tag: str, lookup) -> tuple[tuple[int, int], ...] | None:
+    def _lengths_from(self, word: str, tag: str, lookup: _Lookup) -> tuple[tuple[int, int], ...] | None:
         """What follows a word's first piece is the same after any: particles and endings are found once."""
         i, length = _longest(word, tag, *lookup)
         if not length:
@@ -69,7 +73,7 @@ class WordPiece:
             start += length
         return pieces
 
-    def cut_text(self, segmenter, text: str) -> list[Piece]:
+    def cut_text(self, segmenter: Any, text: str) -> list[Piece]:
         """The pieces of a text, with offsets into the text itself.
 
         Pieces that share an original character (one that NFC or lower-casing writes as two) become one unknown token.

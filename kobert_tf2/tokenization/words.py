@@ -9,7 +9,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.mecab import MorphemeAnalyser, read_feature, spelled_parts
@@ -51,7 +51,7 @@ class Segmenter:
             raise InputError(
                 "tags and decompose_compounds need morphemes: expected pre_tokenizer='mecab'. Received: 'none'"
             )
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "pre_tokenizer": pre_tokenizer,
             "continuation": continuation,
             "tags": bool(tags),
@@ -67,7 +67,7 @@ class Segmenter:
         self._tags = bool(tags)
         self._decompose = bool(decompose_compounds)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return functools.partial(type(self), **self.settings), ()
 
     def keys(self, text: str) -> tuple[list[str], int]:
