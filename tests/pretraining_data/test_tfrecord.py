@@ -173,7 +173,8 @@ def damage(path, how: str) -> None:
 
 def test_what_tensorflow_takes_for_the_end_of_the_file_is_told_by_its_size(tmp_path):
     tfrecord.write(tmp_path / "b", table(3))
-    car = {"shards": [{"name": "b", "bytes": (tmp_path / "b").stat().st_size}]}
+    shard = {"name": "b", "bytes": (tmp_path / "b").stat().st_size, "instances": 3, "sha256": "0" * 64}
+    car = {"shards": [shard]}
     files.write_json(tmp_path / "b.json", car)
     tfrecord.check_sizes(tmp_path / "b")
     damage(tmp_path / "b", "cut in a head")
