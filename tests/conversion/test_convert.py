@@ -74,12 +74,14 @@ def test_round_trips_keep_every_bit(cls, tmp_path):
     assert files.read_json(f"{tmp_path}/hf/config.json") == files.read_json(f"{tmp_path}/hf2/config.json")
 
 
+@pytest.mark.slow
 def test_tf1_and_back_compares_what_was_read_back(tf1, tmp_path):
     summary = conversion.convert(tf1, f"{tmp_path}/again", to="tf1")
     assert summary["compared_with"] == summary["source_computed_by"] == "the original's graph in NumPy"
     assert summary["largest_difference"] <= 1e-4
 
 
+@pytest.mark.slow
 def test_keras_hub_there_and_back(tf1, tmp_path, capfd):
     pytest.importorskip("keras_hub", reason="keras-hub is not installed")
     summary = conversion.convert(tf1, f"{tmp_path}/preset", to="keras_hub")
@@ -300,6 +302,7 @@ def test_the_classes_asked_have_a_place_for_every_head_and_no_new_one(tf1):
 # --- Files as they are found ---
 
 
+@pytest.mark.slow
 def test_a_folder_whose_files_have_sizes_in_their_names_is_converted_whole(tf1, tmp_path, capsys):
     """Shaped as KR-BERT's: two sizes in one folder, so that each file is named, or one of each, found by itself."""
     folder = pathlib.Path(tf1)

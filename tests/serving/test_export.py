@@ -220,6 +220,7 @@ np.savez(sys.argv[1] + "/trained.npz", *after)
 """
 
 
+@pytest.mark.slow
 def test_what_was_trained_in_bfloat16_and_on_replicas_is_exported_in_float32(tmp_path):
     command = [sys.executable, "-c", TRAIN_ON_TWO_REPLICAS, str(tmp_path), os.path.dirname(os.path.abspath(__file__))]
     subprocess.run(command, check=True, timeout=300)

@@ -54,6 +54,7 @@ def test_the_interpreter_gives_the_models_outputs_for_any_size(head, act, tmp_pa
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.slow
 def test_fewer_bits_make_a_smaller_file_and_the_share_of_equal_answers_is_said(tmp_path):
     model = kb.BertForQuestionAnswering(CONFIG)
     sizes, summaries = {}, {}
@@ -86,6 +87,7 @@ def test_another_kind_of_weights_is_a_sentence(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.slow
 def test_tensorflows_converter_takes_the_keras_model_and_the_exported_saved_model(tmp_path):
     model = kb.BertForSequenceClassification(CONFIG)
     export.export_model(model, kb.Tokenizer(VOCAB, pre_tokenizer="none"), str(tmp_path), with_text=False)
