@@ -38,7 +38,7 @@ def _as_they_are(model: keras.Model, outputs: dict, inputs: dict) -> dict:
 
 
 def _embedding_outputs(model: keras.Model, outputs: dict, inputs: dict) -> dict:
-    weights = tf.cast(inputs["input_mask"], tf.float32)[:, :, tf.newaxis]
+    weights = tf.expand_dims(tf.cast(inputs["input_mask"], tf.float32), -1)
     tokens = tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)
     return dict(outputs, mean_output=tf.reduce_sum(outputs["sequence_output"] * weights, axis=1) / tokens)
 

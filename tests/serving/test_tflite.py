@@ -36,7 +36,7 @@ def answers(folder, inputs: dict) -> dict:
         (kb.BertForSequenceClassification, "gelu"),
         pytest.param(kb.BertForTokenClassification, "relu", marks=pytest.mark.slow),
         pytest.param(kb.BertForPreTraining, "gelu", marks=pytest.mark.slow),
-        pytest.param(kb.BertBackbone, "silu", marks=pytest.mark.slow),
+        (kb.BertBackbone, "silu"),
     ],
 )
 def test_the_interpreter_gives_the_models_outputs_for_any_size(head, act, tmp_path):
