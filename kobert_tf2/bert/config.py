@@ -61,9 +61,13 @@ class BertConfig:
             raise InputError(f"hidden_act must be one of {', '.join(ACTIVATIONS)}. Received: {self.hidden_act!r}")
 
     @classmethod
-    def from_google_json(cls, path: str) -> "BertConfig":
-        """Reads a `bert_config.json` of the original scripts, whose "gelu" is the tanh form."""
-        values = {"hidden_act": "gelu", "max_position_embeddings": 512, "type_vocab_size": 16, **_read_config(path)}
+    def from_google_json(cls, path: str, *, vocab_size: int | None = None) -> "BertConfig":
+        """Reads a `bert_config.json` of the original scripts, whose "gelu" is the tanh form.
+
+        `vocab_size` stands in for one that the file leaves out.
+        """
+        values = {"hidden_act": "gelu", "max_position_embeddings": 512, "type_vocab_size": 16}
+        values |= ({} if vocab_size is None else {"vocab_size": vocab_size}) | _read_config(path)
         act = values["hidden_act"]
         if act is None or isinstance(act, str):
             values["hidden_act"] = _GOOGLE_ACTIVATIONS.get(act and act.lower(), act)

@@ -202,7 +202,7 @@ def _read_all(sources: Sources, settings: FinetuneSettings) -> tuple[list[Exampl
     if settings.do_train or hold_out:
         train = sentences.read_tsv(_needed(sources.train, "--do_train", "--train_file", "train.tsv"))
     if hold_out:
-        train, evaluation = hold_out_examples(train, settings.eval_fraction, settings.running["seed"])
+        train, evaluation = hold_out(train, settings.eval_fraction, settings.running["seed"])
     elif settings.do_eval:
         evaluation = sentences.read_tsv(
             _needed(sources.evaluation, "--do_eval", "--eval_file (or --eval_fraction)", "dev.tsv")
@@ -217,19 +217,6 @@ def _needed(path: str | None, what: str, flag: str, name: str) -> str:
     if path is None:
         raise InputError(f"{what}: expected {flag}, or {name} in --data_dir, but there is neither")
     return path
-
-
-def hold_out_examples(examples: Sequence[Example], fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """(the rest, a fraction drawn at random): the same ones whenever the examples and the seed are the same."""
-    count = round(len(examples) * fraction)
-    if not 0 < count < len(examples):
-        raise InputError(f"--eval_fraction={fraction} of {len(examples)} examples leaves nothing on one side")
-    held_out = np.zeros(len(examples), bool)
-    held_out[np.random.default_rng(seed).permutation(len(examples))[:count]] = True
-    return (
-        [example for example, out in zip(examples, held_out, strict=True) if not out],
-        [example for example, out in zip(examples, held_out, strict=True) if out],
-    )
 
 
 def _choose_labels(

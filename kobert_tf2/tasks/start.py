@@ -39,19 +39,7 @@ def _config_in_file(path: str, vocab_size: int | None) -> BertConfig:
     values = files.read_json(path, dict)
     if {"model_type", "architectures"} & values.keys():
         return BertConfig.from_json(path)
-    if "vocab_size" not in values and vocab_size:
-        return _config_with_vocab_size(path, values, vocab_size)
-    return BertConfig.from_google_json(path)
-
-
-def _config_with_vocab_size(path: str, values: dict, vocab_size: int) -> BertConfig:
-    import os
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        completed = os.path.join(folder, os.path.basename(path))
-        files.write_json(completed, {**values, "vocab_size": vocab_size})
-        return BertConfig.from_google_json(completed)
+    return BertConfig.from_google_json(path, vocab_size=vocab_size)
 
 
 def check_fits(config: BertConfig, source: str | None, *, vocab_size: int, max_seq_length: int) -> None:

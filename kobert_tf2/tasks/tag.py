@@ -183,7 +183,7 @@ def _read_all(settings: FinetuneSettings) -> tuple[list[TaggedText], list[Tagged
     if settings.train_file and (settings.do_train or hold_out):
         train = _read(settings.train_file, settings.file_format)
     if hold_out:
-        train, evaluation = _held_out(train, settings.eval_fraction, settings.running["seed"])
+        train, evaluation = hold_out(train, settings.eval_fraction, settings.running["seed"])
     elif settings.do_eval and settings.eval_file:
         evaluation = _read(settings.eval_file, settings.file_format)
     prediction = read_texts(settings.predict_file, settings.file_format) if settings.predict_file else []
@@ -224,16 +224,6 @@ def strip_josa(texts: Sequence[TaggedText]) -> tuple[list[TaggedText], int]:
         bare = (entity._replace(start=a, end=b) for entity, (a, b) in zip(text.entities, spans, strict=True))
         without.append(text._replace(entities=tuple(bare)))
     return without, stripped
-
-
-def _held_out(texts: Sequence[TaggedText], fraction: float, seed: int) -> tuple[list[TaggedText], list[TaggedText]]:
-    """(the rest, a fraction drawn at random): the same ones whenever the file and the seed are the same."""
-    count = round(len(texts) * fraction)
-    if not 0 < count < len(texts):
-        raise InputError(f"--eval_fraction={fraction} of {len(texts)} texts leaves nothing on one side")
-    held_out = set(np.random.default_rng(seed).permutation(len(texts))[:count].tolist())
-    rest = [text for place, text in enumerate(texts) if place not in held_out]
-    return rest, [texts[place] for place in sorted(held_out)]
 
 
 # ----------------------------------------------------------------------------------------------------------------------

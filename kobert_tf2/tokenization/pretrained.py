@@ -267,6 +267,8 @@ def from_flags(
         if not required:
             return None
         if init_checkpoint:
+            if not files.exists(init_checkpoint) and not files.exists(f"{init_checkpoint}.index"):
+                raise InputError(f"{init_checkpoint}: expected a model or a checkpoint, but nothing has that name")
             raise InputError(f"{init_checkpoint}: expected {VOCAB_FILE} beside it, or --vocab_file, but found neither")
         raise InputError("expected --vocab_file, or --init_checkpoint with a vocabulary beside it, but got neither")
     settings, reason = _settings_to_use(found, given or {}, made_with)

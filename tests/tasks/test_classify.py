@@ -14,6 +14,7 @@ from paths import ROOT
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import sentences
 from kobert_tf2.tasks import classify
+from kobert_tf2.tasks.hold_out import hold_out
 
 TOOL = ROOT / "tools" / "finetune_classifier.py"
 GOOD, BAD = "좋다 최고 훌륭 감동 재미".split(), "나쁘다 최악 지루 실망 허접".split()
@@ -110,11 +111,11 @@ def test_the_batch_size_does_not_change_a_score(trained, data):
 
 def test_a_part_of_the_training_file_can_be_held_out():
     examples = [sentences.Example(str(n), "", None, "0") for n in range(200)]
-    rest, held_out = classify.hold_out_examples(examples, 0.05, seed=3)
+    rest, held_out = hold_out(examples, 0.05, seed=3)
     assert len(held_out) == 10
     assert {*rest, *held_out} == set(examples)
-    assert (rest, held_out) == classify.hold_out_examples(examples, 0.05, seed=3)
-    assert held_out != classify.hold_out_examples(examples, 0.05, seed=4)[1]
+    assert (rest, held_out) == hold_out(examples, 0.05, seed=3)
+    assert held_out != hold_out(examples, 0.05, seed=4)[1]
 
 
 def test_scores_are_those_counted_by_hand():
