@@ -26,6 +26,7 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import labels, sentences
 from kobert_tf2.labelling.sentences import Example
 from kobert_tf2.tasks import start
+from kobert_tf2.tasks.hold_out import hold_out
 from kobert_tf2.tokenization import pretrained, unknown
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
@@ -197,11 +198,11 @@ def find_files(data_dir: str | None, train: str | None, evaluation: str | None, 
 
 def _read_all(sources: Sources, settings: FinetuneSettings) -> tuple[list[Example], list[Example], list[Example]]:
     """The examples that will be needed. Without a file to evaluate on, a part of the training file is held out."""
-    hold_out = settings.do_eval and not sources.evaluation and settings.eval_fraction > 0
+    holds_out = settings.do_eval and not sources.evaluation and settings.eval_fraction > 0
     train, evaluation, prediction = [], [], []
-    if settings.do_train or hold_out:
+    if settings.do_train or holds_out:
         train = sentences.read_tsv(_needed(sources.train, "--do_train", "--train_file", "train.tsv"))
-    if hold_out:
+    if holds_out:
         train, evaluation = hold_out(train, settings.eval_fraction, settings.running["seed"])
     elif settings.do_eval:
         evaluation = sentences.read_tsv(

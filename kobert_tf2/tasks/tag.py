@@ -27,6 +27,7 @@ from kobert_tf2.labelling.labels import choose
 from kobert_tf2.progress import progress
 from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.tasks import start
+from kobert_tf2.tasks.hold_out import hold_out
 from kobert_tf2.tokenization import batches as batches_by_length
 from kobert_tf2.tokenization import pretrained as tokenizers
 from kobert_tf2.tokenization import unknown
@@ -179,10 +180,10 @@ def _read_all(settings: FinetuneSettings) -> tuple[list[TaggedText], list[Tagged
     """The texts that will be needed. Without a file to evaluate on, a part of the training file is held out."""
     train: list[TaggedText] = []
     evaluation: list[TaggedText] = []
-    hold_out = settings.do_eval and not settings.eval_file
-    if settings.train_file and (settings.do_train or hold_out):
+    holds_out = settings.do_eval and not settings.eval_file
+    if settings.train_file and (settings.do_train or holds_out):
         train = _read(settings.train_file, settings.file_format)
-    if hold_out:
+    if holds_out:
         train, evaluation = hold_out(train, settings.eval_fraction, settings.running["seed"])
     elif settings.do_eval and settings.eval_file:
         evaluation = _read(settings.eval_file, settings.file_format)
