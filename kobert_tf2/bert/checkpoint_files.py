@@ -17,7 +17,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -188,7 +188,7 @@ def files_like(folder: str, pattern: str) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def open_checkpoint(path: str, *, allow_pickle: bool = False):
+def open_checkpoint(path: str, *, allow_pickle: bool = False) -> contextlib.AbstractContextManager[Checkpoint]:
     return open_source(find_source(path, allow_pickle=allow_pickle), allow_pickle=allow_pickle)
 
 
@@ -234,7 +234,7 @@ def _open_tf1(prefix: str) -> Checkpoint:
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
-def _read_tf1(prefix: str, name: str, dtype):
+def _read_tf1(prefix: str, name: str, dtype: Any) -> Any:
     """A tensor in the memory that it was read into, which a variable takes over; `get_tensor` makes two of it."""
     import tensorflow as tf
 
@@ -272,7 +272,7 @@ def _read_safetensors(path: str, name: str) -> np.ndarray:
             raise InputError(f"{path}: {name} cannot be read ({_first_line(error)})") from None
 
 
-def _safe_open(path: str):
+def _safe_open(path: str) -> Any:
     import ml_dtypes  # noqa: F401 -- gives NumPy the bfloat16 that a file may hold
     from safetensors import SafetensorError, safe_open
 
@@ -351,7 +351,7 @@ def _read_pickle(local: str, path: str) -> dict:
     return tensors
 
 
-def _to_numpy(tensor) -> np.ndarray:
+def _to_numpy(tensor: Any) -> np.ndarray:
     """NumPy has no bfloat16 of its own; whole numbers stay what they are."""
     return tensor.float().numpy() if tensor.is_floating_point() else tensor.numpy()
 

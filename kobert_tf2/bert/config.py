@@ -34,7 +34,7 @@ class BertConfig:
     tie_word_embeddings: bool = True
     classifier_dropout: float | None = None  # before a classification head; None: `hidden_dropout_prob`
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in _SIZES:
             _check_size(name, getattr(self, name))
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range", "layer_norm_eps"):

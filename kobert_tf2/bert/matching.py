@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class Contents(NamedTuple):
         shape = tuple(self.checkpoint.shapes[self.found[row]])
         return transpose(shape, row, source=self.checkpoint.format, target="keras")
 
-    def read(self, row: Row, *, target: str = "keras"):
+    def read(self, row: Row, *, target: str = "keras") -> Any:
         """The array of a weight that was found, in the layout of a format; NumPy's, or TensorFlow's as it was read."""
         values = self.checkpoint.read(self.found[row])
         if (kind := _name_of_type(values)) not in _FLOATING:
@@ -73,7 +73,7 @@ class Contents(NamedTuple):
 _FLOATING = {"float16", "bfloat16", "float32", "float64"}
 
 
-def _name_of_type(values) -> str:
+def _name_of_type(values: Any) -> str:
     return values.dtype.name if hasattr(values, "dtype") else np.asarray(values).dtype.name
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -55,7 +56,7 @@ def match_model(model: keras.Model, contents: Contents) -> Match:
     return matching.match(contents, {row: tuple(variable.shape) for row, variable in variables(model).items()})
 
 
-def read(contents: Contents, row: Row):
+def read(contents: Contents, row: Row) -> Any:
     """One weight to assign to a variable: TensorFlow takes over a tensor's memory, the others want NumPy's."""
     values = contents.read(row)
     return values if keras.backend.backend() == "tensorflow" else np.asarray(values)
@@ -80,7 +81,7 @@ def from_pretrained(
     config: BertConfig | None = None,
     allow_pickle: bool = False,
     require_trained: bool = False,
-    **kwargs,
+    **kwargs: Any,
 ) -> keras.Model:
     """A model of class `cls` with the weights at `path`; `config` stands in for the one beside the weights.
 
@@ -122,7 +123,9 @@ def config_as_tied(config: BertConfig, path: str) -> BertConfig:
         return as_tied(config, matching.scan(checkpoint, config))
 
 
-def uninitialized(cls: Callable[..., keras.Model], config: BertConfig, contents: Contents, **kwargs) -> keras.Model:
+def uninitialized(
+    cls: Callable[..., keras.Model], config: BertConfig, contents: Contents, **kwargs: Any
+) -> keras.Model:
     """A model for a checkpoint's weights. Those of its backbone hold nothing until they are loaded."""
     if _has_labels(cls) and kwargs.get("labels") is None and contents.num_labels:
         kwargs = {"num_labels": contents.num_labels, **kwargs}
@@ -195,7 +198,9 @@ def held_labels(cls: Callable[..., keras.Model], path: str, config: BertConfig) 
     return described.labels(contents.num_labels)
 
 
-def _with_labels(cls, source: Source, contents: Contents, kwargs: dict) -> tuple[Contents, dict]:
+def _with_labels(
+    cls: Callable[..., keras.Model], source: Source, contents: Contents, kwargs: dict
+) -> tuple[Contents, dict]:
     """What a checkpoint holds, and the arguments of a classifier's constructor: the checkpoint's labels by default.
 
     A head that is not used is left out: it starts new.
@@ -220,7 +225,7 @@ def _with_labels(cls, source: Source, contents: Contents, kwargs: dict) -> tuple
     return contents, {**kwargs, "labels": held.names, "problem_type": asked.problem_type or held.problem_type}
 
 
-def _why_not_used(source: Source, contents: Contents, cls: type, asked: Labels) -> str | None:
+def _why_not_used(source: Source, contents: Contents, cls: Callable[..., keras.Model], asked: Labels) -> str | None:
     """Why a checkpoint's classification head is not one for these labels; None where it is."""
     described = heads.describe(source)
     held = described.labels(contents.num_labels or 0)
@@ -256,7 +261,7 @@ def hf_config(config: BertConfig, architecture: str, labels: Labels | None = Non
     return values | (labels.to_config() if labels else {})
 
 
-def check_folder(folder: str, tokenizer=None) -> None:
+def check_folder(folder: str, tokenizer: Any = None) -> None:
     """Raises `InputError` if a model, and a tokenizer where one is given, may not be saved into this folder."""
     names = (checkpoint_files.SAFETENSORS, checkpoint_files.HF_CONFIG)
     outputs.check_folder(folder, names, what="a model that kobert_tf2 saved", is_ours=_is_own_folder)
@@ -273,7 +278,7 @@ def _is_own_folder(folder: str) -> bool:
 
 
 def save_pretrained(
-    model: keras.Model, folder: str, tokenizer=None, *, task_specific_params: Mapping | None = None
+    model: keras.Model, folder: str, tokenizer: Any = None, *, task_specific_params: Mapping | None = None
 ) -> None:
     """Writes the model's directory (and the tokenizer's files where one is given), whole or not at all.
 

@@ -5,6 +5,7 @@ A Keras weight cannot change its shape, so both functions give a new model and l
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,7 +29,7 @@ def resize_token_embeddings(model: keras.Model, vocab_size: int) -> keras.Model:
     return resized
 
 
-def add_tokens(model: keras.Model, tokenizer, pieces: Iterable[str]) -> tuple[keras.Model, object]:
+def add_tokens(model: keras.Model, tokenizer: Any, pieces: Iterable[str]) -> tuple[keras.Model, object]:
     """A model and a tokenizer that know `pieces` too, each as the mean of what it was cut into before.
 
     See `Tokenizer.with_pieces` for what a piece is. The model grows only where it has no spare rows left.

@@ -8,7 +8,7 @@ of "encoder_layer_{i}" is `encoder_layer_0/query/kernel` in `models.py`,
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -218,7 +218,7 @@ def keras_shape(row: Row, config: BertConfig, num_labels: int = 2) -> tuple[int,
     return tuple(sizes[letter] for letter in row.shape.split())
 
 
-def transpose(values, row: Row, *, source: str, target: str):
+def transpose(values: Any, row: Row, *, source: str, target: str) -> Any:
     """An array, or a shape (a tuple), from the layout of one format in the layout of another.
 
     Formats are "keras", "tf1" and "hf". Most weights lie in all three in the same way and are returned as they came.

@@ -122,7 +122,7 @@ def answer_as(
         return answers
 
 
-def _take_the_one_bias(model, problems: dict) -> None:
+def _take_the_one_bias(model: Any, problems: dict) -> None:
     """An untied decoder's bias has two names, of which transformers 4 wrote one and transformers 5 reads the other."""
     missing = set(problems["missing_keys"])
     bias, of_decoder = "cls.predictions.bias", "cls.predictions.decoder.bias"
@@ -132,7 +132,7 @@ def _take_the_one_bias(model, problems: dict) -> None:
         problems["missing_keys"] = missing - {bias, of_decoder}
 
 
-def _answers(model, folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _answers(model: Any, folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     import torch
 
     _give_pages_back_after_each_layer(model, folder)
@@ -154,7 +154,7 @@ def _answers(model, folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.n
     return answers
 
 
-def _give_pages_back_after_each_layer(model, folder: str) -> None:
+def _give_pages_back_after_each_layer(model: Any, folder: str) -> None:
     """Keeps one layer's weights in memory, not the model's, where weights are a map of the file.
 
     Today's transformers compute with the map itself, and every page that was read counts as memory. A page given back

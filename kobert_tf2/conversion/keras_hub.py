@@ -5,6 +5,7 @@ epsilon 1e-12 alone; a model that needs another function is refused rather than 
 """
 
 from collections.abc import Callable, Container
+from typing import Any
 
 import keras
 import numpy as np
@@ -51,7 +52,7 @@ def _rows(config: BertConfig) -> list[Row]:
     return [row for row in table(config.num_hidden_layers) if is_required(row) or part(row) == "pooler"]
 
 
-def config_of(theirs) -> BertConfig:
+def config_of(theirs: keras.Model) -> BertConfig:
     """The configuration of a keras-hub `BertBackbone`."""
     return BertConfig(
         vocab_size=theirs.vocabulary_size,
@@ -67,7 +68,7 @@ def config_of(theirs) -> BertConfig:
     )
 
 
-def _checkpoint(theirs, name: str) -> Checkpoint:
+def _checkpoint(theirs: keras.Model, name: str) -> Checkpoint:
     """A keras-hub backbone seen as a checkpoint of our names and shapes."""
     config = config_of(theirs)
     paths = {variable.path: variable for variable in theirs.weights}
@@ -84,24 +85,24 @@ def _joined(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape[:-2], shape[-2] * shape[-1]) if attention else shape
 
 
-def _to_numpy(variable) -> np.ndarray:
+def _to_numpy(variable: keras.Variable) -> np.ndarray:
     return keras.ops.convert_to_numpy(variable.value)
 
 
-def from_keras_hub(theirs, **kwargs) -> BertBackbone:
+def from_keras_hub(theirs: keras.Model, **kwargs: Any) -> BertBackbone:
     """Our backbone with the weights of a keras-hub `BertBackbone`; `kwargs` go to the constructor."""
     ours = BertBackbone(config_of(theirs), **kwargs)
     load_checkpoint(ours, _checkpoint(theirs, theirs.name))
     return ours
 
 
-def to_keras_hub(model):
+def to_keras_hub(model: keras.Model) -> keras.Model:
     """A keras-hub `BertBackbone` with the weights of one of our models; a head is left behind."""
     ours = variables(model)
     return _built(model.config, ours, lambda row: _to_numpy(ours[row]))
 
 
-def _built(config: BertConfig, ours: Container[Row], read: Callable[[Row], np.ndarray]):
+def _built(config: BertConfig, ours: Container[Row], read: Callable[[Row], np.ndarray]) -> keras.Model:
     """Their model with the weights that `ours` names, each read when its turn comes."""
     from keras_hub.models import BertBackbone as Theirs
 
@@ -148,7 +149,7 @@ def _refuse_other_functions(config: BertConfig) -> None:
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def _load_preset(folder: str):
+def _load_preset(folder: str) -> keras.Model:
     from keras_hub.models import BertBackbone as Theirs
 
     try:
@@ -164,7 +165,7 @@ def open_preset(folder: str) -> tuple[BertConfig, Checkpoint]:
     return config_of(theirs), _checkpoint(theirs, folder)
 
 
-def from_preset(folder: str, **kwargs) -> BertBackbone:
+def from_preset(folder: str, **kwargs: Any) -> BertBackbone:
     return from_keras_hub(_load_preset(folder), **kwargs)
 
 

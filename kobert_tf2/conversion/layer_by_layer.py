@@ -6,6 +6,7 @@ twice the memory that this does. Each weight is read when the layer that uses it
 
 import functools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -64,7 +65,7 @@ def _around_call(layer: keras.layers.Layer, *, before: Callable[[], None], after
     call = layer.call
 
     @functools.wraps(call)
-    def with_weights(*args, **kwargs):
+    def with_weights(*args: Any, **kwargs: Any) -> Any:
         before()
         try:
             return call(*args, **kwargs)
@@ -86,7 +87,7 @@ def _give_back(variables: Iterable[keras.Variable]) -> None:
             _put(variable, np.zeros(0, variable.dtype))
 
 
-def _put(variable: keras.Variable, values) -> None:
+def _put(variable: keras.Variable, values: Any) -> None:
     """Assigns values of any shape: one that is empty takes no memory, and `match_model` has seen to the others."""
     if keras.backend.backend() != "tensorflow":
         variable.assign(values)

@@ -1,5 +1,7 @@
 """Models of toy size, and the checkpoints made from them, that the tests of several rooms share."""
 
+import json
+
 import keras
 import numpy as np
 
@@ -90,3 +92,11 @@ def save_tf1(model, folder, **more):
     checkpoint_files.write_tf1(str(folder / "bert_model.ckpt"), arrays, arrays.get)
     files.write_json(str(folder / "bert_config.json"), model.config.to_google_dict())
     return str(folder)
+
+
+def write_config(folder, values: dict, *, drop: tuple[str, ...] = ()) -> str:
+    """A `config.json` of the small model in `folder`, with these values and without those keys; its path."""
+    sizes = {name: value for name, value in config().to_dict().items() if name not in drop}
+    path = folder / "config.json"
+    path.write_text(json.dumps({**sizes, **values}))
+    return str(path)

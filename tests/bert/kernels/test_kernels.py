@@ -50,28 +50,3 @@ def test_an_encoder_layer_is_the_same_with_all_of_them(monkeypatch, module, with
         return tf.function(lambda: layer(hidden, mask_scores, positions), autograph=False)().numpy()
 
     np.testing.assert_allclose(states(module), states(plain), atol=2e-6)
-
-
-class Scaled(keras.layers.Dense):
-    """A subclass, which may compute something else than kernel and bias."""
-
-
-def test_a_dense_layer_that_is_not_as_made_is_called():
-    layer = Scaled(4)
-    assert kernels.choose(False, dense=(keras.layers.Dense(4),)) is inference_cpu
-    assert kernels.choose(False, dense=(keras.layers.Dense(4), layer)) is plain
-
-
-def test_contexts_nest_and_end_with_their_block():
-    assert not tracing.is_for_cpu()
-    with tracing.for_cpu(final_weights=True):
-        assert tracing.weights_are_final()
-        with tracing.for_cpu():
-            assert not tracing.weights_are_final()
-        with tracing.for_cpu(False, final_weights=True):
-            assert not tracing.is_for_cpu()
-            assert not tracing.weights_are_final()
-        assert tracing.weights_are_final()
-    with pytest.raises(ZeroDivisionError), tracing.for_cpu():
-        raise ZeroDivisionError
-    assert not tracing.is_for_cpu()
