@@ -16,12 +16,19 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("input_file", None, "The list of words, UTF-8, a word a line.", required=True)
 flags.DEFINE_string("output_file", None, "The user dictionary to write.", required=True)
 flags.DEFINE_string("dictionary", None, "Folder of the mecab-ko dictionary; found by itself where it is not given.")
+flags.DEFINE_bool("do_lower_case", False, "The dictionary is for a tokenizer with --do_lower_case.")
+flags.DEFINE_bool("strip_accents", False, "The dictionary is for a tokenizer with --strip_accents.")
 flags.DEFINE_bool("overwrite", False, "Replace a user dictionary that is there already.")
 
 
 def main() -> dict:
     words = user_dictionary.compile_user_dictionary(
-        FLAGS.input_file, FLAGS.output_file, dictionary=FLAGS.dictionary, overwrite=FLAGS.overwrite
+        FLAGS.input_file,
+        FLAGS.output_file,
+        dictionary=FLAGS.dictionary,
+        do_lower_case=FLAGS.do_lower_case,
+        strip_accents=FLAGS.strip_accents,
+        overwrite=FLAGS.overwrite,
     )
     return {"words": words, "output_file": FLAGS.output_file}
 

@@ -42,7 +42,13 @@ sys.exit(ctypes.CDLL(sys.argv[1]).mecab_dict_index(len(arguments), (ctypes.c_cha
 
 
 def compile_user_dictionary(
-    words_file: str, output: str, *, dictionary: str | None = None, overwrite: bool = False
+    words_file: str,
+    output: str,
+    *,
+    dictionary: str | None = None,
+    do_lower_case: bool = False,
+    strip_accents: bool = False,
+    overwrite: bool = False,
 ) -> int:
     """Compiles a list of words for `MorphemeAnalyser(user_dictionary=output)`; returns how many there are.
 
@@ -51,13 +57,17 @@ def compile_user_dictionary(
     over. Words are normalised as texts are (NFC, no zero-width characters); how many were not is said on standard
     error. A user dictionary that is there already is replaced with `overwrite` alone, any other file never.
 
+    Give `do_lower_case` and `strip_accents` the values of the tokenizer that will use the dictionary: such a tokenizer
+    analyses GaonBERT as gaonbert, and only an entry that is spelled so is found.
+
     Raises:
       InputError: lines that are no such entry; all are counted, the first ten listed.
     """
     outputs.refuse_inputs({"output": output}, {"words_file": words_file, "dictionary": dictionary})
     outputs.check_file(output, what="a compiled Mecab user dictionary", is_ours=_is_compiled, overwrite=overwrite)
     folder, _ = find_dictionary(dictionary)
-    rows = _rows(words_file, folder)
+    normalize = Normalizer(lower_case=do_lower_case, strip_accents=strip_accents)
+    rows = _rows(words_file, folder, normalize)
     if not rows:
         raise InputError(f"{words_file}: expected a word a line, but there is none")
     with tempfile.TemporaryDirectory() as work:
@@ -75,7 +85,7 @@ def _is_compiled(path: str) -> bool:
     return magic ^ _MAGIC == len(content) and kind == _USER
 
 
-def _rows(path: str, folder: str) -> list[list[str]]:
+def _rows(path: str, folder: str, normalize: Normalizer) -> list[list[str]]:
     """A row of Mecab's own CSV for each word: word, left id, right id, cost, and the dictionary's eight columns."""
     left, right = _ids(f"{folder}/left-id.def"), _ids(f"{folder}/right-id.def")
     bad_lines, respelled = files.BadLines(path), []
@@ -87,6 +97,8 @@ def _rows(path: str, folder: str) -> list[list[str]]:
         respelled += [number] if normalized.split() != line.split() else []
         try:
             word, tag, cost, parts = _fields(normalized, line)
+            parts = "+".join(f"{normalize(part).text}/{tag}/*" for part, tag in spelled_parts(word, parts))
+            word = normalize(word).text
             rows.append([word, *_context_ids(left, right, tag, word), cost, *_columns(word, tag, parts)])
         except _EntryError as error:
             bad_lines.add(number, str(error))

@@ -7,6 +7,7 @@ import pytest
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.mecab import MorphemeAnalyser
 from kobert_tf2.tokenization.user_dictionary import compile_user_dictionary
+from kobert_tf2.tokenization.words import Segmenter
 
 
 def compiled(tmp_path, content: str) -> MorphemeAnalyser:
@@ -99,3 +100,17 @@ def test_words_are_composed_and_the_composed_are_counted(tmp_path, capsys):
     for text in (f"그 {decomposed}은", "그 나래말은"):
         assert [m.surface for m in analyser.analyse(text)] == ["그", "나래말", "은"]
     assert "가온누리" in [m.surface for m in analyser.analyse("그 가온누리는")]
+
+
+@pytest.mark.parametrize("strip_accents", [False, True])
+def test_a_tokenizer_that_lower_cases_finds_words_in_capitals(tmp_path, strip_accents):
+    """It analyses the text in lower case, so the entry has to be in lower case too; the offsets are the original's."""
+    words = "GaonBERT,NNP,0,Gaon/NNP/*+BERT/NNG/*\nÉclairON\n"
+    (tmp_path / "words.csv").write_text(words, encoding="utf-8")
+    output, switches = str(tmp_path / "user.dic"), {"do_lower_case": True, "strip_accents": strip_accents}
+    assert compile_user_dictionary(str(tmp_path / "words.csv"), output, **switches) == 2
+    segmenter = Segmenter(user_dictionary=output, **switches)
+    text = "새GaonBERT와 ÉclairON을"
+    assert [text[word.start : word.end] for word in segmenter.words(text)] == ["새", "GaonBERT", "와", "ÉclairON", "을"]
+    in_parts = Segmenter(user_dictionary=output, decompose_compounds=True, **switches)
+    assert [text[word.start : word.end] for word in in_parts.words(text)][1:3] == ["Gaon", "BERT"]
