@@ -28,6 +28,10 @@ __all__ = [
 ]
 
 
+# What transformers, and so a tokenizer's call, names our inputs.
+_SAME_INPUT = {"attention_mask": "input_mask", "token_type_ids": "segment_ids"}
+
+
 def _input(name: str) -> keras.KerasTensor:
     return keras.Input(shape=(None,), dtype="int32", name=name)
 
@@ -47,6 +51,7 @@ class _BertModel(keras.Model):
     def _chosen(self, inputs: dict) -> dict:
         if not isinstance(inputs, dict) or not isinstance(self.input, dict):
             return inputs
+        inputs = {_SAME_INPUT.get(name, name): value for name, value in inputs.items()}
         missing = [name for name in self.input if name not in inputs]
         if missing:
             raise InputError(f"expected the inputs {', '.join(self.input)}. Received: {', '.join(sorted(inputs))}")

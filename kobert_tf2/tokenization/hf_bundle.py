@@ -10,9 +10,15 @@ import pathlib
 
 CODE_FILE = "tokenization_kobert.py"
 CODE_CLASS = "KoBertTokenizer"
-_MODULES_OF_SENTENCEPIECE = ("errors", "tokenization/sentencepiece", "tokenization/hf_sentencepiece")
+_MODULES_OF_SENTENCEPIECE = (
+    "errors",
+    "tokenization/decoding",
+    "tokenization/sentencepiece",
+    "tokenization/hf_sentencepiece",
+)
 _MODULES = (
     "errors",
+    "tokenization/decoding",
     "tokenization/normalization",
     "tokenization/substitutes",
     "tokenization/mecab",

@@ -62,6 +62,21 @@ def read_object(path: str) -> dict:
     return files.read_json(path, dict) if files.exists(path) else {}
 
 
+# What transformers writes where a tokenizer has no longest row.
+_NO_LENGTH = 10**20
+
+
+def call_defaults(config_file: str) -> tuple[int | None, bool]:
+    """`model_max_length` and `clean_up_tokenization_spaces` of a tokenizer_config.json; None, False without them."""
+    config = read_object(config_file)
+    length = config.get("model_max_length")
+    if length is not None:
+        if isinstance(length, bool) or not isinstance(length, int | float) or not length >= 1:
+            raise InputError(f"{config_file}: model_max_length: expected a whole number, but found {length!r:.50}")
+        length = int(length) if length < _NO_LENGTH else None
+    return length, bool(config.get("clean_up_tokenization_spaces"))
+
+
 # --- The class and its switches ---
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizer
 
-from kobert_tf2.tokenization.sentencepiece import SPACE, SentencePieceModel
+from kobert_tf2.tokenization.decoding import sentencepiece_text
+from kobert_tf2.tokenization.sentencepiece import SentencePieceModel
 
 
 class KoBertTokenizer(PreTrainedTokenizer):
@@ -55,7 +56,7 @@ class KoBertTokenizer(PreTrainedTokenizer):
         return self._piece_of[index]
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        return "".join(tokens).replace(SPACE, " ").strip()
+        return sentencepiece_text(tokens)
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None

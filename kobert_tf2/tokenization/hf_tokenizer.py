@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizer
 
+from kobert_tf2.tokenization.decoding import morpheme_text
 from kobert_tf2.tokenization.wordpiece import WordPiece
 from kobert_tf2.tokenization.words import Segmenter
 
@@ -57,7 +58,7 @@ class KoBertTokenizer(PreTrainedTokenizer):
         return self._piece_of[index]
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        return " ".join(tokens).replace(" ##", "").strip()
+        return morpheme_text(tokens, tags=self._segmenter.settings["tags"])
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None

@@ -235,6 +235,9 @@ def from_pretrained(cls: type, path: str, **settings: Any) -> Any:
 def _make(cls: type, found: Found, settings: dict) -> Any:
     tokenizer = cls(found.vocab or found.place, **settings)
     tokenizer.has_tokenizer_file = found.has_tokenizer_file
+    if not found.is_bare:
+        defaults = hf_files.call_defaults(f"{found.folder}/{CONFIG_FILE}")
+        tokenizer.model_max_length, tokenizer.clean_up_tokenization_spaces = defaults
     if found.analyser is not None and tokenizer.analyser:
         _warn_of_another_analyser(found.folder, found.analyser, tokenizer.analyser.fingerprint())
     if settings["pre_tokenizer"] != "sentencepiece":
@@ -386,7 +389,7 @@ def _lines(tokenizer: Any) -> list[str]:
 
 def _write_what_goes_along(tokenizer: Any, folder: str) -> None:
     settings = tokenizer.settings()
-    if _needs_own_code(tokenizer):
+    if needs_own_code(tokenizer):
         with files.whole_file(f"{folder}/{CODE_FILE}") as file:
             file.write(tokenizer_code(sentencepiece=settings["pre_tokenizer"] == "sentencepiece"))
     elif tokenizer.has_tokenizer_file:
@@ -426,14 +429,14 @@ def settings_to_save(settings: dict) -> dict:
     return {**settings, "dictionary": None, "user_dictionary": user_dictionary, **model}
 
 
-def _needs_own_code(tokenizer: Any) -> bool:
+def needs_own_code(tokenizer: Any) -> bool:
     """transformers has no Mecab for Korean, takes Hangul apart with the accents, and cuts "1," as SentencePiece does
     not."""
     return tokenizer.settings()["pre_tokenizer"] != "none" or tokenizer.settings()["strip_accents"]
 
 
 def _config(tokenizer: Any) -> dict:
-    settings, own_code = tokenizer.settings(), _needs_own_code(tokenizer)
+    settings, own_code = tokenizer.settings(), needs_own_code(tokenizer)
     auto_map = {"auto_map": {"AutoTokenizer": [f"{CODE_FILE.removesuffix('.py')}.{CODE_CLASS}", None]}}
     added = hf_files.added_tokens_decoder(tokenizer.vocab, tokenizer.added_tokens)
     return {
@@ -444,6 +447,8 @@ def _config(tokenizer: Any) -> dict:
         "tokenize_chinese_chars": True,
         **{name: getattr(tokenizer, name) for name in hf_files.SPECIAL_NAMES},
         **({"added_tokens_decoder": added} if added else {}),
+        **({"model_max_length": tokenizer.model_max_length} if tokenizer.model_max_length else {}),
+        **({"clean_up_tokenization_spaces": True} if tokenizer.clean_up_tokenization_spaces else {}),
         OUR_KEY: {
             "settings": settings_to_save(settings),
             "fingerprint": tokenizer.fingerprint(),

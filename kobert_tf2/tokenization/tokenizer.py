@@ -16,14 +16,14 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from kobert_tf2 import arguments, files
 from kobert_tf2.errors import InputError
 from kobert_tf2.parallel import ordered_map
-from kobert_tf2.tokenization import pretrained, vocab_file
+from kobert_tf2.tokenization import decoding, model_inputs, pretrained, vocab_file
 from kobert_tf2.tokenization.added_tokens import AddedToken, AddedTokens, added_token, encode_around, words_around
 from kobert_tf2.tokenization.encoding import EOJEOL, WORD, Encoding, Encodings, laid_out
 from kobert_tf2.tokenization.mecab import MorphemeAnalyser
@@ -58,6 +58,9 @@ class Tokenizer:
 
     # Whether `save_pretrained` writes a tokenizer.json too, as where this one was read from had.
     has_tokenizer_file = False
+    # From tokenizer_config.json: what a call without `max_length` truncates and pads to, whether `decode` tidies up.
+    model_max_length: int | None = None
+    clean_up_tokenization_spaces = False
 
     # Set by `_find_special_tokens`, which refuses a vocabulary that lacks one.
     pad_token: str
@@ -120,7 +123,12 @@ class Tokenizer:
         self._added = AddedTokens(self.added_tokens, self._normalized) if self.added_tokens else None
 
     def __reduce__(self) -> tuple:
-        return functools.partial(type(self), **self.settings()), (self.vocab,)
+        return functools.partial(type(self), **self.settings()), (self.vocab,), self._beside_settings()
+
+    def _beside_settings(self) -> dict[str, Any]:
+        """What a tokenizer has from the folder that it was read from, and what is no argument of its constructor."""
+        names = ("has_tokenizer_file", "model_max_length", "clean_up_tokenization_spaces")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def analyser(self) -> MorphemeAnalyser | None:
@@ -184,6 +192,9 @@ class Tokenizer:
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             self.vocab[token] for token in self._special_tokens()
         )
+        # The same ids under the names of transformers.
+        self.pad_token_id, self.unk_token_id, self.cls_token_id = self.pad_id, self.unk_id, self.cls_id
+        self.sep_token_id, self.mask_token_id = self.sep_id, self.mask_id
         self.special_ids = {self.vocab[token] for token in tokens}
 
     def _special_tokens(self) -> tuple[str, ...]:
@@ -203,16 +214,64 @@ class Tokenizer:
         """The tokens that are found wherever they stand in a text."""
         return tuple(map(added_token, self._settings.get("added_tokens", ())))
 
-    def convert_tokens_to_ids(self, pieces: Iterable[str]) -> list[int]:
-        """Ids of pieces; a piece outside the vocabulary is the unknown token's id."""
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @property
+    def vocab_size(self) -> int:
+        """How many pieces there are, added tokens among them."""
+        return len(self._pieces)
+
+    def get_vocab(self) -> dict[str, int]:
+        """{piece: id}, a copy."""
+        return dict(self.vocab)
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """BERT's five, and the added tokens that are special; in the order of transformers."""
+        own = (self.unk_token, self.sep_token, self.pad_token, self.cls_token, self.mask_token)
+        return [*own, *(token.content for token in self.added_tokens if token.special)]
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        return [self.vocab[token] for token in self.all_special_tokens]
+
+    @overload
+    def convert_tokens_to_ids(self, pieces: str) -> int: ...  # type: ignore[overload-overlap]  # a string is strings
+
+    @overload
+    def convert_tokens_to_ids(self, pieces: Iterable[str]) -> list[int]: ...
+
+    def convert_tokens_to_ids(self, pieces: str | Iterable[str]) -> int | list[int]:
+        """Ids of pieces, or the id of one; a piece outside the vocabulary is the unknown token's id."""
+        if isinstance(pieces, str):
+            return self.vocab.get(pieces, self.unk_id)
         return [self.vocab.get(piece, self.unk_id) for piece in arguments.each_text("pieces", pieces)]
 
-    def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
-        """Pieces of ids; an id outside the vocabulary is an `InputError`."""
-        ids = arguments.each_whole("ids", ids)
+    @overload
+    def convert_ids_to_tokens(self, ids: int, skip_special_tokens: bool = False) -> str: ...
+
+    @overload
+    def convert_ids_to_tokens(self, ids: Iterable[int], skip_special_tokens: bool = False) -> list[str]: ...
+
+    def convert_ids_to_tokens(self, ids: int | Iterable[int], skip_special_tokens: bool = False) -> str | list[str]:
+        """Pieces of ids, or the piece of one; an id outside the vocabulary is an `InputError`.
+
+        With `skip_special_tokens` those of `all_special_ids` are left out of a list.
+        """
+        if not isinstance(ids, str | bytes | Iterable):
+            return self._pieces_of([arguments.whole("ids", ids)])[0]
+        kept = arguments.each_whole("ids", ids)
+        pieces = self._pieces_of(kept)
+        if not skip_special_tokens:
+            return pieces
+        special = set(self.all_special_ids)
+        return [piece for i, piece in zip(kept, pieces, strict=True) if i not in special]
+
+    def _pieces_of(self, ids: list[int]) -> list[str]:
         wrong = next((i for i in ids if not 0 <= i < len(self._pieces)), None)
         if wrong is not None:
-            raise InputError(f"expected ids from 0 to {len(self._pieces) - 1}. Received: {wrong}")
+            raise InputError(f"ids: expected ids from 0 to {len(self._pieces) - 1}. Received: {wrong}")
         return [self._pieces[i] for i in ids]
 
     def with_pieces(self, pieces: Iterable[str]) -> tuple["Tokenizer", dict[int, list[int]]]:
@@ -228,7 +287,9 @@ class Tokenizer:
             if not piece.removeprefix("##") or any(character.isspace() for character in piece):
                 raise InputError(f"a new piece must be a word without white space. Received: {piece!r}")
         vocab = {**self.vocab, **{piece: len(self.vocab) + i for i, piece in enumerate(new)}}
-        return type(self)(vocab, **self.settings()), {vocab[piece]: self._ids_within(piece) for piece in new}
+        larger = type(self)(vocab, **self.settings())
+        vars(larger).update(self._beside_settings())
+        return larger, {vocab[piece]: self._ids_within(piece) for piece in new}
 
     def _ids_within(self, piece: str) -> list[int]:
         """What the vocabulary cuts the text of a piece into; with tags, 사과나무/NNG is cut as a noun."""
@@ -237,6 +298,118 @@ class Tokenizer:
             word.removeprefix("##"), tag=tag, continues=word.startswith("##")
         )
         return [part.id for part in cut]
+
+    # --- Text to the inputs of a model, and back ---
+
+    def __call__(
+        self,
+        text: str | Iterable[str] | Iterable[tuple[str, str]],
+        text_pair: str | Iterable[str] | None = None,
+        *,
+        add_special_tokens: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        return_tensors: str | None = None,
+        return_token_type_ids: bool = True,
+        return_attention_mask: bool = True,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+    ) -> dict[str, Any]:
+        """A text, a pair of texts, or a list of either as a model reads them: the same as `transformers` gives for the
+        folder of this tokenizer, under its names.
+
+        Args:
+            text, text_pair: strings, or lists of equal length; `text` may be a list of pairs.
+            add_special_tokens: `[CLS] text [SEP]`, `[CLS] text [SEP] text_pair [SEP]`.
+            padding: True or "longest" to the longest row, "max_length" to `max_length`, False for none.
+            truncation: True or "longest_first", "only_first", "only_second", False for none. Not given: "longest_first"
+                where a `max_length` is given without padding.
+            max_length: tokens of a row, special tokens included; `model_max_length` where it is not given.
+            pad_to_multiple_of: padding ends at the next multiple.
+            return_tensors: "np", "tf" (int32) or "pt" (int64): arrays [rows, tokens], one row for a single text. None:
+                lists.
+            return_offsets_mapping: `offset_mapping` too, (start, end) in characters of the text that a token is of,
+                (0, 0) for special tokens and padding. With every tokenizer, as `encode` has them.
+            return_special_tokens_mask: `special_tokens_mask` too, 1 for special tokens and padding.
+
+        Returns:
+            `input_ids`, `token_type_ids` (0 for the first text, 1 for the second) and `attention_mask` (1 for tokens, 0
+            for padding). Our models take these names and `input_ids`, `segment_ids`, `input_mask` alike.
+
+        Raises:
+            InputError, TypeError: with the name of the argument. What would cut a text to nothing is an error too.
+        """
+        model_inputs.check_tensors(return_tensors)
+        made = model_inputs.row_format(
+            padding=padding,
+            truncation=truncation,
+            max_length=max_length,
+            pad_to_multiple_of=pad_to_multiple_of,
+            add_special_tokens=add_special_tokens,
+            model_max_length=self.model_max_length,
+            is_plain=not pretrained.needs_own_code(self),
+        )
+        firsts, seconds, is_batch = model_inputs.texts_and_pairs(text, text_pair)
+        rows = model_inputs.make_rows(
+            self.encode_batch(firsts),
+            None if seconds is None else self.encode_batch(seconds),
+            made,
+            model_inputs.SpecialIds(self.cls_id, self.sep_id, self.pad_id),
+        )
+        wanted = {
+            "input_ids": True,
+            "token_type_ids": return_token_type_ids,
+            "attention_mask": return_attention_mask,
+            "special_tokens_mask": return_special_tokens_mask,
+            "offset_mapping": return_offsets_mapping,
+        }
+        columns = {name: [getattr(row, name) for row in rows] for name, asked in wanted.items() if asked}
+        if return_tensors is not None:
+            return {name: model_inputs.as_tensors(values, name, return_tensors) for name, values in columns.items()}
+        return columns if is_batch else {name: values[0] for name, values in columns.items()}
+
+    def decode(
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> Any:
+        """Readable text of ids: a list, an array, a tensor or one id. A list of lists gives a list of texts.
+
+        `decoding.py` says what does not come back. With `skip_special_tokens` no [CLS], [SEP], [PAD], [MASK] or [UNK].
+        """
+        ids = _as_lists("token_ids", token_ids)
+        if isinstance(ids, list) and ids and isinstance(ids[0], list):
+            return [self.decode(one, skip_special_tokens, clean_up_tokenization_spaces) for one in ids]
+        pieces = self.convert_ids_to_tokens([ids] if isinstance(ids, int) else ids, skip_special_tokens)
+        text = self.convert_tokens_to_string(pieces)
+        tidies = clean_up_tokenization_spaces
+        if tidies is None:
+            tidies = self.clean_up_tokenization_spaces
+        return decoding.clean_up(text) if tidies else text
+
+    def batch_decode(
+        self,
+        sequences: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> list[str]:
+        """`decode` of each of several lists of ids, or of the rows of an array."""
+        rows = _as_lists("sequences", sequences)
+        if not isinstance(rows, list):
+            raise arguments.wrong_type("sequences", "lists of ids", sequences)
+        return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in rows]
+
+    def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
+        """Readable text of pieces; `decode` of their ids."""
+        pieces = list(arguments.each_text("tokens", tokens))
+        if self._sentencepiece is not None:
+            return decoding.sentencepiece_text(pieces)
+        if pretrained.needs_own_code(self):
+            return decoding.morpheme_text(pieces, tags=self._settings["tags"])
+        return decoding.plain_text(pieces)
 
     # --- Text to tokens ---
 
@@ -406,6 +579,21 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def _as_lists(name: str, ids: Any) -> Any:
+    """Whole numbers as Python's, arrays and tensors as lists of them; whatever holds them as a list."""
+    if hasattr(ids, "numpy"):
+        ids = ids.numpy()
+    if hasattr(ids, "tolist"):
+        ids = ids.tolist()
+    if isinstance(ids, str | bytes | dict):
+        raise arguments.wrong_type(name, "ids", ids)
+    return (
+        [_as_lists(f"{name}[{i}]", one) for i, one in enumerate(ids)]
+        if isinstance(ids, Iterable)
+        else (arguments.whole(name, ids))
+    )
 
 
 def _workers(num_workers: int) -> int:

@@ -91,3 +91,20 @@ def test_a_model_of_one_segment_takes_single_texts_and_refuses_pairs(cls):
             model(inputs)
     model(single)
     model.predict(single, verbose=0)
+
+
+def test_a_model_takes_what_a_tokenizer_gives():
+    """Under the names of transformers, in a call and in `predict`."""
+    from kobert_tf2.tokenization.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "가", "나"], pre_tokenizer="none")
+    inputs = tokenizer(["가 나", "나"], ["나", "가 나 가"], padding=True, return_tensors="np")
+    model = BertForQuestionAnswering(config())
+    ours = {
+        "input_ids": inputs["input_ids"],
+        "input_mask": inputs["attention_mask"],
+        "segment_ids": inputs["token_type_ids"],
+    }
+    expected = keras.ops.convert_to_numpy(model(ours)["start_logits"])
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(inputs)["start_logits"]), expected)
+    np.testing.assert_allclose(model.predict(inputs, verbose=0)["start_logits"], expected, atol=1e-6)
