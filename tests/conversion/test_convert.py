@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 from safetensors.numpy import load_file, save_file
 from small_models import (
     assert_same_weights,
@@ -29,9 +30,31 @@ from kobert_tf2.errors import InputError
 TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "convert_checkpoint.py"
 
 
+# The tool without the processes that it starts.
+IN_ONE_PROCESS = """
+import runpy, sys
+from kobert_tf2 import parallel
+parallel.in_subprocess = lambda function, *args, **kwargs: function(*args, **kwargs)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def convert(*flags: str) -> subprocess.CompletedProcess:
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
     return subprocess.run([sys.executable, TOOL, *flags], capture_output=True, text=True, timeout=300, env=environment)
+
+
+def in_warm_process(function, *args, **kwargs):
+    """`parallel.in_subprocess` of a test: what needs PyTorch goes where it is imported, the rest stays here."""
+    needs_torch = function is hf_forward._answer_quietly or (function is compare._ask_each and "ours" not in args[0])
+    return warm_python.call(function, *args, imported="transformers") if needs_torch else function(*args, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def no_new_processes(monkeypatch):
+    """Each would import its library anew; the tool's test has them as they are."""
+    monkeypatch.setattr(parallel, "in_subprocess", in_warm_process)
 
 
 @pytest.fixture
@@ -53,7 +76,7 @@ def test_the_tool_converts_and_ends_with_both_sides_compared(tf1, tmp_path):
 
 def test_the_tool_tells_a_users_mistake_in_a_sentence_and_leaves_nothing(tf1, tmp_path):
     files.write_json(f"{tf1}/bert_config.json", {**files.read_json(f"{tf1}/bert_config.json"), "vocab_size": 41})
-    result = convert(f"--input={tf1}", f"--output={tmp_path / 'hf'}")
+    result = warm_python.run(["-c", IN_ONE_PROCESS, TOOL, f"--input={tf1}", f"--output={tmp_path / 'hf'}"])
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert "error: " in result.stderr
@@ -224,7 +247,6 @@ def test_a_wrong_conversion_is_an_error_and_leaves_nothing(tf1, tmp_path, monkey
 
     write = rewriting.write
     monkeypatch.setattr(rewriting, "write", write_wrongly)
-    monkeypatch.setattr(parallel, "in_subprocess", lambda function, *args, **kwargs: function(*args, **kwargs))
     with pytest.raises(InputError, match=r"does not answer as the original's graph in NumPy does: .*sequence_output"):
         conversion.convert(tf1, f"{tmp_path}/again", to="tf1")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tf1"]
@@ -239,7 +261,6 @@ def test_our_own_reading_is_held_against_the_sources_library(tf1, tmp_path, monk
         return values + 1 if row.keras == "pooler/dense/bias" else values
 
     monkeypatch.setattr(matching.Contents, "read", read_wrongly)
-    monkeypatch.setattr(parallel, "in_subprocess", lambda function, *args, **kwargs: function(*args, **kwargs))
     with pytest.raises(InputError, match="pooled_output"):
         conversion.convert(tf1, f"{tmp_path}/again", to="tf1")
     assert not (tmp_path / "again").exists()

@@ -3,12 +3,12 @@
 transformers runs in a process of its own (see `hf_forward.py`).
 """
 
-import subprocess
-import sys
+import functools
 import textwrap
 
 import numpy as np
 import pytest
+import warm_python
 from small_models import (
     HEADS,
     MODELS,
@@ -22,6 +22,7 @@ from small_models import (
     with_large_weights,
 )
 
+from kobert_tf2 import parallel
 from kobert_tf2.bert import models
 from kobert_tf2.conversion import hf_forward
 from kobert_tf2.errors import InputError
@@ -65,7 +66,7 @@ def both(tmp_path_factory):
             model.save_pretrained(folder / f"ours-{cls.__name__}-{act}")
     sizes = {name: value for name, value in config().to_dict().items() if name != "hidden_act"}
     script = textwrap.dedent(WRITE_AND_ANSWER).format(classes=CLASSES, config=sizes)
-    result = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True, timeout=300)
+    result = warm_python.run(["-c", script, folder], imported="transformers")
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -96,7 +97,8 @@ def test_we_answer_as_transformers_does_from_its_directory(name, both, capsys):
 
 
 @needs_transformers
-def test_a_directory_that_transformers_cannot_load_is_a_sentence(tmp_path):
+def test_a_directory_that_transformers_cannot_load_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "in_subprocess", functools.partial(warm_python.call, imported="transformers"))
     models.BertBackbone(config()).save_pretrained(tmp_path / "model")
     (tmp_path / "model" / "model.safetensors").write_bytes(b"no")
     with pytest.raises(InputError, match="transformers could not load"):

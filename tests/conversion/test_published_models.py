@@ -2,13 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
 import textwrap
 
 import numpy as np
 import published_models
 import pytest
+import warm_python
 from paths import ROOT
 from published_models import PUBLISHED
 from small_models import assert_close, numpy
@@ -135,8 +134,8 @@ def test_transformers_gives_the_same_numbers_and_the_same_ids(tmp_path):
             pytest.importorskip("sentencepiece", reason="sentencepiece is not installed")
         folders[name] = published_models.write(name, tmp_path / "all" / name.replace("/", "-"))
         np.savez(f"{folders[name]}.batch.npz", **batch(files.read_json(f"{folders[name]}/config.json")["vocab_size"]))
-    command = [sys.executable, "-c", textwrap.dedent(ANSWER), str(tmp_path / "all"), json.dumps(SENTENCES)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    command = ["-c", textwrap.dedent(ANSWER), tmp_path / "all", json.dumps(SENTENCES)]
+    result = warm_python.run(command, imported="transformers")
     assert result.returncode == 0, result.stderr
     for folder in folders.values():
         model = models.BertBackbone.from_pretrained(folder, allow_pickle=True)

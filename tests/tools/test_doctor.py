@@ -2,16 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
+import warm_python
 from paths import ROOT
 
 
 def run_doctor(*flags, **environment):
-    command = [sys.executable, str(ROOT / "tools/doctor.py"), *flags]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=120)
+    return warm_python.run([ROOT / "tools/doctor.py", *flags], env={**os.environ, **environment})
 
 
 def test_a_sound_installation_is_in_order():
@@ -57,9 +55,7 @@ print(doctor.check_tpu(problems), problems)
 def test_the_versions_for_a_tpu_are_named_and_a_tpu_that_is_not_there_is_told():
     """With a resolver in place of TensorFlow's, as no test may start a TPU library, in a process with its own flags."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tools")}
-    result = subprocess.run(
-        [sys.executable, "-c", TPU_THAT_IS_NOT_THERE], capture_output=True, text=True, env=environment, timeout=120
-    )
+    result = warm_python.run(["-c", TPU_THAT_IS_NOT_THERE], env=environment)
     assert "tensorflow-tpu==2.20.0 libtpu==0.0.21" in result.stderr
     assert "--no-deps 'tensorflow-text==2.20.*'" in result.stderr
     assert result.stdout.startswith("[] [")

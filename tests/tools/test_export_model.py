@@ -2,9 +2,8 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 
+import warm_python
 from paths import ROOT
 
 from kobert_tf2.reading.settings import ReadingSettings
@@ -19,8 +18,7 @@ print(json.dumps({name: tool.FLAGS[name].default for name in tool.READING}))
 
 
 def test_reading_settings_that_are_not_given_are_those_of_the_model():
-    command = [sys.executable, "-c", DEFAULTS, str(ROOT / "tools" / "export_model.py")]
-    defaults = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    defaults = json.loads(warm_python.run(["-c", DEFAULTS, ROOT / "tools" / "export_model.py"]).stdout)
     fields = {field.name for field in dataclasses.fields(ReadingSettings)}
     # A SavedModel and its text signature give the span as it stands; whether it loses its particle is the predictor's.
     assert defaults.keys() == fields - {"strip_josa"}

@@ -2,12 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import original_tokenizer
 import pytest
 import tokenizer_folders
+import warm_python
 from paths import ROOT
 
 from kobert_tf2 import sample_data
@@ -74,14 +73,9 @@ def run(tool: str, flags: str, folder) -> dict:
         words = [flag for flag in flags.split() if case or "{C}" not in flag]
         lines[str(case)] = [f"--{word.format(B=folder / 'bert', D=folder, C=case)}" for word in words]
     (folder / "lines.json").write_text(json.dumps({"lines": lines, "texts": [*CASED, *LOWER]}), "utf-8")
-    command = [
-        sys.executable,
-        ROOT / "tests/support/chosen_by_tool.py",
-        ROOT / f"tools/{tool}.py",
-        folder / "lines.json",
-    ]
+    command = [ROOT / "tests/support/chosen_by_tool.py", ROOT / f"tools/{tool}.py", folder / "lines.json"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=folder)
+    result = warm_python.run(command, env=environment, cwd=folder)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
 

@@ -5,10 +5,9 @@ import json
 import os
 import pathlib
 import stat
-import subprocess
-import sys
 
 import pytest
+import warm_python
 from paths import ROOT
 
 from kobert_tf2 import command_line, outputs
@@ -183,8 +182,7 @@ def refusals(tool: Tool, flag: str) -> dict[str, tuple]:
 
 def run(name: str, cases: list[dict], tmp_path) -> list[dict]:
     (tmp_path / "cases.json").write_text(json.dumps(cases))
-    command = [sys.executable, str(ROOT / "tests/support/run_tool.py"), str(TOOLS[name]), str(tmp_path / "cases.json")]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    result = warm_python.run([ROOT / "tests/support/run_tool.py", TOOLS[name], tmp_path / "cases.json"], timeout=600)
     assert result.returncode == 0, result.stderr[-3000:]
     return json.loads(result.stdout.splitlines()[-1])
 

@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import tokenizer_folders
+import warm_python
 from loopback_hub import serve
 from paths import ROOT
 
@@ -92,13 +91,8 @@ def results(folder) -> dict:
         for tool in TOOLS:
             lines = {kind: command_line(folder, tool, kind) for kind in KINDS}
             (folder / f"{tool}.json").write_text(json.dumps({"lines": lines, "texts": [TEXT]}), "utf-8")
-            command = [
-                sys.executable,
-                SUPPORT / "chosen_by_tool.py",
-                ROOT / f"tools/{tool}.py",
-                folder / f"{tool}.json",
-            ]
-            run = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=folder)
+            command = [SUPPORT / "chosen_by_tool.py", ROOT / f"tools/{tool}.py", folder / f"{tool}.json"]
+            run = warm_python.run(command, env=environment, cwd=folder)
             assert run.returncode == 0, run.stderr
             found[tool] = json.loads(run.stdout.splitlines()[-1])
     return found

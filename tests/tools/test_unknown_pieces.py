@@ -1,10 +1,9 @@
 """Every tool that reads text says how many of its pieces are unknown, and warns where the vocabulary does not fit."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+import warm_python
 from paths import ROOT
 from small_models import config
 
@@ -40,8 +39,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_tool_says_how_much_of_its_text_is_unknown(folder, tool):
-    command = [sys.executable, str(ROOT / f"tools/{tool}.py"), *TOOLS[tool].split()]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder)
+    result = warm_python.run([ROOT / f"tools/{tool}.py", *TOOLS[tool].split()], cwd=folder)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "pieces are unknown (" in result.stderr
     if tool != "build_vocab":
