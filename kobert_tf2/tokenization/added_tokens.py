@@ -1,9 +1,9 @@
-"""Added tokens: strings that are one piece wherever they stand in a text, as Hugging Face's tokenizers have them.
+"""Added tokens: strings that are one piece wherever they occur in a text, as in Hugging Face's tokenizers.
 
-A text is cut at them first; what lies between is cut as if it stood alone. The longest of those that begin at a place
-is taken. A token that is `normalized` is looked for in the normalised text (so that case does not matter where the
-tokenizer lower-cases), the others in the text as it is. White space that `lstrip` and `rstrip` give to a token is
-none of its characters here: it stands for nothing, and offsets stay exact.
+A text is split at them first; each stretch between is tokenized on its own. Of several matches at a position the
+longest wins. A token with `normalized` is matched in the normalised text (ignoring case if the tokenizer lower-cases),
+others in the original text. White space consumed by `lstrip` and `rstrip` is not part of the token's span, so offsets
+stay exact.
 """
 
 import re
@@ -21,7 +21,7 @@ from kobert_tf2.tokenization.words import Word
 class AddedToken(NamedTuple):
     """An added token, under Hugging Face's names.
 
-    `is_piece`: it is a piece of the vocabulary in its own right, so that WordPiece may find it inside a word too.
+    `is_piece`: the token is also an ordinary piece of the vocabulary, which WordPiece may match inside a word.
     """
 
     content: str
@@ -33,12 +33,12 @@ class AddedToken(NamedTuple):
     is_piece: bool = False
 
     def switches(self) -> dict:
-        """All that Hugging Face knows of it but the content."""
+        """Hugging Face's fields without the content."""
         return {name: value for name, value in self._asdict().items() if name not in ("content", "is_piece")}
 
 
 def added_token(value: "str | dict | AddedToken") -> AddedToken:
-    """From a string or from the fields of one."""
+    """An `AddedToken` from a string or from its fields."""
     token = AddedToken(value) if isinstance(value, str) else AddedToken(**value) if isinstance(value, dict) else value
     if not token.content:
         raise InputError("added_tokens: expected a string with characters, but one is empty")
@@ -82,7 +82,7 @@ class AddedTokens:
 
 
 class _Finder:
-    """Strings, each with the token that it stands for, as one regular expression: the longest first."""
+    """Matches strings, each standing for a token, with one regular expression, the longest first."""
 
     def __init__(self, strings: Iterable[tuple[str, AddedToken]]):
         by_length = sorted(strings, key=lambda pair: -len(pair[0]))
@@ -96,7 +96,7 @@ class _Finder:
         self._pattern = re.compile("|".join(alternatives))
 
     def find(self, text: str) -> list[tuple[str, int, int]]:
-        """(the token's content, where it begins, where it ends) of each."""
+        """(content of the token, start, end) of each match."""
         if self.is_empty:
             return []
         return [(self._tokens[match.group()], *match.span()) for match in self._pattern.finditer(text)]
@@ -111,7 +111,7 @@ def encode_around(
     vocab: dict[str, int],
     encode: Callable[[Sequence[str]], Encodings],
 ) -> Encodings:
-    """The tokens of texts: the added ones, and between them what `encode` makes of each stretch."""
+    """The tokens of texts: added tokens, and what `encode` returns for each stretch between them."""
     found = [added.find(text) for text in texts]
     if not any(found):
         return encode(texts)
@@ -131,7 +131,7 @@ def encode_around(
 
 
 def _between(text: str, places: list[Place]) -> list[tuple[int, int]]:
-    """The stretches before, between and behind added tokens; some are empty."""
+    """The stretches before, between and after added tokens; some are empty."""
     begins = [0, *(place.end for place in places)]
     return list(zip(begins, [*(place.start for place in places), len(text)], strict=True))
 
@@ -147,7 +147,7 @@ def _alone(i: int, place: Place, text: str) -> Encodings:
 
 
 def _moved(one: Encodings, text: str, begin: int) -> Encodings:
-    """The tokens of `text[begin:...]`: what follows an added token without a space begins no eojeol."""
+    """Shifts the tokens of `text[begin:...]`. What follows an added token without a space does not begin an eojeol."""
     if not begin or not len(one.ids):
         return one
     starts, begins = one.starts + np.int32(begin), one.begins.copy()
@@ -157,7 +157,7 @@ def _moved(one: Encodings, text: str, begin: int) -> Encodings:
 
 
 def words_around(text: str, added: AddedTokens, words: Callable[[str], list[Word]]) -> list[Word]:
-    """The words of a text, an added token being one."""
+    """The words of a text; an added token is one word."""
     places = added.find(text)
     found: list[Word] = []
     for place, (begin, end) in zip([None, *places], _between(text, places), strict=True):

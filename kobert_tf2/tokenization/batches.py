@@ -1,4 +1,4 @@
-"""Rows of different lengths as batches that hold little padding: for training, in random order, and for prediction."""
+"""Batches of rows of different lengths with little padding: in random order for training, sorted for prediction."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,8 +12,8 @@ def bucket_widths(
 ) -> list[int]:
     """The `buckets` widths, at most, that pad rows of these lengths the least; each a multiple of `multiple`.
 
-    Widths are chosen by dynamic programming over all multiples up to the longest row. The last one is at most
-    `longest`, the width of the arrays that the rows are cut from.
+    Dynamic programming over all multiples up to the longest row. The last width is at most `longest`, the width of the
+    arrays that the rows come from.
     """
     steps = -(-np.asarray(lengths) // multiple)
     top = int(steps.max())
@@ -35,7 +35,7 @@ def bucket_widths(
 
 
 class Batch(NamedTuple):
-    """Numbers of rows, -1 for a row that only fills the batch up, and the width that they are cut to."""
+    """Row indices (-1 for a row that only fills the batch) and the width that the rows are truncated to."""
 
     rows: np.ndarray
     width: int
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
 def epoch_batches(lengths: np.ndarray, widths: Sequence[int], batch_size: int, rng: np.random.Generator) -> list[Batch]:
     """All rows once in random order, in batches of one size; rows that share a batch have the same width.
 
-    What is left over of each width is put together at the end, and only the last of these batches is filled up.
+    The remainders of all widths are combined at the end, and only the last of those batches is filled with dummy rows.
     """
     bucket = np.searchsorted(widths, lengths)
     order = rng.permutation(len(lengths))
@@ -65,8 +65,9 @@ def epoch_batches(lengths: np.ndarray, widths: Sequence[int], batch_size: int, r
 def batches_of_epochs(
     lengths: np.ndarray, widths: Sequence[int], batch_size: int, *, epochs: float, seed: int
 ) -> tuple[list[Batch], int]:
-    """The batches of all epochs, each in its own order, and how many of them are trained on: of 2.5 epochs, the last
-    half of the third is left over."""
+    """The batches of all epochs, each epoch in its own order, and how many of them are trained on: with 2.5 epochs the
+    second half of the third is not.
+    """
     whole = max(1, math.ceil(epochs))
     batches: list[Batch] = []
     for epoch in range(math.ceil(epochs)):
@@ -86,9 +87,9 @@ def prediction_batches(
     Args:
       lengths: int [rows], tokens of each row.
       widths: ascending; a row goes to the first that holds it.
-      batch_size: rows of a batch, or what gives them for a width.
-      powers_of_two: what is left of a width is cut in powers of two rather than being one short batch: with a batch
-        size that is one too, few shapes occur however many rows come.
+      batch_size: rows per batch, or a function from a width to them.
+      powers_of_two: the remainder of a width is split into powers of two instead of one short batch. With a batch size
+        that is a power of two, few distinct shapes occur for any number of rows.
     """
     bucket = np.searchsorted(widths, lengths)
     batches = []
@@ -104,6 +105,6 @@ def prediction_batches(
 
 
 def padding_share(batches: Sequence[Batch], lengths: np.ndarray) -> float:
-    """How much of what the model reads is padding, from 0 to 1."""
+    """The share of padding in what the model reads, from 0 to 1."""
     tokens = sum(int(lengths[batch.rows[batch.rows >= 0]].sum()) for batch in batches)
     return 1 - tokens / sum(len(batch.rows) * batch.width for batch in batches)

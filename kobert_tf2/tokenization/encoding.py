@@ -1,8 +1,8 @@
-"""Tokens as arrays: what a tokenizer gives back.
+"""Tokens as arrays: what a tokenizer returns.
 
-A token as a Python object costs more than finding it. So the tokens of a block of texts are flat arrays from the
-table (`word_cache.py`) on; `Encoding`, one text's share of them, is a sequence of `Token` that makes each when it is
-asked for.
+Creating a Python object for a token costs more than finding the token. So the tokens of a block of texts stay flat
+arrays from `word_cache.py` on; `Encoding`, the share of one text, is a sequence that creates a `Token` only when it is
+accessed.
 """
 
 import functools
@@ -24,15 +24,15 @@ class Token(NamedTuple):
     end: int
 
 
-# `Token._make` without a call into Python for each token.
+# `Token._make` without a Python-level call per token.
 _token = functools.partial(tuple.__new__, Token)
 
 
 class Encoding(Sequence):
     """The tokens of one text, without special tokens: a sequence of `Token`, and arrays.
 
-    `ids`, `starts`, `ends`: int32 [tokens]; token i stands for `text[starts[i]:ends[i]]`. One that was made of packed
-    tokens (`word_cache.py`) makes its arrays when they are first asked for.
+    `ids`, `starts`, `ends`: int32 [tokens]; token i stands for `text[starts[i]:ends[i]]`. An `Encoding` of packed
+      tokens (`word_cache.py`) creates its arrays on first access.
     """
 
     __slots__ = ("_arrays", "_begin", "_packed", "_vocabulary")
@@ -47,7 +47,7 @@ class Encoding(Sequence):
 
     @classmethod
     def packed(cls, tokens: bytes, begin: int, vocabulary: Sequence[str]) -> "Encoding":
-        """From packed tokens; the first key of the text begins at character `begin`."""
+        """From packed tokens; the text's first key begins at character `begin`."""
         made = cls.__new__(cls)
         made._arrays, made._vocabulary, made._packed, made._begin = None, vocabulary, tokens, begin
         return made
@@ -130,7 +130,7 @@ class Encodings(NamedTuple):
 
     @classmethod
     def join(cls, several: Sequence["Encodings"]) -> "Encodings":
-        """One after the other."""
+        """All of them in one, in order."""
         if len(several) == 1:
             return several[0]
         columns = zip(_NO_TOKENS, *(one[:4] for one in several), strict=True)
@@ -149,7 +149,7 @@ class Encodings(NamedTuple):
         return (ids[begin:end] for begin, end in itertools.pairwise(self.rows.tolist()))
 
     def with_rows(self, others: dict[int, "Encodings"]) -> "Encodings":
-        """The same with the tokens of some texts, each alone in its `Encodings`, put in the place of theirs."""
+        """The same with the tokens of some texts replaced; each replacement is an `Encodings` of one text."""
         if not others:
             return self
         return Encodings.join([others.get(i) or self.alone(i) for i in range(len(self.rows) - 1)])
@@ -159,7 +159,7 @@ class Encodings(NamedTuple):
         return np.searchsorted(self.rows, tokens, side="right") - 1
 
     def alone(self, i: int) -> "Encodings":
-        """Text i; views."""
+        """Text i alone, as views."""
         begin, end = self.rows[i : i + 2]
         ids, starts, ends, begins = (column[begin:end] for column in self[:4])
         return Encodings(ids, starts, ends, begins, np.array([0, end - begin]))

@@ -1,8 +1,7 @@
-"""`tokenization_kobert.py`: the tokenizer as one file that a saved model brings along.
+"""`tokenization_kobert.py`: the tokenizer as one file that is saved with a model.
 
 `AutoTokenizer.from_pretrained(folder, trust_remote_code=True)` loads it and needs mecab-python3 and python-
-mecab-ko-dic alone, or sentencepiece alone. It is put together from the very modules that run here, so the two cannot
-drift apart.
+mecab-ko-dic alone, or sentencepiece alone. It is assembled from the modules that run here, so the two cannot diverge.
 """
 
 import ast
@@ -35,7 +34,7 @@ Put together from modules of kobert_tf2: {modules}.
 
 
 def tokenizer_code(*, sentencepiece: bool = False) -> str:
-    """The text of `tokenization_kobert.py`, for morphemes or for a SentencePiece model."""
+    """The contents of `tokenization_kobert.py`, for morphemes or for a SentencePiece model."""
     modules = _MODULES_OF_SENTENCEPIECE if sentencepiece else _MODULES
     bodies = [_without_imports(_source(module)) for module in modules]
     imports = sorted({line for _, lines in bodies for line in lines}, key=lambda line: ("transformers" in line, line))
@@ -50,7 +49,7 @@ def _source(module: str) -> str:
 
 
 def _without_imports(source: str) -> tuple[str, list[str]]:
-    """(the module without its docstring and imports, the imports of others as lines)."""
+    """(the module without its docstring and imports, its third-party imports as lines)."""
     lines: list[str | None] = [*source.splitlines()]
     others = []
     for position, node in enumerate(ast.parse(source).body):

@@ -1,12 +1,12 @@
-"""What the files of a Hugging Face tokenizer say: vocabulary, normalisation, special tokens and added tokens.
+"""Reads the files of a Hugging Face tokenizer: vocabulary, normalisation, special tokens and added tokens.
 
     tokenizer_config.json     the class, its switches, the special tokens, and `added_tokens_decoder`
     special_tokens_map.json   special tokens, of a folder that has no `added_tokens_decoder`
     added_tokens.json         {token: id}, of such a folder
     tokenizer.json            all of it in one file, read through the `tokenizers` library
 
-The files are read in the order in which `transformers` believes them. What changes the ids and cannot be done here is
-an `InputError` that names the file and the key: nothing is passed over in silence.
+The files have the same precedence as in `transformers`. A setting that changes the ids and is not supported here is an
+`InputError` that names the file and the key; nothing is ignored silently.
 """
 
 import json
@@ -27,12 +27,12 @@ ADDED_FIELDS = ("content", "single_word", "lstrip", "rstrip", "normalized", "spe
 SPECIAL_NAMES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 
 _CLASSES_OF_WORDPIECE = ("BertTokenizer", "ElectraTokenizer", "DistilBertTokenizer", "ConvBertTokenizer")
-# Classes that are whatever their tokenizer.json says.
+# Classes whose behaviour is defined by tokenizer.json alone.
 _GENERIC_CLASSES = ("PreTrainedTokenizer", "TokenizersBackend")
 
 
 class Described(NamedTuple):
-    """What the files say, as arguments of `Tokenizer`."""
+    """The contents of the files as arguments of `Tokenizer`."""
 
     vocab: dict[str, int]
     settings: dict
@@ -40,7 +40,9 @@ class Described(NamedTuple):
 
 
 def read_wordpiece(folder: str, vocab_path: str | None) -> Described:
-    """A folder of a WordPiece tokenizer. Without `vocab_path`, a `vocab.txt`, `tokenizer.json` has the vocabulary."""
+    """Reads the folder of a WordPiece tokenizer. Without `vocab_path` (a `vocab.txt`) the vocabulary is that of
+    `tokenizer.json`.
+    """
     config = read_object(f"{folder}/{CONFIG_FILE}")
     _check_class(f"{folder}/{CONFIG_FILE}", config)
     generic = _class_of(config) in _GENERIC_CLASSES and files.exists(f"{folder}/{TOKENIZER_FILE}")
@@ -53,7 +55,7 @@ def read_wordpiece(folder: str, vocab_path: str | None) -> Described:
 
 
 def describe(folder: str, vocab: dict[str, int], settings: dict) -> Described:
-    """A vocabulary with the special and added tokens that the files in `folder` name."""
+    """A vocabulary with the special and added tokens of the files in `folder`."""
     return _described(folder, read_object(f"{folder}/{CONFIG_FILE}"), vocab, settings, {})
 
 
@@ -103,7 +105,7 @@ def _check_class(path: str, config: dict) -> None:
 
 
 def _switches_of(config: dict) -> dict:
-    """A BertTokenizer's own defaults are lower-casing, and stripping accents with it."""
+    """By default, a BertTokenizer lower-cases and then also strips accents."""
     lower = bool(config.get("do_lower_case", True))
     accents = config.get("strip_accents")
     return {"do_lower_case": lower, "strip_accents": lower if accents is None else bool(accents)}
@@ -169,7 +171,7 @@ def _check_steps(path: str, parts: dict) -> None:
 
 def _switches_in(path: str, normalizer: dict | None) -> dict:
     steps = (normalizer or {}).get("normalizers") or [normalizer or {"type": None}]
-    # Text is NFC here whatever a file says.
+    # Text is always normalised to NFC here.
     of_bert = [step for step in steps if step["type"] != "NFC"]
     if len(of_bert) != 1 or of_bert[0]["type"] != "BertNormalizer":
         names = ", ".join(str(step["type"]) for step in steps)
@@ -214,7 +216,7 @@ def _described(folder: str, config: dict, vocab: dict[str, int], settings: dict,
 
 
 def _special_tokens(folder: str, config: dict) -> dict[str, str]:
-    """The five tokens, as far as the files name them."""
+    """Those of the five special tokens that the files name."""
     found = {}
     for name in SPECIAL_NAMES:
         value = config.get(name)
@@ -239,7 +241,7 @@ def _added_in_config(path: str, decoder: dict) -> dict[int, AddedToken]:
 
 
 def _added_alone(folder: str, config: dict, vocab: dict[str, int]) -> dict[int, AddedToken]:
-    """Of `added_tokens.json`, and of a `tokenizer.json` that lies beside a vocabulary."""
+    """The added tokens of `added_tokens.json`, and of a `tokenizer.json` beside a vocabulary."""
     named = {*_special_tokens(folder, config).values(), *(token.content for token in _extra_tokens(config))}
     added = {}
     for content, i in read_object(f"{folder}/{ADDED_FILE}").items():
@@ -289,7 +291,7 @@ def added_tokens_decoder(vocab: dict[str, int], tokens: Iterable[AddedToken]) ->
 
 
 def tokenizer_file(tokenizer: Any, tokens: Sequence[AddedToken]) -> str:
-    """The text of a `tokenizer.json` that does what a plain tokenizer of ours does."""
+    """The contents of a `tokenizer.json` that is equivalent to one of our plain tokenizers."""
     library, settings = _library(), tokenizer.settings()
     from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 

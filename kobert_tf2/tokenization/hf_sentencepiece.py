@@ -1,6 +1,6 @@
 """A SentencePiece tokenizer for Hugging Face `transformers`: the same pieces and ids, without kobert_tf2.
 
-`hf_bundle.py` puts this class and all that it needs into one file, which a saved tokenizer brings along.
+`hf_bundle.py` writes this class and all that it needs into one file, which is saved with the tokenizer.
 """
 
 import os

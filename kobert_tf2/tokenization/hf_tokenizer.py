@@ -1,6 +1,6 @@
-"""The tokenizer for Hugging Face `transformers`: the same words, the same pieces, the same ids, without kobert_tf2.
+"""The tokenizer for Hugging Face `transformers`: the same words, pieces and ids, without kobert_tf2.
 
-`hf_bundle.py` puts this class and all that it needs into one file, which a saved tokenizer brings along.
+`hf_bundle.py` writes this class and all that it needs into one file, which is saved with the tokenizer.
 """
 
 import os
@@ -14,7 +14,7 @@ from kobert_tf2.tokenization.words import Segmenter
 
 
 class KoBertTokenizer(PreTrainedTokenizer):
-    """Korean morphemes and WordPiece, as they were set up in kobert_tf2 (`kobert_tf2` in tokenizer_config.json)."""
+    """Korean morphemes and WordPiece with the settings under `kobert_tf2` in tokenizer_config.json."""
 
     vocab_files_names = {"vocab_file": "vocab.txt", "user_dictionary_file": "user.dic"}  # noqa: RUF012
     model_input_names = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012

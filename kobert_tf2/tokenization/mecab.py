@@ -1,15 +1,13 @@
-"""Korean text to morphemes with Mecab: where the dictionary is, what an analysis says, where each morpheme stands in
-the text.
+"""Korean morphemes with Mecab: finding the dictionary, reading an analysis, and the character offsets of each morpheme.
 
 The binding is mecab-python3 (the main line of MeCab, statically linked) with the mecab-ko dictionary that the pip
-package `python-mecab-ko-dic` brings. The mecab-ko fork weighs spaces differently and cuts 0.25 to 0.5 % of morphemes
-otherwise: it is not used, and the analyser's fingerprint records what is.
+package `python-mecab-ko-dic` brings. The mecab-ko fork weighs spaces differently and segments 0.25 to 0.5 % of the
+morphemes in another way. It is not used; the analyser's fingerprint records what is.
 
-MeCab has traps, and this module keeps them from everyone else: NUL ends its input, 65,535 spaces in a run overflow, a
-long run without a space costs the square of its length, its offsets are bytes, `parseToNode` is not safe in threads.
-So text is normalised first, parsed in bounded chunks with `Tagger.parse` (which holds the GIL throughout), and
-written by MeCab as `%M`, the morpheme with the spaces before it: adding up the lengths gives the offsets in
-characters.
+MeCab has pitfalls, which this module hides from its callers: NUL ends its input, a run of 65,535 spaces overflows, a
+long run without a space costs quadratic time, its offsets are in bytes, and `parseToNode` is not thread-safe. So text
+is normalised first and parsed in bounded chunks with `Tagger.parse` (which holds the GIL throughout). MeCab writes
+`%M`, each morpheme with the spaces before it, so that cumulative lengths are the offsets in characters.
 """
 
 import hashlib
@@ -25,10 +23,10 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.normalization import Normalizer
 from kobert_tf2.tokenization.substitutes import readable
 
-# Longest text that MeCab gets at once. At most 4 us a character are lost on a run without a space (it grows with the
-# square).
+# The longest text passed to MeCab at once. A run without a space costs at most 4 us a character more (the cost is
+# quadratic).
 CHUNK = 4096
-# After a cut inside a run without a space, so many characters before the cut are analysed again with what follows.
+# After a cut inside a run without a space, this many characters before the cut are analysed again with what follows.
 _OVERLAP = 64
 
 _SYSTEM_FOLDERS = (
@@ -43,8 +41,8 @@ _SYSTEM_FOLDERS = (
 class Morpheme(NamedTuple):
     """`text[start:end]` is the morpheme as written, `surface` the same normalised.
 
-    `tag` is the dictionary's (NNG, JKO, VV+EP ...); `kind` and `expression` are what it says of something put together:
-    ("Compound", "사과/NNG/*+나무/NNG/*"), ("Inflect", "가/VV/*+았었/EP/*"), or empty.
+    `tag` is the dictionary's (NNG, JKO, VV+EP ...). `kind` and `expression` describe a morpheme made of several, as the
+    dictionary does: ("Compound", "사과/NNG/*+나무/NNG/*"), ("Inflect", "가/VV/*+았었/EP/*"); otherwise they are empty.
     """
 
     surface: str
@@ -56,7 +54,7 @@ class Morpheme(NamedTuple):
 
 
 def spelled_parts(surface: str, expression: str) -> list[tuple[str, str]]:
-    """[(surface, tag)] of the parts where they spell the surface exactly; otherwise no parts."""
+    """[(surface, tag)] of the parts if they spell the surface exactly, otherwise []."""
     parts: list[Any] = [tuple(part.split("/")[:2]) for part in expression.split("+")]
     if any(len(part) != 2 or not part[0] for part in parts) or "".join(part[0] for part in parts) != surface:
         return []
@@ -72,7 +70,7 @@ def read_feature(feature: str) -> tuple[str, str, str]:
 
 
 class MorphemeAnalyser:
-    """Mecab with a dictionary that was found, and offsets that are right.
+    """Mecab with a dictionary found by one rule, and with exact character offsets.
 
     `dictionary` is a folder with a compiled mecab-ko dictionary; without it `$MECAB_KO_DIC`, the pip package and the
     system's usual folders are tried in this order. `user_dictionary` is a compiled user dictionary (`mecab-dict-index
@@ -126,8 +124,8 @@ class MorphemeAnalyser:
         return keys if read is text else _spelled_as(text, keys)
 
     def lines_of_texts(self, texts: Sequence[str], *, features: bool = False) -> list[str]:
-        """`keys` of normalised texts as they come from MeCab, for each text one string: a line for each key and an
-        empty one at the end.
+        """`keys` of several normalised texts, as MeCab writes them: one string per text, one line per key and an empty
+        line at the end.
         """
         parse = self._tagger(r"%M\t%H\n" if features else r"%M\n").parse
         outputs = [
@@ -166,7 +164,9 @@ class MorphemeAnalyser:
         return self._taggers[node_format]
 
     def fingerprint(self) -> dict:
-        """What decides the analysis: versions, dictionaries, and what becomes of fixed sentences; JSON can hold it."""
+        """Everything that decides an analysis: versions, dictionaries, and the analyses of fixed sentences.
+        JSON-serialisable.
+        """
         return {
             "binding": "mecab-python3",
             "binding_version": _version("mecab-python3"),
@@ -180,8 +180,8 @@ class MorphemeAnalyser:
         }
 
 
-# Cut differently by other dictionaries, versions and forks of Mecab: what they do to these is the analyser's
-# fingerprint.
+# Sentences that other dictionaries, versions and forks of Mecab segment differently: the fingerprint holds their
+# analyses.
 FIXED_SENTENCES = (
     "아버지가 방에 들어가신다.",
     "사과나무를 심었다가 뽑아 버렸다.",
@@ -207,7 +207,7 @@ FIXED_SENTENCES = (
 
 
 def _lines(output: str | None) -> list[str]:
-    """MeCab's lines, the empty end-of-sentence line taken off."""
+    """MeCab's lines without the empty one that ends the sentence."""
     if output is None:
         raise RuntimeError("MeCab gave no analysis")
     lines = output.split("\n")[:-2]
@@ -215,12 +215,12 @@ def _lines(output: str | None) -> list[str]:
 
 
 def _output_of(lines: list[str]) -> str:
-    """The output that `_lines` reads as these."""
+    """The inverse of `_lines`."""
     return "\n".join([*lines, "", ""])
 
 
 def _ends_with_spaces(output: str) -> bool:
-    """Whether a morpheme does, see `_spaces_moved`."""
+    """Whether any morpheme ends with a space; see `_spaces_moved`."""
     return " \n" in output or " \t" in output
 
 
@@ -265,7 +265,7 @@ def _cut(text: str, start: int) -> tuple[int, bool]:
 
 
 def _without_overlap(keys: list[str], length: int) -> tuple[list[str], int]:
-    """Drops the last morphemes before a cut in a run: what follows the cut decides what they are."""
+    """Drops the last morphemes before a cut inside a run: their analysis depends on what follows the cut."""
     trusted = length - _OVERLAP
     while len(keys) > 1 and length > trusted:
         length -= _length([keys.pop()])
@@ -308,7 +308,7 @@ def _pip_dictionary() -> str:
 
 
 def _in_utf_8(arguments: str) -> str:
-    """Arguments that mecab-python3 can encode: under LC_ALL=C Python may have taken paths of UTF-8 for other bytes."""
+    """Arguments that mecab-python3 can encode: under LC_ALL=C Python decodes UTF-8 paths with surrogate escapes."""
     try:
         return os.fsencode(arguments).decode("utf-8")
     except UnicodeError:

@@ -1,12 +1,12 @@
-"""Text made uniform, with every character's way back to the original string.
+"""Text normalisation that maps every character back to the original string.
 
-What comes out is NFC, without control, format (zero-width, bidi) characters and with a plain space for every white-
-space character. What goes is what BERT's own cleaning takes away; what BERT would drop although a reader can see it
-(U+FFFD, private use) stays, because a character that vanishes cannot be pointed at. Lower-casing and the taking off
-of accents are separate switches; neither ever takes Hangul apart.
+The result is NFC, without control and format characters (zero-width, bidi), and with a plain space for every
+white-space character. This is what BERT's own cleaning does, except that visible characters that BERT drops (U+FFFD,
+private use) are kept: no offset can point at a character that is gone. Lower-casing and stripping accents are separate
+switches; neither ever decomposes Hangul.
 
-The text may be combined anew (a jamo sequence becomes one syllable) or, rarely, become longer (a character that NFC
-writes as two): `Normalized` keeps, for each of its characters, the span of the original that it came from.
+Characters may be composed (a jamo sequence becomes one syllable) or, rarely, expanded (a character that NFC writes as
+two): `Normalized` keeps the original span of each of its characters.
 """
 
 import functools
@@ -16,34 +16,35 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 _REPLACEMENT = "\ufffd"
-# Trying all cuts costs the square: no writing system stacks more marks than this.
+# Trying all cuts takes quadratic time; no writing system stacks more marks than this.
 _LONGEST_CLUSTER_TO_CUT = 16
 
-# White space is what BERT counts as such; the rest of what `str.isspace` knows (vertical tab, NEL ...) are control
-# characters.
+# White space as BERT defines it; the other characters of `str.isspace` (vertical tab, NEL ...) are control characters.
 _WHITE_SPACE = re.compile("[\t\n\r\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 
 
 class Normalized(NamedTuple):
-    """A normalised text; `starts[i]:ends[i]` is the original of its character i (both None: nothing has moved)."""
+    """A normalised text. `starts[i]:ends[i]` is the original span of its character i; both are None if no offset
+    changed.
+    """
 
     text: str
     starts: Sequence[int] | None = None
     ends: Sequence[int] | None = None
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """The original span of the non-empty normalised span `start:end`."""
+        """The original span of the non-empty span `start:end` of the normalised text."""
         return (start, end) if self.starts is None or self.ends is None else (self.starts[start], self.ends[end - 1])
 
     def seams(self) -> set[int]:
-        """Positions at which the text must not be cut: one original character stands on both sides."""
+        """Positions at which the text must not be split, because one original character is on both sides."""
         if self.starts is None or self.ends is None:
             return set()
         return {i for i in range(1, len(self.text)) if self.starts[i] < self.ends[i - 1]}
 
 
 class Normalizer:
-    """Normalises strings. `lower_case` and `strip_accents` as in BERT, except that Hangul stays whole."""
+    """Normalises strings. `lower_case` and `strip_accents` are BERT's, except that Hangul is never decomposed."""
 
     def __init__(self, *, lower_case: bool = False, strip_accents: bool = False):
         self.lower_case = lower_case
@@ -59,7 +60,7 @@ class Normalizer:
         return self._rewrite(text)
 
     def _is_plain(self, text: str, *, cased: bool = False) -> bool:
-        """Whether nothing moves; with `cased`, whether nothing but lower-casing in place is left to do."""
+        """Whether no offset changes; with `cased`, whether only lower-casing in place remains to be done."""
         if text.isascii():
             return text.isprintable() and (cased or not self.lower_case or text.islower() or text == text.lower())
         if not (text.isprintable() and unicodedata.is_normalized("NFC", text)):
@@ -68,7 +69,7 @@ class Normalizer:
             return False
         if not self.lower_case:
             return True
-        # Only U+0130 grows in lower case, and only the sigma looks at its neighbours.
+        # Only U+0130 gets longer in lower case, and only sigma depends on its neighbours.
         return "\u0130" not in text and "\u03a3" not in text if cased else text == text.lower()
 
     def _rewrite(self, text: str) -> Normalized:
@@ -87,8 +88,8 @@ class Normalizer:
     def _rewrite_cluster(
         self, cluster: str, positions: list[int], out: list[str], starts: list[int], ends: list[int]
     ) -> None:
-        """A base with its marks: each character keeps its own place if it stays itself, otherwise all share the
-        span.
+        """Normalises a base character with its marks: unchanged characters keep their own offsets, otherwise all share
+        the span.
         """
         new = self._of_cluster(cluster)
         if new == cluster:
@@ -104,7 +105,9 @@ class Normalizer:
         out.append(new)
 
     def _seam_free_cut(self, cluster: str, new: str) -> int:
-        """Where a cluster falls into two that are normalised apart (a syllable and a loose final); 0: nowhere."""
+        """Where a cluster splits into two that are normalised independently (a syllable and a loose final consonant),
+        or 0.
+        """
         if len(cluster) > _LONGEST_CLUSTER_TO_CUT:
             return 0
         cuts = range(1, len(cluster))
@@ -120,7 +123,7 @@ class Normalizer:
 
 
 def without_accents(text: str) -> str:
-    """Non-spacing marks taken off, the rest composed again."""
+    """Removes non-spacing marks and composes the rest again."""
     bare = (c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
     return unicodedata.normalize("NFC", "".join(bare))
 
@@ -128,7 +131,7 @@ def without_accents(text: str) -> str:
 def _keep(
     text: str, start: int, end: int, lower_case: bool, out: list[str], starts: list[int], ends: list[int]
 ) -> None:
-    """Copies a stretch in which nothing moves."""
+    """Copies a stretch in which no offset changes."""
     if start < end:
         stretch = text[start:end]
         out.append(stretch.lower() if lower_case else stretch)
@@ -137,9 +140,9 @@ def _keep(
 
 
 def _clusters(match: re.Match) -> Iterable[tuple[str, list[int]]]:
-    """Splits an odd stretch into (base and marks, where each was), what is removed taken out.
+    """Splits a stretch into clusters (base and marks, their positions), without the characters that are removed.
 
-    A character removed between a base and its mark lies inside the span: e, zero-width space, acute is one é.
+    A character removed between a base and its mark is inside the span: e, zero-width space, acute become one é.
     """
     removed, joins = _removed(), _joining()
     cluster = ""
@@ -161,23 +164,23 @@ def _is_surrogate(char: str) -> bool:
 
 
 def comparable(text: str) -> str:
-    """A label, a column's name or an id as it is compared with another: in NFC, without control and zero-width
-    characters, every run of white space one space, none at the ends.
+    """The form in which labels, column names and ids are compared: NFC, without control and zero-width characters,
+    every run of white space as one space, none at the ends.
     """
     return " ".join(_plain_normalizer(text).text.split())
 
 
 _plain_normalizer = Normalizer()
 
-# Letters and symbols that are drawn as nothing: Hangul fillers, braille's blank.
+# Letters and symbols that are invisible: Hangul fillers, the blank of braille.
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 _INVISIBLE = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))
 
 
 def is_blank(text: str) -> bool:
-    """Whether a reader sees nothing: white space, control and zero-width characters and fillers alone, or no character.
+    """Whether a text is invisible: empty, or white space, control and zero-width characters and fillers alone.
 
-    What of a file counts as an empty line is decided here, for everyone.
+    All readers of files use this to decide what an empty line is.
     """
     return all(char in _FILLERS or unicodedata.category(char) in _INVISIBLE for char in text)
 
@@ -186,7 +189,7 @@ def is_blank(text: str) -> bool:
 
 
 def character_class(characters: Iterable[int]) -> str:
-    """A regular expression's class, as ranges, for code points in rising order."""
+    """A character class of a regular expression, as ranges, for code points in ascending order."""
     ranges: list[list[int]] = []
     for code in characters:
         if ranges and ranges[-1][1] == code - 1:
@@ -196,9 +199,9 @@ def character_class(characters: Iterable[int]) -> str:
     return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)
 
 
-# Nothing there is punctuation, control, a mark, or changed by normalising to NFC or by taking accents off (a test goes
-# through them): ideographs, Hangul syllables, surrogates and private use, and planes without characters. Asking about
-# these 250,000 would take each process a quarter of a second.
+# No character in these ranges is punctuation, control or a mark, or changes by NFC or by stripping accents (a test
+# checks all of them): ideographs, Hangul syllables, surrogates, private use, and unassigned planes. Checking these
+# 250,000 would cost every process a quarter of a second.
 UNREMARKABLE = (
     range(0x3400, 0x4DC0),
     range(0x4E00, 0xA000),
@@ -212,7 +215,7 @@ UNREMARKABLE = (
 
 
 def code_points() -> Iterable[int]:
-    """All code points but the `UNREMARKABLE`, in rising order."""
+    """All code points outside `UNREMARKABLE`, in ascending order."""
     start = 0
     for passed_over in UNREMARKABLE:
         yield from range(start, passed_over.start)
@@ -221,7 +224,7 @@ def code_points() -> Iterable[int]:
 
 @functools.cache
 def _removed() -> re.Pattern:
-    """Control and format characters. What is white space has become a plain space before."""
+    """Control and format characters. White space has been replaced by plain spaces before."""
     return re.compile(f"[{character_class(_removed_codes())}]")
 
 
@@ -231,7 +234,7 @@ def _removed_codes() -> list[int]:
 
 @functools.cache
 def _joining() -> re.Pattern:
-    """Characters that NFC may join to, or move about with, the one before them."""
+    """Characters that NFC may compose with, or reorder with, the one before them."""
     return re.compile(f"[{character_class(_joining_codes())}]")
 
 
@@ -248,7 +251,7 @@ def _joining_codes() -> list[int]:
 
 @functools.cache
 def accented() -> re.Pattern:
-    """Characters that `without_accents` changes."""
+    """The characters that `without_accents` changes."""
     changed = (
         code for code in code_points() if without_accents(chr(code)) != chr(code) and not _is_surrogate(chr(code))
     )
@@ -257,7 +260,7 @@ def accented() -> re.Pattern:
 
 @functools.cache
 def _odd(lower_case: bool, strip_accents: bool) -> re.Pattern:
-    """Stretches in which something moves, with the character before them, which a mark may join."""
+    """Stretches in which offsets change, with the character before them, which a mark may combine with."""
     codes = set(_removed_codes()) | set(_joining_codes()) | set(range(0xD800, 0xE000))
     codes.update(code for code in code_points() if unicodedata.normalize("NFC", chr(code)) != chr(code))
     if lower_case:

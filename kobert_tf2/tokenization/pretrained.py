@@ -1,12 +1,13 @@
-"""A tokenizer's files: found by one rule for every tool, read and written.
+"""The files of a tokenizer: finding them by one rule for all tools, reading and writing them.
 
 The rule. `--vocab_file` names a folder, a vocabulary or a hub id; without it, what lies beside `--init_checkpoint` is
 taken. A folder that this package wrote is read with the settings that it was saved with. A SentencePiece model (a
 `.model` file, with the `vocab.txt` beside it if that has its pieces) is used as it is. The folder of a Hugging Face
-BertTokenizer is plain BERT as its files say (`hf_files.py`). A vocabulary that stands alone is plain BERT, as it was
-for the original scripts, with what the command line's tokenizer flags say.
+BertTokenizer is plain BERT as its files say (`hf_files.py`). A bare vocabulary is plain BERT, as for the original
+scripts, with the tokenizer flags of the command line.
 
-Nothing here knows `Tokenizer`, which imports this module: the class is handed in (`from_pretrained(Tokenizer, path)`).
+This module does not import `Tokenizer`, which imports it: the class is an argument (`from_pretrained(Tokenizer,
+path)`).
 """
 
 import glob
@@ -27,16 +28,16 @@ from kobert_tf2.tokenization.sentencepiece import SentencePieceModel
 VOCAB_FILE = "vocab.txt"
 MODEL_FILE = "spiece.model"
 USER_DICTIONARY_FILE = "user.dic"
-# Where tokenizer_config.json keeps what transformers has no key for.
+# The key of tokenizer_config.json for settings that transformers has no key for.
 OUR_KEY = "kobert_tf2"
 _FILES_OF_OTHER_TOKENIZERS = (TOKENIZER_FILE, ADDED_FILE, SPECIAL_FILE)
 _FILES_OF_TOKENIZERS = (CODE_FILE, USER_DICTIONARY_FILE, MODEL_FILE, *_FILES_OF_OTHER_TOKENIZERS)
-# Settings that name places of one machine, not what a tokenizer does.
+# Settings that are paths on one machine, not properties of the tokenizer.
 _PLACES = ("dictionary",)
 
 
 class Found(NamedTuple):
-    """A tokenizer's files as they lie: what `Tokenizer` is made of, and why."""
+    """The files of a tokenizer that were found: the arguments of `Tokenizer`, and where they come from."""
 
     place: str  # the file that has the vocabulary, or the SentencePiece model
     settings: dict  # keyword arguments of `Tokenizer`
@@ -55,7 +56,7 @@ class Found(NamedTuple):
 
 
 def find(path: str) -> Found:
-    """What a path or a hub id names: a tokenizer's folder, its vocabulary, or a vocabulary that stands alone."""
+    """Resolves a path or a hub id: the folder of a tokenizer, its vocabulary, or a bare vocabulary."""
     path = os.fspath(path)
     if files.is_folder(path):
         return _in_folder(path.rstrip("/"))
@@ -81,7 +82,9 @@ def find_beside(path: str) -> Found | None:
 
 
 def _of_file(path: str) -> Found:
-    """A vocabulary or a model. The other files of a folder describe its `vocab.txt`, and no file of another name."""
+    """A vocabulary or a model file. The other files of a folder describe its `vocab.txt` and no file of another
+    name.
+    """
     name, folder = os.path.basename(path), os.path.dirname(path) or "."
     if name in (VOCAB_FILE, TOKENIZER_FILE, CONFIG_FILE):
         return _in_folder(folder)
@@ -91,7 +94,7 @@ def _of_file(path: str) -> Found:
 
 
 def _vocabulary_in(folder: str) -> str | None:
-    """`vocab.txt`, or the one file like it (`vocab_char_16424.txt`); which of several is a question."""
+    """`vocab.txt`, or the only file with a similar name (`vocab_char_16424.txt`); several are an `InputError`."""
     if files.exists(f"{folder}/{VOCAB_FILE}"):
         return f"{folder}/{VOCAB_FILE}"
     others = _matching(folder, "*vocab*.txt")
@@ -164,7 +167,7 @@ def _ours(folder: str, config: dict) -> Found:
 
 
 def _saved_settings(ours: object, path: str) -> dict:
-    """The settings that this package saved, each of the kind that it saves."""
+    """The settings that this package saved; the type of each is checked."""
     if not isinstance(ours, dict) or not isinstance(ours.get("settings"), dict):
         raise InputError(f'{path}: expected "{OUR_KEY}" to be an object with "settings", but found other JSON')
     analyser = ours.get("analyser")
@@ -196,7 +199,9 @@ _KINDS = {
 
 
 def _of_sentencepiece(folder: str, model: str, vocab_path: str | None) -> Found:
-    """A model with the ids of the `vocab.txt` beside it, if that has its pieces, or with its own."""
+    """A SentencePiece model, with the ids of the `vocab.txt` beside it if that has its pieces, otherwise with its
+    own.
+    """
     vocab = vocab_file.load(vocab_path) if vocab_path else {}
     with_file = vocab_file.is_of_sentencepiece(vocab)
     if not with_file:
@@ -209,7 +214,7 @@ def _of_sentencepiece(folder: str, model: str, vocab_path: str | None) -> Found:
 
 
 def _bare(vocab: str) -> Found:
-    """With added tokens all the same, where a file beside it names some."""
+    """A bare vocabulary, with added tokens if a file beside it names some."""
     reason = f"no {CONFIG_FILE} describes it"
     settings = {"pre_tokenizer": "none"}
     folder = os.path.dirname(vocab) or "."
@@ -227,7 +232,7 @@ def _beside_a_vocabulary(folder: str) -> tuple[str, ...]:
 
 
 def from_pretrained(cls: type, path: str, **settings: Any) -> Any:
-    """A tokenizer of class `cls` from a folder, a vocabulary or a hub id; `settings` go before those found."""
+    """A tokenizer of class `cls` from a folder, a vocabulary or a hub id; `settings` override those found."""
     found = find(path)
     return _make(cls, found, {**found.settings, **settings})
 
@@ -256,14 +261,14 @@ def from_flags(
     made_with: dict | None = None,
     required: bool = True,
 ) -> Any:
-    """The tokenizer of a command line, and one line on standard error that says which it is, and why.
+    """The tokenizer of a command line; one line on standard error says which one it is and why.
 
     Args:
         cls: `Tokenizer`.
-        given: the tokenizer flags that stand on the command line; one that contradicts the folder is an `InputError`.
-        beside: further paths to look beside, after `init_checkpoint`.
-        made_with: the settings of a vocabulary that stands alone, as the records that it belongs to say.
-        required: without it, None where there is no tokenizer.
+        given: the tokenizer flags set on the command line; one that contradicts the folder is an `InputError`.
+        beside: further paths whose folders are searched, after `init_checkpoint`.
+        made_with: the settings of a bare vocabulary, as recorded with the pre-training data that it belongs to.
+        required: if false, None is returned where there is no tokenizer.
     """
     found = find(vocab_file) if vocab_file else _first_beside((init_checkpoint, *beside))
     if found is None:
@@ -285,7 +290,7 @@ def _first_beside(paths: Sequence[str | None]) -> Found | None:
 
 
 def _settings_to_use(found: Found, given: dict, made_with: dict | None) -> tuple[dict, str]:
-    """(the settings, why they are these)"""
+    """(the settings, the reason for them)"""
     if not found.is_bare:
         config = f"{found.folder}/{CONFIG_FILE}"
         described_by = config if files.exists(config) else found.place
@@ -295,7 +300,7 @@ def _settings_to_use(found: Found, given: dict, made_with: dict | None) -> tuple
         _refuse_contradictions(given, made_with, "the records were made with")
         return {**made_with, **given}, "as the records were made"
     settings = {**found.settings, **given}
-    # As in the original: accents go with the case, unless the command line says otherwise.
+    # As in the original: lower-casing also strips accents, unless the command line says otherwise.
     if settings["pre_tokenizer"] == "none" and settings.get("do_lower_case"):
         settings.setdefault("strip_accents", True)
     return settings, f"{found.reason}{_lower_case_remark(given)}"
@@ -337,7 +342,7 @@ def _described(tokenizer: Any, place: str) -> str:
 
 
 def _warn_of_another_analyser(folder: str, saved: dict, present: dict) -> None:
-    """Says which versions differ and what became of the first sentence that is cut differently."""
+    """Warns which versions differ, and shows the first sentence that is segmented differently."""
     found = [
         f"{name} was {saved.get(name)!r} and is {present[name]!r}"
         for name in present
@@ -360,9 +365,9 @@ def _warn_of_another_analyser(folder: str, saved: dict, present: dict) -> None:
 def save_pretrained(tokenizer: Any, path: str) -> None:
     """Writes `vocab.txt` and `tokenizer_config.json` into a folder, new or there already.
 
-    What transformers' own BertTokenizer cannot do goes along as code and, where there is one, as user dictionary.
-    What is left there of another tokenizer of ours goes: transformers would believe it before these. Files of these
-    names that are not ours are an `InputError`; other files stay.
+    If transformers' own BertTokenizer is not equivalent, code is saved too, and the user dictionary if there is one.
+    Files of an earlier tokenizer of ours are removed, because transformers would prefer them. Files of these names that
+    are not ours are an `InputError`; other files stay.
     """
     check_folder(path)
     with files.whole_folder(path, overwrite=True) as folder:
@@ -377,8 +382,8 @@ def save_pretrained(tokenizer: Any, path: str) -> None:
 
 
 def _lines(tokenizer: Any) -> list[str]:
-    """The pieces in order. Added tokens at their end stand in tokenizer_config.json: transformers would cut words into
-    them otherwise.
+    """The pieces in order, without added tokens at the end, which are in tokenizer_config.json: transformers would
+    otherwise split words into them.
     """
     pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer.vocab)))
     apart = {token.content for token in tokenizer.added_tokens if not token.is_piece}
@@ -417,21 +422,22 @@ def check_folder(path: str) -> None:
 
 
 def _wrote_tokenizer_file(folder: str) -> bool:
-    """Whether the `tokenizer.json` of a folder is one of ours."""
+    """Whether this package wrote the `tokenizer.json` of a folder."""
     ours = hf_files.read_object(f"{folder}/{CONFIG_FILE}").get(OUR_KEY)
     return isinstance(ours, dict) and bool(ours.get("tokenizer_json"))
 
 
 def settings_to_save(settings: dict) -> dict:
-    """Without paths of this machine."""
+    """The settings without paths of this machine."""
     user_dictionary = USER_DICTIONARY_FILE if settings["user_dictionary"] else None
     model = {"sentencepiece_model": MODEL_FILE} if settings.get("sentencepiece_model") else {}
     return {**settings, "dictionary": None, "user_dictionary": user_dictionary, **model}
 
 
 def needs_own_code(tokenizer: Any) -> bool:
-    """transformers has no Mecab for Korean, takes Hangul apart with the accents, and cuts "1," as SentencePiece does
-    not."""
+    """Whether transformers' BertTokenizer differs: it has no Mecab for Korean, decomposes Hangul when it strips
+    accents, and splits "1," unlike SentencePiece.
+    """
     return tokenizer.settings()["pre_tokenizer"] != "none" or tokenizer.settings()["strip_accents"]
 
 

@@ -1,11 +1,12 @@
-"""Text to the pieces of a SentencePiece model, as the `sentencepiece` package cuts it, with offsets into the text.
+"""Splits text as the `sentencepiece` package does, with offsets into the original text.
 
-The package normalises a text (NFKC with most models), writes a ▁ for each space and one before the text, and cuts what
-comes out. A piece's characters are found by the package's own way back: ▁ stands for no character, so it widens no
-span; a character that became several (㈜ to "(주)") belongs to every piece that has a part of it; what was removed
-(control characters) lies in no piece.
+The package normalises a text (NFKC with most models), writes ▁ for each space and before the text, and splits the
+result. The characters of a piece are found with the package's own alignment: ▁ stands for no character, so it widens no
+span; a character that was expanded (㈜ to "(주)") belongs to every piece with a part of it; a removed character
+(control characters) is in no piece.
 
-Nothing here needs NumPy or the rest of the package: `hf_bundle.py` puts this file into the one for transformers.
+This module needs neither NumPy nor the rest of the package, because `hf_bundle.py` copies it into the file for
+transformers.
 """
 
 import functools
@@ -27,7 +28,7 @@ class Cut(NamedTuple):
 
 
 class SentencePieceModel:
-    """A `.model` file. With `do_lower_case` a text is lower-cased first, character by character."""
+    """A `.model` file. With `do_lower_case` texts are lower-cased first, character by character."""
 
     def __init__(self, path: str, *, do_lower_case: bool = False):
         self.path, self._lower_case = path, do_lower_case
@@ -39,13 +40,13 @@ class SentencePieceModel:
         return [self._processor.id_to_piece(i) for i in range(self._processor.get_piece_size())]
 
     def prepared(self, text: str) -> str:
-        """The text as it is handed to the package; every character keeps its place."""
+        """The text that the package is given; no offset changes."""
         if not text.isascii():
             text = "".join(_REPLACEMENT if "\ud800" <= char <= "\udfff" else char for char in text)
         return "".join(map(_lower, text)) if self._lower_case else text
 
     def normalize(self, text: str) -> str:
-        """The text that is cut, with plain spaces."""
+        """The normalised text that is split, with plain spaces."""
         return self._processor.normalize(self.prepared(text)).replace(SPACE, " ").strip(" ")
 
     def tokenize(self, text: str) -> list[str]:
@@ -53,7 +54,7 @@ class SentencePieceModel:
         return self._processor.encode(self.prepared(text), out_type=str)
 
     def cut(self, text: str) -> list[Cut]:
-        """The pieces of a text, each with its place."""
+        """The pieces of a text with their offsets."""
         text = self.prepared(text)
         pieces = self._processor.encode(text, out_type=str)
         if not pieces:
@@ -96,7 +97,7 @@ def _lower(char: str) -> str:
 
 
 def _ends(places: list[int]) -> list[int]:
-    """Where the original of each normalised character ends: where that of the next one begins that has another."""
+    """The end of the original of each normalised character: the start of the next original that differs."""
     ends, end = [0] * (len(places) - 1), places[-1]
     for i in range(len(ends) - 1, -1, -1):
         if places[i] != places[i + 1]:

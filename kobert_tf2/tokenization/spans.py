@@ -1,4 +1,4 @@
-"""Windows over the tokens of a long text: where they begin, and which of them a token is best seen in."""
+"""Sliding windows over the tokens of a long text, and the window that gives each token the most context."""
 
 from collections.abc import Sequence
 
@@ -6,20 +6,22 @@ import numpy as np
 
 
 def window_spans(tokens: int, room: int, doc_stride: int) -> list[tuple[int, int]]:
-    """First and past-the-last token of each window of `room` tokens. A context without a token has one empty window."""
+    """(first token, last token + 1) of each window of at most `room` tokens. A text without tokens has one empty
+    window.
+    """
     begins = range(0, max(tokens - room, 0) + doc_stride, doc_stride)
     return [(begin, min(begin + room, tokens)) for begin in begins]
 
 
 def max_context(spans: Sequence[tuple[int, int]], tokens: int) -> list[np.ndarray]:
-    """For each window, bool over its tokens: does this window show more around the token than all others?
+    """For each window, a bool per token: is this the window that gives the token the most context?
 
-    That is the window where the smaller of the left and the right context is largest, longer windows and then earlier
-    ones first, by the original's formula.
+    That is the window in which the smaller of its left and right context is largest; ties go to the longer window, then
+    to the earlier one (the original's formula).
     """
     if len(spans) == 1:
         return [np.ones(spans[0][1] - spans[0][0], bool)]
-    # Window by window, for memory that does not grow with windows times tokens: 780 times 100,000 were 2 GB.
+    # Window by window, so that memory does not grow with windows times tokens: 780 times 100,000 took 2 GB.
     best, window = np.full(tokens, -np.inf), np.zeros(tokens, np.int32)
     for number, (begin, end) in enumerate(spans):
         place = np.arange(end - begin)

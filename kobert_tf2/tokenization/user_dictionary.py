@@ -1,10 +1,9 @@
-"""A Mecab user dictionary from a list of words, with nothing but the pip packages.
+"""Compiles a Mecab user dictionary from a list of words, with the pip packages alone.
 
-MeCab's own `mecab-dict-index` does not come with mecab-python3, and it refuses the mecab-ko dictionary: it
-compares the number of left ids with the wrong side of the connection matrix, whose sides differ there (3,822 and
-2,693). So the compiler inside the wheel's library is called, in a process of its own (it ends the process when
-something is wrong), on a folder in which the two lists of ids have changed places: every word comes with its
-ids, so that the lists serve for nothing but this comparison.
+mecab-python3 does not include MeCab's `mecab-dict-index`, which refuses the mecab-ko dictionary anyway: it compares the
+number of left ids with the wrong side of the connection matrix, which is not square there (3,822 by 2,693). So the
+compiler inside the wheel's library is called, in a subprocess (it exits on errors), on a folder in which the two lists
+of ids are swapped. Every word comes with its ids, so the lists are used for this comparison alone.
 """
 
 import csv
@@ -26,7 +25,7 @@ from kobert_tf2.tokenization.normalization import Normalizer, is_blank
 from kobert_tf2.tokenization.substitutes import readable
 
 DEFAULT_TAG = "NNP"
-# Low, so that a word that somebody took the trouble to list is preferred to what the dictionary would make of it.
+# Low, so that a listed word is preferred to the dictionary's own analysis.
 DEFAULT_COST = 0
 _OTHER_SIDE = {"left-id.def": "right-id.def", "right-id.def": "left-id.def"}
 _FILES = ("dicrc", "char.bin", "unk.dic", "matrix.bin", "pos-id.def", "rewrite.def", "feature.def", *_OTHER_SIDE)
@@ -53,9 +52,9 @@ def compile_user_dictionary(
     """Compiles a list of words for `MorphemeAnalyser(user_dictionary=output)`; returns how many there are.
 
     A line is `word`, `word,tag`, `word,tag,cost` or `word,tag,cost,parts` (parts as in the dictionary,
-    사과/NNG/*+나무/NNG/*); the tag is NNP where none is given. Empty lines and lines that begin with # are passed
-    over. Words are normalised as texts are (NFC, no zero-width characters); how many were not is said on standard
-    error. A user dictionary that is there already is replaced with `overwrite` alone, any other file never.
+    사과/NNG/*+나무/NNG/*); the tag is NNP where none is given. Empty lines and lines that begin with # are skipped.
+    Words are normalised as texts are (NFC, no zero-width characters); how many changed is reported on standard error.
+    An existing user dictionary is replaced only with `overwrite`, any other file never.
 
     Give `do_lower_case` and `strip_accents` the values of the tokenizer that will use the dictionary: such a tokenizer
     analyses GaonBERT as gaonbert, and only an entry that is spelled so is found.
@@ -78,7 +77,7 @@ def compile_user_dictionary(
 
 
 def _is_compiled(path: str) -> bool:
-    """Mecab's own check: the first number is the file's size, turned by a constant; the third says "user"."""
+    """MeCab's own check: the first number is the file's size xor a constant; the third says "user"."""
     with files.open_binary(path) as file:
         content = file.read()
     magic, _, kind = struct.unpack("<3I", content[:12]) if len(content) >= 72 else (0, 0, 0)
@@ -157,15 +156,16 @@ def _columns(word: str, tag: str, parts: str) -> list[str]:
 
 
 def _final(word: str) -> str:
-    """T if the last syllable has a final consonant, F if not, * if it is no syllable."""
+    """T if the last syllable has a final consonant, F if not, * if the last character is no syllable."""
     return ("F" if (ord(word[-1]) - 0xAC00) % 28 == 0 else "T") if "가" <= word[-1] <= "힣" else "*"
 
 
 def _context_ids(left: dict[str, str], right: dict[str, str], tag: str, word: str) -> tuple[str, str]:
-    """What may stand before and after a word of this tag.
+    """The left and right context ids of a word with this tag.
 
-    Names have no row on the right for a word that ends in no syllable (K9, C++): such a word is taken for one without a
-    final consonant. Foreign words (SL) have none at all: the dictionary itself gives them the nouns'.
+    There is no right context for a name that does not end in a syllable (K9, C++): such a name is treated as one
+    without a final consonant. Foreign words (SL) have no context at all: the dictionary itself gives them that of
+    nouns.
     """
     before = left.get(f"{tag},*,*,*,*,*,*,*")
     tag_after = "NNG" if tag == "SL" else tag
@@ -185,7 +185,7 @@ def _compile(rows: list[list[str]], dictionary: pathlib.Path, work: pathlib.Path
     for name in _FILES:
         os.symlink(dictionary / _OTHER_SIDE.get(name, name), work / name)
     content = io.StringIO()
-    # A word with a ㆍ in it is found in a text that Mecab reads with a substitute.
+    # A word with ㆍ must match a text in which Mecab reads a substitute.
     csv.writer(content, lineterminator="\n").writerows([readable(word), *rest] for word, *rest in rows)
     (work / "words.csv").write_text(content.getvalue(), encoding="utf-8")
     options = ["-d", str(work), "-u", str(work / "user.dic"), "-f", "utf-8", "-t", "utf-8", str(work / "words.csv")]

@@ -1,4 +1,4 @@
-"""`vocab.txt`, a piece a line: read and checked, and written."""
+"""Reads, checks and writes `vocab.txt`, one piece per line."""
 
 from collections.abc import Callable, Collection, Iterable
 
@@ -9,8 +9,8 @@ from kobert_tf2.errors import InputError
 def load(path: str) -> dict[str, int]:
     """Reads `vocab.txt`, a piece a line, into {piece: id}, ids in the order of the lines.
 
-    CRLF and a BOM are read over; blank lines at the end are not entries. A hole or a duplicate is an `InputError` with
-    its lines.
+    CRLF line ends and a BOM are accepted; blank lines at the end are not entries. A blank line in between or a
+    duplicate is an `InputError` that names the lines.
     """
     return check(files.read_lines(path), path)
 
@@ -59,7 +59,7 @@ def check_spelling(vocab: Iterable[str], source: str) -> None:
         )
 
 
-# How tokenizers that cannot be mirrored mark their pieces.
+# Piece markers of tokenizers that cannot be reproduced here.
 _MARKS_OF_OTHERS: tuple[tuple[str, Callable[[str, str], bool], str], ...] = (
     ("~~", str.startswith, "HanBERT's analyser, moran"),
     ("_", str.endswith, "KorBERT's tokenizer"),
@@ -67,7 +67,7 @@ _MARKS_OF_OTHERS: tuple[tuple[str, Callable[[str, str], bool], str], ...] = (
 
 
 def doubts(vocab: Collection[str]) -> list[str]:
-    """What speaks against a WordPiece vocabulary that can be used all the same, each in a sentence."""
+    """Warnings about a WordPiece vocabulary that can be used nevertheless, one sentence each."""
     found = []
     if not any(piece.startswith("##") for piece in vocab):
         found.append("no piece carries ##, so a word that is no piece as a whole is unknown")
@@ -83,7 +83,7 @@ def doubts(vocab: Collection[str]) -> list[str]:
 
 
 def _share_of_conjoining_jamo(vocab: Iterable[str]) -> float:
-    """The share of the pieces that hold conjoining jamo; 0 where the vocabulary has syllables."""
+    """The share of pieces with conjoining jamo; 0 if the vocabulary has syllables."""
     if any("가" <= char <= "힣" for piece in vocab for char in piece):
         return 0.0
     jamo = [any("\u1100" <= char <= "\u11ff" for char in piece) for piece in vocab]

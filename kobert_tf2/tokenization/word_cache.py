@@ -1,10 +1,10 @@
-"""What each key of a text becomes: in flat arrays from which a whole block of text is looked up at once (`PieceTable`),
-and in a dict for one text at a time (`PieceLists`).
+"""The cached pieces of each key: as flat arrays, from which a whole block of text is looked up at once (`PieceTable`),
+and as a dict for one text at a time (`PieceLists`).
 
-Several thousand keys come in each millisecond: to make a string of each and ask a dict for it takes longer than
-everything else that is done to them. So a block stays one string, and each of its lines (a key) is known by a hash,
-which NumPy counts for all of them together. A hash alone proves nothing: what was found is compared with the block,
-character by character, and what is not the same is looked up as a string.
+Thousands of keys arrive per millisecond; making a string of each and looking it up in a dict would take longer than all
+other work on them. So a block stays one string, and each of its lines (a key) is identified by a hash that NumPy
+computes for all lines together. Since hashes can collide, every match is compared with the block character by
+character, and keys that differ are looked up as strings.
 """
 
 import itertools
@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Four numbers for each token: its id, how many characters are left out before it, how many are its own, and what it
-# begins.
+# Four numbers per token: its id, the characters skipped before it, its length in characters, and what it begins.
 NUMBERS = 4
-# Up to so many characters the dict is faster. Longer blocks are taken in parts of this size, which bounds the memory.
+# Up to `_SHORT` characters the dict is faster. Longer blocks are processed in parts of `_LONG`, which bounds the
+# memory.
 _SHORT = 2_000
 _LONG = 1 << 18
 _SLOT_BITS = 20
@@ -30,9 +30,9 @@ _SLOTS = (0xD6E8FEB86659FD93, 0xA0761D6478BD642F)
 
 
 class PieceTable:
-    """Looks keys up. `cut` is asked once for each; it gives `NUMBERS` numbers for each token of a key.
+    """Looks up keys. `cut` is called once per distinct key and returns `NUMBERS` numbers for each of its tokens.
 
-    The table empties itself when it holds `limit` keys: what is frequent is back at once. Threads may share it.
+    The table is emptied when it holds `limit` keys; frequent keys are back at once. Thread-safe.
     """
 
     def __init__(self, cut: Callable[[str], Sequence[int]], *, limit: int = 500_000):
@@ -57,9 +57,10 @@ class PieceTable:
         return len(self._starts) - 2
 
     def look_up(self, lines: str) -> tuple[np.ndarray, np.ndarray]:
-        """Keys, each with a line feed after it, to (int32 [tokens, 4], the numbers of every token of every key in
-        order; int64 [keys + 1], where each key's begin)."""
-        # An array that one thread looks at cannot grow in another.
+        """The tokens of keys, each key followed by a line feed: (int32 [tokens, 4], the numbers of all tokens in order;
+        int64 [keys + 1], where the tokens of each key begin).
+        """
+        # An array cannot grow while another thread holds a view of it.
         with self._lock:
             return self._look_up(lines)
 
@@ -70,7 +71,7 @@ class PieceTable:
             rows = self._rows_of_few(lines)
         else:
             rows = np.concatenate([self._rows_of_many(part) for part in _parts(lines)])
-        # No view of these may outlive the call: an array that is looked at cannot grow.
+        # No view of these may outlive the call: an array with a view of it cannot grow.
         starts, tokens = np.frombuffer(self._starts, np.int64), np.frombuffer(self._tokens, np.int32)
         first = starts[rows]
         counts = starts[rows + 1] - first
@@ -98,11 +99,11 @@ class PieceTable:
         return [self._rows[lines[start:end]] for start, end in bounds]
 
     def _unlike(self, block: "_Lines", rows: np.ndarray) -> np.ndarray:
-        """The keys whose characters are not those of the row that was found."""
+        """The keys whose characters differ from those of the row that their hash led to."""
         moved = np.frombuffer(self._line_starts, np.int64)[rows] - block.starts
         places = np.repeat(moved, block.ends - block.starts + 1)
         places += np.arange(len(places))
-        # A stored line that is shorter, the last one, must not be read beyond its end.
+        # Clipping keeps a comparison with the last, shorter line from reading past its end.
         same = np.frombuffer(self._lines, np.uint32).take(places, mode="clip") == block.code_points
         if same.all():
             return np.empty(0, np.int64)
@@ -110,12 +111,12 @@ class PieceTable:
 
 
 class PieceLists(dict):
-    """{key: its tokens, packed}, for texts that come one at a time: a call of NumPy costs more than a review has keys.
+    """{key: its tokens, packed}, for one text at a time: calling NumPy would cost more than the keys of a short text.
 
-    Packed tokens are bytes: for each token an int32 id, an advance (how far its end is behind the end of the token
-    before) and a length. MeCab leaves nothing of ours in the processor's caches, so that what a look-up costs is the
-    places in memory that it touches: bytes are one, tuples of numbers are many. Like a table this asks `cut` once for
-    each key and empties itself when it is full. Threads may share it.
+    Packed tokens are bytes: for each token an int32 id, an advance (the distance from the end of the token before to
+    its own end) and a length. MeCab evicts our data from the processor's caches, so the cost of a look-up is the number
+    of memory locations that it touches: one for bytes, many for a tuple of numbers. Like `PieceTable` it calls `cut`
+    once per key and is emptied when full. Thread-safe.
     """
 
     def __init__(self, cut: Callable[[str], Sequence[int]], *, limit: int = 500_000):
@@ -142,7 +143,7 @@ _TOKEN = struct.Struct("3i")
 
 
 def packed_count(tokens: bytes) -> int:
-    """How many tokens these are."""
+    """The number of packed tokens."""
     return len(tokens) // _TOKEN.size
 
 
@@ -193,7 +194,7 @@ class _Lines(NamedTuple):
         return cls(code_points, starts, ends)
 
     def hashes(self) -> np.ndarray:
-        """uint64 for each line: the polynomial of its code points and its line feed, modulo 2^64."""
+        """uint64 per line: a polynomial hash of its code points and line feed, modulo 2^64."""
         powers, inverses = _powers(len(self.code_points))
         sums = np.cumsum(self.code_points * powers[: len(self.code_points)], dtype=np.uint64)
         of_line = sums[self.ends]
@@ -202,7 +203,7 @@ class _Lines(NamedTuple):
 
 
 class _Index(NamedTuple):
-    """Hash to row: each hash has two slots that it may stand in, and one that finds both taken drives another out."""
+    """Hash to row. Each hash has two possible slots; if both are taken, it replaces the one in the second."""
 
     hashes: np.ndarray  # uint64 [slots]
     rows: np.ndarray  # int32 [slots], -1 where there is none
@@ -262,7 +263,7 @@ def _code_points(text: str) -> bytes:
 
 
 def starts_of(lengths: np.ndarray) -> np.ndarray:
-    """Where each begins, and where the last one ends: int64 [lengths + 1]."""
+    """Where each of these lengths begins, and where the last one ends: int64 [lengths + 1]."""
     starts = np.zeros(len(lengths) + 1, np.int64)
     lengths.cumsum(dtype=np.int64, out=starts[1:])
     return starts

@@ -1,11 +1,11 @@
-"""One word to pieces of the vocabulary: greedily, the longest piece first, as in BERT."""
+"""WordPiece: splits a word into pieces of the vocabulary, longest match first, as BERT does."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 # BERT's rule: a longer word is unknown.
 MAX_WORD_LENGTH = 100
-# Ends of words that are remembered.
+# How many word endings are cached.
 _RESTS = 200_000
 
 
@@ -18,17 +18,18 @@ class Piece(NamedTuple):
     end: int
 
 
-# {beginning of a word, or what goes on with one: id}, and the longest of them by the first character.
+# {word-initial or continuing piece: id}, and the length of the longest piece by its first character.
 _Lookup = tuple[dict[str, int], dict[str, int]]
 
 
 class WordPiece:
-    """Cuts words. Special tokens are never found in a text, whatever it spells."""
+    """Splits words. A special token is never matched, even where a text spells one."""
 
     def __init__(self, vocab: dict[str, int], *, unk_token: str, special_tokens: Iterable[str] = ()):
         self._unknown = vocab[unk_token]
         special = {unk_token, *special_tokens}
-        # What begins a word and what goes on with one. A text that begins with "##" must not look up a continuation.
+        # Word-initial and continuing pieces are kept apart: a text that begins with "##" must not match a continuing
+        # piece.
         initial = {p: i for p, i in vocab.items() if not p.startswith("##") and p not in special}
         inner = {p[2:]: i for p, i in vocab.items() if p.startswith("##") and len(p) > 2}
         self._initial, self._inner = (initial, _longest_by_first(initial)), (inner, _longest_by_first(inner))
@@ -49,7 +50,7 @@ class WordPiece:
         return ((self._unknown, len(word)),) if found is None else found
 
     def _lengths_from(self, word: str, tag: str, lookup: _Lookup) -> tuple[tuple[int, int], ...] | None:
-        """What follows a word's first piece is the same after any: particles and endings are found once."""
+        """The pieces after the first do not depend on it, so particles and endings are split once and cached."""
         i, length = _longest(word, tag, *lookup)
         if not length:
             return None
@@ -66,7 +67,7 @@ class WordPiece:
         return None if found is None else ((i, length), *found)
 
     def cut(self, word: str, *, tag: str = "", continues: bool = False) -> list[Piece]:
-        """The same with the pieces and their places in the word."""
+        """`lengths` with the pieces themselves and their offsets in the word."""
         pieces, start = [], 0
         for i, length in self.lengths(word, tag=tag, continues=continues):
             pieces.append(Piece(self._pieces[i], i, start, start + length))
@@ -76,7 +77,7 @@ class WordPiece:
     def cut_text(self, segmenter: Any, text: str) -> list[Piece]:
         """The pieces of a text, with offsets into the text itself.
 
-        Pieces that share an original character (one that NFC or lower-casing writes as two) become one unknown token.
+        Pieces that share an original character (one that NFC or lower-casing expands to two) become one unknown token.
         """
         normalized = segmenter.normalize(text)
         pieces: list[Piece] = []
@@ -91,7 +92,7 @@ class WordPiece:
 
 
 def _longest_by_first(lookup: dict[str, int]) -> dict[str, int]:
-    """The length of the longest piece that begins with each character: nothing longer need be tried."""
+    """The length of the longest piece by its first character: no longer match needs to be tried."""
     longest: dict[str, int] = {}
     for piece in lookup:
         longest[piece[:1]] = max(longest.get(piece[:1], 0), len(piece))

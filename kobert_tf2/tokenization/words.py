@@ -1,8 +1,8 @@
-"""Text to the words that WordPiece cuts: Mecab's morphemes, or the words of plain BERT.
+"""Pre-tokenization: the words that WordPiece splits, which are Mecab's morphemes or the words of plain BERT.
 
-A word is first a "key": its text with the spaces before it and, where a setting needs it, a tab and Mecab's
-feature. The keys of a text add up to the text, so their lengths give the offsets; and what a word becomes
-depends on its key alone, so that it can be looked up.
+A word is first a "key": its text with the spaces before it and, where a setting needs it, a tab and Mecab's feature.
+The keys of a text add up to the text, so their cumulative lengths are the offsets. The pieces of a word depend on its
+key alone, so they can be cached.
 """
 
 import functools
@@ -82,14 +82,14 @@ class Segmenter:
         return keys, -1
 
     def lines_of_texts(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
-        """For each of these normalised texts its keys in one string, a line for each and an empty one at the end;
-        and at which character its first key begins.
+        """For each normalised text, its keys as one string (one line per key, an empty line at the end) and the
+        character at which its first key begins.
 
-        The beginning of a text begins an eojeol: its key is given the space that it lacks, and so begins at -1.
+        The start of a text starts an eojeol, so its first key is given the space that it lacks and then begins at -1.
         """
         if self.analyser is None:
             find = _plain_words().findall
-            # Spaces that no word follows would be tried from each of them: the square of their number.
+            # Without this, trailing spaces would be matched from each of them in turn: quadratic time.
             lines = ["\n".join((*find(text.rstrip(" ")), "", "")) for text in texts]
         else:
             lines = self.analyser.lines_of_texts(texts, features=self._tags or self._decompose)
@@ -114,7 +114,9 @@ class Segmenter:
             position += length_of_key(key)
 
     def words_of_key(self, key: str) -> list[Word]:
-        """The words in a key (its parts, where compounds are taken apart), with offsets from the key's beginning."""
+        """The words of a key (the parts of a compound, where compounds are decomposed), with offsets from the key's
+        start.
+        """
         spaced, _, feature = key.partition("\t")
         surface = spaced.lstrip(" ")
         if not surface:
@@ -132,7 +134,7 @@ class Segmenter:
         return words
 
     def _words_of_part(self, part: str, tag: str, start: int, *, first: bool) -> list[Word]:
-        """A part as one word; a surface with a space in it, which a user dictionary may have, as several."""
+        """A part as one word, or as several if its surface contains a space, as an entry of a user dictionary may."""
         words = []
         for match in re.finditer("[^ ]+", part):
             begins = match.start() > 0 or (first and start > 0)
@@ -142,7 +144,7 @@ class Segmenter:
 
 
 def length_of_key(key: str) -> int:
-    """How much of the text a key covers, the spaces included."""
+    """The number of characters of the text that a key covers, spaces included."""
     tab = key.find("\t")
     return len(key) if tab < 0 else tab
 
