@@ -1,8 +1,7 @@
-"""Files of weights: found by a path or a hub id, opened for reading by name, and written.
+"""Files of weights: finding them by a path or a hub id, reading arrays by name, and writing.
 
-Two formats are read: "tf1", a checkpoint of named variables as TensorFlow 1 writes it, and "hf", a Hugging Face
-directory with safetensors or, only where asked for, pickles (`pytorch_model.bin`), whole or in shards. Nothing here
-knows what a name means.
+Two formats are read: "tf1", a name-based checkpoint as TensorFlow 1 writes it, and "hf", a Hugging Face directory with
+safetensors or, only on request, pickles (`pytorch_model.bin`), whole or sharded. This module does not interpret names.
 """
 
 import contextlib
@@ -36,7 +35,9 @@ KERAS_HUB_METADATA = "metadata.json"
 
 
 class Source(NamedTuple):
-    """Where weights are: the format ("tf1" or "hf"), the folder, a TF1 prefix or "", and the configuration file."""
+    """The location of weights: the format ("tf1" or "hf"), the folder, a TF1 prefix or "", and the configuration
+    file.
+    """
 
     format: str
     folder: str
@@ -45,7 +46,7 @@ class Source(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """An open checkpoint: every name with its shape, and a function that reads one array, NumPy's or TensorFlow's."""
+    """An open checkpoint: the shape of every name, and a function that reads one array (NumPy's or TensorFlow's)."""
 
     path: str
     format: str
@@ -59,10 +60,10 @@ class Checkpoint(NamedTuple):
 
 
 def find_source(path: str, *, allow_pickle: bool = False, needs_config: bool = True) -> Source:
-    """What a path names: a folder, a TF1 checkpoint's prefix or one of its files, or else a model of the hub.
+    """Resolves a path: a folder, the prefix of a TF1 checkpoint or one of its files, otherwise a hub id.
 
-    With several configurations beside the weights it is an `InputError` that asks for one, or, where none is needed,
-    a source whose configuration is "".
+    Several configurations beside the weights raise an `InputError` that asks for one; if none is needed, the source has
+    the configuration "".
     """
     path = os.fspath(path)
     if os.path.basename(path) == _NEWEST and files.exists(path):
@@ -83,11 +84,11 @@ def find_source(path: str, *, allow_pickle: bool = False, needs_config: bool = T
 
 _WANTED = (HF_CONFIG, "model*.safetensors", SAFETENSORS_INDEX, *hub.TOKENIZER_FILES)
 _PICKLES = ("pytorch_model*.bin", PYTORCH_INDEX)
-_NEWEST = "checkpoint"  # TensorFlow's note of which checkpoint in a folder was written last
+_NEWEST = "checkpoint"  # the file in which TensorFlow records the latest checkpoint of a folder
 
 
 def find_source_or_preset(path: str, *, allow_pickle: bool = False, needs_config: bool = True) -> Source:
-    """`find_source`, for which a keras-hub preset folder is a source too, of the format "keras_hub"."""
+    """`find_source` that also accepts a keras-hub preset folder, as the format "keras_hub"."""
     path = os.fspath(path)
     if is_keras_hub_preset(path):
         return Source("keras_hub", path, "", f"{path}/{HF_CONFIG}")
@@ -124,7 +125,7 @@ def _tf1_source(folder: str, prefix: str, needs_config: bool) -> Source:
 
 
 def _tf1_prefix_in(folder: str) -> str | None:
-    """The one checkpoint of a folder, or the one of several that TensorFlow wrote last; None where there is none."""
+    """The only checkpoint of a folder, or the latest of several; None if there is none."""
     prefixes = [path.removesuffix(".index") for path in files_like(folder, "*.index")]
     if len(prefixes) < 2:
         return next(iter(prefixes), None)
@@ -139,7 +140,7 @@ def _tf1_prefix_in(folder: str) -> str | None:
 
 
 def _newest_in(folder: str) -> str | None:
-    """The prefix that the file `checkpoint` names, by its last part: the folder may have come from elsewhere."""
+    """The prefix named in the file `checkpoint`, by its last component: the folder may have been moved."""
     if not files.exists(f"{folder}/{_NEWEST}"):
         return None
     named = re.search(r'^model_checkpoint_path: *"([^"]+)"', files.read_text(f"{folder}/{_NEWEST}"), re.MULTILINE)
@@ -148,7 +149,7 @@ def _newest_in(folder: str) -> str | None:
 
 
 def _config_in(folder: str, usual: tuple[str, str], needs_config: bool) -> str:
-    """The configuration beside weights: the first usual name, one that says more (`bert_config_x.json`), the second."""
+    """The configuration beside weights: the first usual name, a longer one (`bert_config_x.json`), then the second."""
     first, second = (os.path.join(folder, name) for name in usual)
     if files.exists(first):
         return first
@@ -194,7 +195,7 @@ def open_checkpoint(path: str, *, allow_pickle: bool = False) -> contextlib.Abst
 
 @contextlib.contextmanager
 def open_source(source: Source, *, allow_pickle: bool = False) -> Iterator[Checkpoint]:
-    """Opens the weights of a source. Arrays are read one at a time, when asked for."""
+    """Opens the weights of a source. Arrays are read one at a time, on request."""
     with contextlib.ExitStack() as stack:
         if source.format == "tf1":
             yield _open_tf1(source.prefix)
@@ -235,7 +236,7 @@ _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 def _read_tf1(prefix: str, name: str, dtype: Any) -> Any:
-    """A tensor in the memory that it was read into, which a variable takes over; `get_tensor` makes two of it."""
+    """Reads a tensor into memory that a variable can take over; `get_tensor` would hold two copies."""
     import tensorflow as tf
 
     try:
@@ -264,7 +265,7 @@ def _open_safetensors(folder: str, shards: dict[str, list[str]], stack: contextl
 
 
 def _read_safetensors(path: str, name: str) -> np.ndarray:
-    """One array, through a map of its own: pages that were read count as memory until their map is closed."""
+    """One array through a memory map of its own: pages that were read count as memory until their map is closed."""
     with _safe_open(path) as file:
         try:
             return file.get_tensor(name)
@@ -293,7 +294,7 @@ def _local_copy(path: str, stack: contextlib.ExitStack) -> str:
 
 
 def _shards(index: str) -> dict[str, list[str]]:
-    """The files that an index of shards names, each a name in the index's own folder, with the weights in it."""
+    """The shards of an index, each a file name in the folder of the index, with the weights in it."""
     weight_map = files.read_json(index, dict).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise InputError(f'{index}: expected a JSON object with "weight_map", the file of each weight')
@@ -334,12 +335,12 @@ def _open_pickles(
 
 
 def _read_pickle(local: str, path: str) -> dict:
-    """The tensors of a file that `torch.save` wrote, by name; code in it is never run."""
+    """The tensors of a file that `torch.save` wrote, by name; code in the file is never run."""
     try:
         import torch
     except ImportError:
         raise InputError(f"{path}: reading it needs PyTorch: pip install 'kobert_tf2[torch]'") from None
-    is_mapped = zipfile.is_zipfile(local)  # PyTorch wrote no zip files before 1.6, and maps nothing else
+    is_mapped = zipfile.is_zipfile(local)  # PyTorch wrote no zip files before 1.6, and can map nothing else
     try:
         tensors = torch.load(local, map_location="cpu", weights_only=True, mmap=is_mapped)
     except Exception as error:
@@ -362,11 +363,10 @@ def _to_numpy(tensor: Any) -> np.ndarray:
 
 
 def write_safetensors(path: str, shapes: dict[str, tuple[int, ...]], read: Callable[[str], np.ndarray]) -> None:
-    """Writes float32 arrays of these names and shapes, each read when its turn comes.
+    """Writes float32 arrays of these names and shapes, reading each when it is written.
 
-    The safetensors library wants all arrays in memory at once; a BERT and a copy of it are too much where memory is
-    counted, and the format is plain: the header's length (8 bytes, little-endian), a JSON header, the numbers. The
-    metadata is what `transformers` asks of a file before it loads it.
+    The safetensors library needs all arrays in memory at once, which would double the peak. The format is simple: the
+    length of the header (8 bytes, little-endian), a JSON header, the numbers. `transformers` requires the metadata.
     """
     names = sorted(shapes)
     ends = np.cumsum([4 * math.prod(shapes[name]) for name in names]).tolist()
@@ -387,8 +387,8 @@ def write_safetensors(path: str, shapes: dict[str, tuple[int, ...]], read: Calla
 def write_tf1(prefix: str, names: Iterable[str], read: Callable[[str], ArrayLike]) -> None:
     """Writes a checkpoint of named variables, `prefix`.index and .data-*, which TensorFlow 1 restores by name.
 
-    `prefix` is on a local disk, in a folder that is there. TensorFlow writes them all in one call, so they are in
-    memory together, but once each: an array is let go as soon as its tensor is made.
+    `prefix` is on a local disk, in a folder that is there. TensorFlow writes all of them in one call, so they are in
+    memory together, but once each: an array is released as soon as its tensor exists.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""The sizes and rates of a BERT, read from either format's configuration file and checked."""
+"""The configuration of a BERT: sizes and dropout rates, read from the files of either format and validated."""
 
 import dataclasses
 import math
@@ -64,7 +64,7 @@ class BertConfig:
     def from_google_json(cls, path: str, *, vocab_size: int | None = None) -> "BertConfig":
         """Reads a `bert_config.json` of the original scripts, whose "gelu" is the tanh form.
 
-        `vocab_size` stands in for one that the file leaves out.
+        `vocab_size` is used if the file has none.
         """
         values = {"hidden_act": "gelu", "max_position_embeddings": 512, "type_vocab_size": 16}
         values |= ({} if vocab_size is None else {"vocab_size": vocab_size}) | _read_config(path)
@@ -77,8 +77,7 @@ class BertConfig:
     def from_json(cls, path: str) -> "BertConfig":
         """Reads a Hugging Face `config.json`, whose "gelu" is the erf form.
 
-        A key that is missing has `transformers`' default, as it has there; the sizes by which two models differ must
-        be there.
+        A missing key has the default of `transformers`; the sizes that define a model are required.
         """
         values = {"hidden_act": "gelu", "max_position_embeddings": 512, "type_vocab_size": 2, **_read_config(path)}
         act = values["hidden_act"]
@@ -94,12 +93,12 @@ class BertConfig:
 
     @classmethod
     def from_source(cls, source: Source) -> "BertConfig":
-        """The configuration beside weights that were found."""
+        """The configuration that belongs to the weights found."""
         return cls.from_google_json(source.config) if source.format == "tf1" else cls.from_json(source.config)
 
     @classmethod
     def _from_values(cls, values: dict, path: str) -> "BertConfig":
-        if values.get("pad_token_id", 0) is None:  # No row of the embeddings is for padding: none of ours is, either.
+        if values.get("pad_token_id", 0) is None:  # No row of the embeddings is for padding; none of ours is, either.
             del values["pad_token_id"]
         known = [field.name for field in dataclasses.fields(cls)]
         missing = [name for name in _SIZES if name not in values]
@@ -114,7 +113,9 @@ class BertConfig:
         return config
 
     def check_takes_pairs(self, source: str | None, given: str) -> None:
-        """Refuses pairs of texts where there is one segment for both; `source` is where this configuration is from."""
+        """Raises `InputError` for pairs of texts if there is only one segment; `source` names the configuration's
+        file.
+        """
         if self.type_vocab_size < 2:
             raise InputError(
                 f"{source or 'the configuration'}: with type_vocab_size {self.type_vocab_size} this model takes single "
@@ -125,8 +126,9 @@ class BertConfig:
         return dataclasses.asdict(self)
 
     def to_google_dict(self) -> dict:
-        """The keys and values of the original `bert_config.json`; an activation that it cannot name is an
-        `InputError`."""
+        """The keys and values of the original `bert_config.json`. An activation without a name there is an
+        `InputError`.
+        """
         if self.hidden_act not in _AS_GOOGLE_SAYS:
             raise InputError(
                 f"hidden_act={self.hidden_act!r} does not exist in the original bert_config.json (its 'gelu' is the "
@@ -151,13 +153,13 @@ _SIZES = (
     "max_position_embeddings",
     "type_vocab_size",
 )
-# What `hidden_act` may say, in Hugging Face's meaning; the functions themselves are in `layers.py`.
+# The values of `hidden_act`, in Hugging Face's meaning; the functions are in `kernels/plain.py`.
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh", "linear")
 _AS_GOOGLE_SAYS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "relu": "relu", "tanh": "tanh", "linear": "linear"}
 _GOOGLE_ACTIVATIONS = {"gelu": "gelu_new", "relu": "relu", "tanh": "tanh", "": "linear", None: "linear"}
 
 
-# Hugging Face's other names for functions that we compute.
+# Hugging Face's aliases of these functions.
 _SAME_FUNCTION = {
     "gelu_python": "gelu",
     "gelu_python_tanh": "gelu_pytorch_tanh",

@@ -1,9 +1,9 @@
 """Dropout whose masks come from a counter, written with `keras` and `keras.ops` alone.
 
-A mask is a pure function of (seed, site, element): a hash of the element's number under a key of the seed and of the
-dropout layer's own name. So a resumed run draws the same masks again, replicas and micro-batches draw different ones
-when they are given different seeds, and graph, eager, XLA and every backend draw the same. A hash of the counter is
-also what a compiled function computes beside other arithmetic, where a generator's state would be a pass of its own.
+A mask is a pure function of (seed, site, element): a hash of the element's index, keyed by the seed and the name of the
+dropout layer. So a resumed run draws the same masks again, replicas and micro-batches with different seeds draw
+different ones, and graph, eager, XLA and all backends draw the same. A counter's hash can also be fused with other
+arithmetic, where the state of a generator would need a pass of its own.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ def dropout_seed(seed: keras.KerasTensor) -> Iterator[None]:
 
 
 def _low_bits(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Cuts to 32 bits where the backend has no uint32 and widens it (torch); costs nothing elsewhere."""
+    """Truncates to 32 bits on a backend that has no uint32 and widens it (torch); free elsewhere."""
     return x if keras.backend.standardize_dtype(x.dtype) == "uint32" else ops.bitwise_and(x, 0xFFFFFFFF)
 
 
@@ -44,12 +44,12 @@ def _uint32(value: int) -> keras.KerasTensor:
 
 
 def _round(x: keras.KerasTensor, shift: int, multiplier: int) -> keras.KerasTensor:
-    """Half of an integer hash, on uint32 of any shape: xor with the shifted self, times an odd constant."""
+    """Half a round of an integer hash on uint32 of any shape: xor with the shifted value, times an odd constant."""
     return _low_bits(ops.bitwise_xor(x, ops.right_shift(x, shift)) * _uint32(multiplier))
 
 
 def _hash(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Chris Wellons' "lowbias32" (nullprogram.com, 2018): two rounds and a last xor, one to one on uint32."""
+    """Chris Wellons' "lowbias32" (nullprogram.com, 2018): two rounds and a final xor, a bijection on uint32."""
     x = _round(_round(x, 16, 0x7FEB352D), 15, 0x846CA68B)
     return ops.bitwise_xor(x, ops.right_shift(x, 16))
 
@@ -57,7 +57,7 @@ def _hash(x: keras.KerasTensor) -> keras.KerasTensor:
 def dropout_key(seed: keras.KerasTensor, site: int) -> keras.KerasTensor:
     """The uint32 key [2] of the dropout layer with the number `site`, under `seed`, an integer tensor [2].
 
-    The seed is hashed before the site joins it: small numbers in both must not cancel each other out.
+    The seed is hashed before the site is added, so that small numbers in both cannot cancel out.
     """
     low, high = ops.unstack(_low_bits(ops.cast(seed, "uint32")), num=2)
     low = _hash(ops.bitwise_xor(low, _uint32(0x9E3779B9)))
@@ -67,16 +67,17 @@ def dropout_key(seed: keras.KerasTensor, site: int) -> keras.KerasTensor:
 
 
 def _counter(shape: tuple) -> keras.KerasTensor:
-    """The number of every element of a tensor of `shape`, as uint32 [elements / last, last]."""
+    """The index of every element of a tensor of `shape`, as uint32 [elements / last, last]."""
     rows = functools.reduce(lambda a, b: a * b, shape[:-1], 1)
     starts = ops.cast(ops.arange(rows, dtype="int32"), "uint32") * ops.cast(shape[-1], "uint32")
     return _low_bits(ops.expand_dims(starts, 1) + ops.cast(ops.arange(shape[-1], dtype="int32"), "uint32"))
 
 
 def keep_mask(shape: tuple, key: keras.KerasTensor, rate: float) -> keras.KerasTensor:
-    """Which elements of a tensor of `shape` stay: bool, each False with probability `rate` (to 2**-32), independently.
+    """Which elements of a tensor of `shape` are kept: bool, each independently False with probability `rate` (to
+    2**-32).
 
-    An element's number goes through `_hash` with half of the key before each round, and is compared with the rate.
+    The element's index is hashed with half of the key before each round, and the result is compared with the rate.
     """
     first, second = ops.unstack(key, num=2)
     x = _round(ops.bitwise_xor(_counter(shape), first), 16, 0x7FEB352D)
@@ -86,14 +87,14 @@ def keep_mask(shape: tuple, key: keras.KerasTensor, rate: float) -> keras.KerasT
 
 
 class Drop(NamedTuple):
-    """What one application of dropout needs: its key and its rate."""
+    """The key and the rate of one application of dropout."""
 
     key: object
     rate: float
 
 
 def drop_out(x: keras.KerasTensor, drop: Drop | None) -> keras.KerasTensor:
-    """`x` with elements set to 0 and the rest scaled up by 1 / (1 - rate); `None` changes nothing."""
+    """`x` with dropped elements set to 0 and the others scaled by 1 / (1 - rate); unchanged if `drop` is None."""
     if drop is None:
         return x
     kept = ops.cast(keep_mask(ops.shape(x), drop.key, drop.rate), x.dtype)
@@ -102,8 +103,7 @@ def drop_out(x: keras.KerasTensor, drop: Drop | None) -> keras.KerasTensor:
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")
 class Dropout(keras.layers.Layer):
-    """Dropout whose masks are a function of `dropout_seed` and of `site`, a name that no other dropout of the
-    model has."""
+    """Dropout with masks that are a function of `dropout_seed` and of `site`, a name that is unique in the model."""
 
     def __init__(self, rate: float, *, site: str, **kwargs: object) -> None:
         super().__init__(**kwargs)
@@ -114,7 +114,7 @@ class Dropout(keras.layers.Layer):
         self.built = True
 
     def drop(self, training: bool | None) -> Drop | None:
-        """The key of this call, or `None` where nothing is dropped."""
+        """The key of this call, or None if nothing is dropped."""
         if not training or self.seed_generator is None:
             return None
         seed = getattr(_active_seed, "value", None)

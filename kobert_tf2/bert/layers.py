@@ -1,8 +1,8 @@
-"""The layers of BERT, with `keras` and `keras.ops` alone: which weights there are, and in which order they are used.
+"""The layers of BERT with `keras` and `keras.ops` alone: their weights, and the order of the computation.
 
-Follows Devlin et al. 2018. How each step is computed is in `kernels/`: a layer chooses its kernels once for a call, and
-all kernels of a name take the same arguments. The letters in the shapes: B batch, S sequence, P positions chosen of it,
-H hidden width, V vocabulary.
+Follows Devlin et al. 2018. The computation of each step is in `kernels/`: a layer chooses its kernels once per call,
+and all implementations of a kernel have the same signature. The letters in the shapes: B batch, S sequence, P positions
+chosen of it, H hidden width, V vocabulary.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from kobert_tf2.bert.dropout import Dropout
 from kobert_tf2.bert.kernels import plain
 from kobert_tf2.errors import InputError
 
-# A masked position gets this added to its attention score, as in the original graph. Its weight is then 0 in float32,
-# unless the whole row is masked, and such a row stays finite.
+# Added to the attention score of a masked position, as in the original graph. The weight is then 0 in float32, except
+# in a row that is masked entirely, which stays finite.
 MASKED_SCORE = -10000.0
 
 
@@ -44,7 +44,7 @@ class LayerNorm(keras.layers.Layer):
 
 
 def initial_values(config: BertConfig) -> keras.initializers.Initializer:
-    """How every kernel and table of BERT starts."""
+    """The initializer of every kernel and embedding table of BERT."""
     return keras.initializers.TruncatedNormal(stddev=config.initializer_range)
 
 
@@ -55,8 +55,8 @@ _building = threading.local()
 def uninitialized_weights() -> Iterator[None]:
     """Within this context the kernels and tables of the backbone are allocated but not initialized.
 
-    A checkpoint is about to replace them. To draw 110 million random numbers would take longer than to read that
-    checkpoint, and pages of memory that are not written to yet take none.
+    For weights that a checkpoint is about to replace. Drawing 110 million random numbers takes longer than reading the
+    checkpoint, and memory pages that were never written to take no memory.
     """
     _building.uninitialized = True
     try:
@@ -67,7 +67,7 @@ def uninitialized_weights() -> Iterator[None]:
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")
 class Uninitialized(keras.initializers.Zeros):
-    """Allocates without writing, where the backend is TensorFlow; zeros elsewhere. For weights about to be loaded."""
+    """Allocates without writing on the TensorFlow backend, zeros elsewhere. For weights that are about to be loaded."""
 
     def __call__(self, shape: tuple, dtype: str | None = None) -> keras.KerasTensor:
         if keras.backend.backend() != "tensorflow":
@@ -117,7 +117,7 @@ class Embeddings(_ConfiguredLayer):
         self.norm.build((None, None, config.hidden_size))
 
     def _table(self, name: str, rows: int) -> keras.Variable:
-        """In float32 whatever the policy: of a table a batch needs few rows, and only those are worth a cast."""
+        """Always float32: a batch needs few rows of a table, and only those are worth casting."""
         return self.add_weight(
             name=name, shape=(rows, self.config.hidden_size), initializer=_initializer(self.config), autocast=False
         )
@@ -129,7 +129,7 @@ class Embeddings(_ConfiguredLayer):
         training: bool = False,
         with_table: bool = False,
     ) -> keras.KerasTensor:
-        """With `with_table` also the table of words [V, H], for an output layer that is tied to it."""
+        """With `with_table`, also returns the word embeddings [V, H] for an output layer that is tied to them."""
         kernel = kernels.choose(training, input_ids, segment_ids)
         length = ops.shape(input_ids)[1]
         self._check_length(length)
@@ -155,7 +155,7 @@ class Embeddings(_ConfiguredLayer):
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")
 class AttentionMask(keras.layers.Layer):
-    """What a padding mask adds to the attention scores: int [B, S] of 1 and 0 -> float32 [B, 1, 1, S]."""
+    """A padding mask as the number to add to the attention scores: int [B, S] of 1 and 0 -> float32 [B, 1, 1, S]."""
 
     def call(self, input_mask: keras.KerasTensor) -> keras.KerasTensor:
         scores = (1.0 - ops.cast(input_mask, "float32")) * MASKED_SCORE
@@ -166,7 +166,7 @@ class AttentionMask(keras.layers.Layer):
 class EncoderLayer(_ConfiguredLayer):
     """Self-attention and a feed-forward network, a residual and a normalisation after each: [B, S, H] -> [B, S, H].
 
-    With `positions`, int32 [B, P], the output is computed at these alone, [B, P, H]; they attend to all positions.
+    With `positions`, int32 [B, P], only the outputs at these positions are computed, [B, P, H]; they attend to all.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -251,11 +251,12 @@ class Pooler(_ConfiguredLayer):
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")
 class MaskedLMHead(_ConfiguredLayer):
-    """Scores of the vocabulary, of the states at the masked positions alone: [B, P, H] -> float32 [B, P, V].
+    """Vocabulary logits of the states at the masked positions: [B, P, H] -> float32 [B, P, V].
 
-    The output matrix is the backbone's table of words [V, H]. A call may be given it as the embeddings handed it over;
-    else it is read from `word_embeddings`, a function, so that the variable belongs to the embeddings alone. Where the
-    configuration does not tie the two, the output matrix is a weight of this layer, `decoder` [V, H].
+    The output matrix is the backbone's word embeddings [V, H]. A call may be given them as `table`, as returned by the
+    embeddings; otherwise they are read through the function `word_embeddings`, so that the variable belongs to the
+    embeddings alone. If the configuration does not tie the two, the output matrix is a weight of this layer, `decoder`
+    [V, H].
     """
 
     def __init__(self, *, word_embeddings: Callable, **kwargs: Any) -> None:
@@ -285,7 +286,7 @@ class MaskedLMHead(_ConfiguredLayer):
             )
 
     def output_matrix(self) -> keras.Variable:
-        """The weight that scores the vocabulary, [V, H]."""
+        """The weight that the logits are computed with, [V, H]."""
         return self.word_embeddings() if self.config.tie_word_embeddings else self.decoder
 
     def call(
@@ -307,5 +308,5 @@ class MaskedLMHead(_ConfiguredLayer):
 
 
 def logits_layer(config: BertConfig, units: int, name: str) -> keras.layers.Dense:
-    """A small head is computed in float32 whatever the policy: it costs nothing there."""
+    """A small head, always computed in float32, where it costs nothing."""
     return keras.layers.Dense(units, kernel_initializer=initial_values(config), dtype="float32", name=name)

@@ -1,6 +1,6 @@
-"""A checkpoint's names matched with the weights that a model needs; everything that does not fit is one report.
+"""Matches the names in a checkpoint with the weights of a model, and reports all that does not fit at once.
 
-`weight_names.py` knows the names and `checkpoint_files.py` the files; nothing here knows either.
+The names themselves are in `weight_names.py`, the files in `checkpoint_files.py`.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ Shapes = dict[Row, tuple[int, ...]]  # as Keras has them
 
 
 class Contents(NamedTuple):
-    """What a checkpoint holds, by the table of names: made once, by `scan`, for everything that asks."""
+    """The contents of a checkpoint by the table of names; `scan` makes it once for all uses."""
 
     checkpoint: Checkpoint
     found: dict[Row, str]  # the checkpoint's name of each weight
@@ -42,25 +42,27 @@ class Contents(NamedTuple):
 
     @property
     def untied(self) -> list[Row]:
-        """The weights that other models share with another weight, and that this checkpoint holds apart."""
+        """The weights that are usually tied to another weight, but are separate in this checkpoint."""
         return [row for row in self.found if row.tied_to]
 
     @property
     def num_labels(self) -> int | None:
-        """How many labels the checkpoint's classifier has; `None` where it has none."""
+        """The number of labels of the checkpoint's classifier; None if it has no classifier."""
         return next((self.shape(row)[-1] for row in self.found if has_label_axis(row)), None)
 
     def without(self, name: str) -> "Contents":
-        """The same checkpoint as if it did not hold one part."""
+        """The same contents without one part."""
         return self._replace(found={row: held for row, held in self.found.items() if part(row) != name})
 
     def shape(self, row: Row) -> tuple[int, ...]:
-        """The shape of a weight that was found, as Keras has it."""
+        """The shape of a weight in the checkpoint, in Keras' layout."""
         shape = tuple(self.checkpoint.shapes[self.found[row]])
         return transpose(shape, row, source=self.checkpoint.format, target="keras")
 
     def read(self, row: Row, *, target: str = "keras") -> Any:
-        """The array of a weight that was found, in the layout of a format; NumPy's, or TensorFlow's as it was read."""
+        """The array of a weight in the checkpoint, in the layout of a format: NumPy's, or TensorFlow's as it was
+        read.
+        """
         values = self.checkpoint.read(self.found[row])
         if (kind := _name_of_type(values)) not in _FLOATING:
             raise InputError(
@@ -78,7 +80,7 @@ def _name_of_type(values: Any) -> str:
 
 
 def scan(checkpoint: Checkpoint, config: BertConfig) -> Contents:
-    """Which of a checkpoint's names holds which weight of a model of this depth."""
+    """Finds the weights of a model of this depth among the names of a checkpoint."""
     prefix = prefix_of_all(checkpoint.shapes, checkpoint.format)
     names = {name.removeprefix(prefix): name for name in checkpoint.shapes if name.startswith(prefix)}
     found, passed_over = {}, {name for own, name in names.items() if is_ignored(own)}
@@ -93,9 +95,9 @@ def scan(checkpoint: Checkpoint, config: BertConfig) -> Contents:
 
 
 def _without_copies(contents: Contents) -> Contents:
-    """Leaves out a weight that repeats the one it is tied to, as `transformers` 5 does.
+    """Drops a weight that is a copy of the one it is tied to, as `transformers` 5 does.
 
-    Where they differ, both count; where only the copy is there, it stands for both.
+    If they differ, both are kept; if only the copy exists, it is used for both.
     """
     found, by_keras = dict(contents.found), {row.keras: row for row in table(0)}
     for copy in contents.untied:
@@ -112,7 +114,7 @@ def _are_equal(checkpoint: Checkpoint, name: str, other: str) -> bool:
 
 
 class Match(NamedTuple):
-    """How a checkpoint and a model fit together."""
+    """The result of matching a checkpoint with a model."""
 
     found: list[Row]  # the weights of the model that the checkpoint has
     new: list[str]  # the parts of the model that the checkpoint does not have
@@ -120,10 +122,10 @@ class Match(NamedTuple):
 
 
 def match(contents: Contents, expected: Shapes) -> Match:
-    """Matches the weights of a model, `expected`, with a checkpoint's.
+    """Matches the weights that a model needs, `expected`, with those of a checkpoint.
 
-    A pooler or a head of which the checkpoint has nothing is new. Everything else that does not fit is one
-    `InputError` that lists all of it with both shapes and says what to do.
+    A pooler or a head that is missing entirely is new. Anything else that does not fit raises one `InputError` that
+    lists all of it with both shapes and says what to do.
     """
     found = [row for row in expected if row in contents.found]
     absent = [row for row in expected if row not in contents.found]
@@ -157,14 +159,14 @@ class OtherShape(NamedTuple):
 
 
 class Unexpected(NamedTuple):
-    """A name inside the encoder that no weight has: more layers than configured, or another architecture."""
+    """An unknown name inside the encoder: more layers than configured, or another architecture."""
 
     name: str
     found: tuple[int, ...]
 
 
 class NoPlace(NamedTuple):
-    """A weight that the model shares with another one, and that the checkpoint holds apart."""
+    """A weight that is tied in the model but separate in the checkpoint."""
 
     row: Row
 
@@ -184,7 +186,7 @@ def _report(contents: Contents, problems: list[Problem]) -> str:
 
 
 def _line(problem: Problem, contents: Contents) -> str:
-    """One problem, with the name and the shapes as the file has them."""
+    """One line of the report, with the name and the shapes as in the file."""
     if isinstance(problem, Unexpected):
         return f"unexpected: {problem.name} {list(problem.found)}"
     row, file_format = problem.row, contents.checkpoint.format

@@ -1,8 +1,8 @@
-"""Configurations that say "BERT", or look like one, and mean another function than the one that is computed here.
+"""Configurations that are named BERT, or resemble one, but define a different function.
 
 The keys are those of `BertConfig` in `transformers` 4 and 5, of Google's files, and of relatives of BERT whose
-configuration has all the sizes that a BERT's has. A key that changes the function is refused by name; one that nobody
-here knows is reported, so that none is passed over in silence.
+configuration has all the sizes that a BERT's has. A key that changes the function raises an `InputError` that names it;
+an unknown key is reported, so that none is ignored silently.
 """
 
 import re
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from kobert_tf2.errors import InputError
 from kobert_tf2.outputs import SIGN
 
-# What a key must say, where it is there and not null.
+# The required value of a key, if it is present and not null.
 _MUST_BE: dict[str, tuple] = {
     "model_type": ("bert",),
     "is_decoder": (False,),
@@ -56,8 +56,8 @@ _MUST_BE: dict[str, tuple] = {
     "num_experts": (0, 1),
 }
 
-# Keys of `transformers` and of Google's files that leave the numbers of a forward pass as they are: how a model is
-# trained, stored, fed and asked, and what was never used.
+# Keys of `transformers` and of Google's files that do not affect the forward pass: how a model is trained, stored, fed
+# and used, and keys that were never used.
 _HARMLESS = frozenset(
     """
     architectures architecture auto_map transformers_version torch_dtype dtype name_or_path _name_or_path _commit_hash
@@ -74,18 +74,18 @@ _HARMLESS = frozenset(
     pooler_num_fc_layers pooler_size_per_head layer_norm_eps pad_token_id tie_word_embeddings kobert_tf2
     """.split()
 )
-# The classes of other models that a configuration without "model_type" may name.
+# Class names by which a configuration without "model_type" may name another model.
 _CLASS = re.compile(r"(TF|Flax)?([A-Za-z0-9]+?)(Model|LMHeadModel|For[A-Z][A-Za-z]*|Encoder|Decoder)")
 
 
 def refuse(values: dict) -> None:
-    """A configuration of another function is an `InputError` that names the key and what it says."""
+    """Raises `InputError`, with the key and its value, for a configuration of another function."""
     for key, allowed in _MUST_BE.items():
         value = values.get(key)
         if value is not None and not any(value == other for other in allowed):
             expected = f"only {' or '.join(map(repr, allowed))} is" if allowed else "no model with this key is"
             raise InputError(f"{key} {value!r} makes another model than the BERT that is computed here ({expected})")
-    # transformers 4 leaves the positions out where this is null.
+    # transformers 4 omits the positions if this is null.
     if values.get("position_embedding_type", "absolute") != "absolute":
         kind = values["position_embedding_type"]
         raise InputError(f"position_embedding_type {kind!r} makes another model than BERT (only 'absolute' is read)")
@@ -94,7 +94,7 @@ def refuse(values: dict) -> None:
 
 
 def _refuse_other_widths(values: dict) -> None:
-    """Widths that BERT derives from others, and that its relatives set apart."""
+    """Widths that BERT derives from others, and that its relatives set independently."""
     heads, hidden = values.get("num_attention_heads"), values.get("hidden_size")
     width = hidden // heads if isinstance(hidden, int) and isinstance(heads, int) and heads > 0 else None
     derived = {
@@ -109,7 +109,7 @@ def _refuse_other_widths(values: dict) -> None:
 
 
 def _refuse_other_code(values: dict) -> None:
-    """A model that is computed by a Python file of its own, or by the class of another model."""
+    """A model that is defined by its own Python file, or by the class of another model."""
     custom = values.get("auto_map")
     if isinstance(custom, dict) and any(str(key).startswith("AutoModel") for key in custom):
         raise InputError(f"auto_map {custom!r} says that the model is computed by code of its own, not as a BERT")
@@ -122,7 +122,9 @@ def _refuse_other_code(values: dict) -> None:
 
 
 def report_unknown_keys(values: dict, known: Iterable[str], path: str) -> None:
-    """Reports keys that are neither BERT's nor known to be harmless, once a process; one that is off is not one."""
+    """Reports, once per process, keys that are neither BERT's nor known to be harmless and that are set to a true
+    value.
+    """
     unknown = [key for key, value in values.items() if value and key not in {SIGN, *known, *_HARMLESS, *_MUST_BE}]
     if unknown and (path, *unknown) not in _reported:
         _reported.add((path, *unknown))

@@ -1,6 +1,6 @@
-"""A vocabulary that grows or shrinks under a trained model: embedding and output bias change together.
+"""Resizes the vocabulary of a trained model: embeddings and output bias change together.
 
-A Keras weight cannot change its shape, so both functions give a new model and leave the old one as it was.
+The shape of a Keras weight is fixed, so both functions return a new model and do not change the old one.
 """
 
 import dataclasses
@@ -15,7 +15,9 @@ from kobert_tf2.bert.weight_names import has_vocabulary_axis
 
 
 def resize_token_embeddings(model: keras.Model, vocab_size: int) -> keras.Model:
-    """The same model with `vocab_size` words: the first ones are kept, new ones start as in a new model."""
+    """The same model with `vocab_size` words: the first ones are kept, additional ones are initialised as in a new
+    model.
+    """
     config = dataclasses.replace(model.config, vocab_size=vocab_size)
     resized = type(model).from_config({**model.get_config(), "config": config.to_dict()})
     old = variables(model)
@@ -30,9 +32,10 @@ def resize_token_embeddings(model: keras.Model, vocab_size: int) -> keras.Model:
 
 
 def add_tokens(model: keras.Model, tokenizer: Any, pieces: Iterable[str]) -> tuple[keras.Model, object]:
-    """A model and a tokenizer that know `pieces` too, each as the mean of what it was cut into before.
+    """A model and a tokenizer with additional `pieces`; each starts as the mean of the pieces that it was split into
+    before.
 
-    See `Tokenizer.with_pieces` for what a piece is. The model grows only where it has no spare rows left.
+    See `Tokenizer.with_pieces` for what a piece is. The model grows only if it has no spare rows.
     """
     larger, replaced = tokenizer.with_pieces(pieces)
     grown = resize_token_embeddings(model, max(model.config.vocab_size, len(larger.vocab)))

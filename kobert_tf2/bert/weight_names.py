@@ -1,9 +1,8 @@
-"""The one table of weight names: where every weight of BERT is in Keras, in TF1 and in Hugging Face files.
+"""The table of weight names: the name of every weight of BERT in Keras, in TF1 and in Hugging Face files.
 
-It drives loading, saving and converting. What a block's names begin with is written once: the weight "query/kernel"
-of "encoder_layer_{i}" is `encoder_layer_0/query/kernel` in `models.py`,
-`bert/encoder/layer_0/attention/self/query/kernel` in a TF1 checkpoint, and in a Hugging Face file, transposed,
-`bert.encoder.layer.0.attention.self.query.weight`.
+Loading, saving and converting all use it. The prefix of each block is written once: the weight "query/kernel" of
+"encoder_layer_{i}" is `encoder_layer_0/query/kernel` in `models.py`, `bert/encoder/layer_0/attention/self/query/kernel`
+in a TF1 checkpoint, and in a Hugging Face file, transposed, `bert.encoder.layer.0.attention.self.query.weight`.
 """
 
 import re
@@ -21,7 +20,7 @@ class Row(NamedTuple):
     tf1: str  # "" where TF1 has no place for it
     hf: str
     transposed: str = ""  # the formats that hold its transpose: "hf", or "hf tf1"
-    tied_to: str = ""  # the weight, in Keras, that it is unless a checkpoint holds another
+    tied_to: str = ""  # the Keras weight that it is tied to, unless a checkpoint has a separate one
 
 
 class Block(NamedTuple):
@@ -85,7 +84,7 @@ TABLE = (
 
 
 def table(num_hidden_layers: int) -> list[Row]:
-    """Every weight that any of our models of this depth can have, under its full names."""
+    """Every weight that a model of this depth can have, with its full names."""
     return [
         row
         for block in TABLE
@@ -110,7 +109,7 @@ def _full_names(block: Block, i: int) -> list[Row]:
 
 _WORD_EMBEDDINGS = next(row for row in table(0) if row.keras == "embeddings/word_embeddings")
 
-# What a checkpoint holds beside weights.
+# Entries of a checkpoint that are not weights.
 _IGNORED = re.compile(
     "|".join([
         r"/(adam|adamw|lamb)_[mv]$",
@@ -123,19 +122,19 @@ _IN_THE_ENCODER = re.compile(r"(bert[./])?(embeddings|encoder)[./]")
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a checkpoint's name is no weight: an optimizer's state, a counter, a buffer that is always the same."""
+    """Whether a name in a checkpoint is not a weight: optimizer state, a counter, or a constant buffer."""
     return _IGNORED.search(name) is not None
 
 
 def is_in_the_encoder(name: str) -> bool:
-    """Whether a checkpoint's name belongs to the embeddings or the encoder, whatever the number of layers."""
+    """Whether a name in a checkpoint belongs to the embeddings or the encoder, for any number of layers."""
     return _IN_THE_ENCODER.match(name) is not None
 
 
 def prefix_of_all(names: Iterable[str], file_format: str) -> str:
-    """What somebody's wrapper put before BERT's own names (`module.`, `model.`, `bert.bert.`), or "".
+    """The prefix that a wrapper put before BERT's own names (`module.`, `model.`, `bert.bert.`), or "".
 
-    The table of the word embeddings, which every BERT has once, shows where its own names begin.
+    Every BERT has one table of word embeddings, whose name shows where BERT's own names begin.
     """
     known = names_in(_WORD_EMBEDDINGS, file_format)
     separator = "." if file_format == "hf" else "/"
@@ -150,7 +149,7 @@ def prefix_of_all(names: Iterable[str], file_format: str) -> str:
     return "" if _OTHER_FAMILIES.search(only) else only
 
 
-# Models with BERT's names inside and another function: positions that count from 2, shared layers, other embeddings.
+# Models with BERT's names but another function: positions that start at 2, shared layers, other embeddings.
 _OTHER_FAMILIES = re.compile(
     r"(?i)roberta|electra|albert|distil|deberta|xlm|camembert|mpnet|layoutlm|longformer|ernie|funnel|convbert|"
     r"squeezebert|mobilebert|splinter|data2vec|megatron|nezha|roformer|rembert|luke|tapas|bigbird|big_bird|esm|"
@@ -159,29 +158,29 @@ _OTHER_FAMILIES = re.compile(
 
 
 def is_required(row: Row) -> bool:
-    """Without these a checkpoint is no BERT; the pooler and the heads may be new."""
+    """Whether every BERT checkpoint must have this weight; the pooler and the heads may be new."""
     return part(row) == "embeddings" or part(row).startswith("encoder_layer_")
 
 
 def part(row: Row) -> str:
-    """The part of a model that is either all there or new: `masked_lm`, `span`, `pooler` ..."""
+    """The part that a weight belongs to (`masked_lm`, `span`, `pooler` ...); a part is loaded entirely or is new."""
     return row.keras.split("/")[0]
 
 
 def has_vocabulary_axis(row: Row) -> bool:
-    """Whether the first axis, in Keras, has an entry for every word of the vocabulary."""
+    """Whether the first axis, in Keras' layout, is the vocabulary."""
     return row.shape.startswith("V")
 
 
 def has_label_axis(row: Row) -> bool:
-    """Whether the last axis, in Keras, has an entry for every label of a classifier."""
+    """Whether the last axis, in Keras' layout, is the labels of a classifier."""
     return row.shape.endswith("L")
 
 
 def names_in(row: Row, file_format: str) -> list[str]:
-    """The names under which a file may hold this weight, the one to take first at the head.
+    """The names that this weight may have in a file, the preferred one first.
 
-    What we write is `row.hf` or `row.tf1`.
+    The names that we write are `row.hf` and `row.tf1`.
     """
     if file_format in ("tf1", "keras"):
         return [name] if (name := getattr(row, file_format)) else []
@@ -196,7 +195,8 @@ def names_in(row: Row, file_format: str) -> list[str]:
 def names_to_write(rows: Iterable[Row]) -> dict[str, Row]:
     """The names of a Hugging Face file for these weights.
 
-    A bias beside a decoder of its own is written twice: `transformers` 5 takes the decoder's there, 4 the head's.
+    The bias of an untied decoder is written twice: `transformers` 5 reads it under the decoder's name, 4 under the
+    head's.
     """
     names = {row.hf: row for row in rows}
     if "cls.predictions.decoder.weight" in names:
@@ -219,9 +219,9 @@ def keras_shape(row: Row, config: BertConfig, num_labels: int = 2) -> tuple[int,
 
 
 def transpose(values: Any, row: Row, *, source: str, target: str) -> Any:
-    """An array, or a shape (a tuple), from the layout of one format in the layout of another.
+    """Converts an array, or a shape (a tuple), from the layout of one format to that of another.
 
-    Formats are "keras", "tf1" and "hf". Most weights lie in all three in the same way and are returned as they came.
+    Formats are "keras", "tf1" and "hf". Most weights have the same layout in all three and are returned unchanged.
     """
     if (source in row.transposed.split()) == (target in row.transposed.split()):
         return values

@@ -1,13 +1,13 @@
-"""What is fast where: the same functions in three modules, one of which is chosen for each call of a layer.
+"""The computations of the layers in three implementations, one of which is chosen for each call of a layer.
 
 - `plain`: `keras.ops` alone, for every backend, device and shape. What XLA compiles whole (GPU, TPU) is this too.
 - `training_cpu`: a training step on processors. XLA programs with gradients of their own around oneDNN's products.
 - `inference_cpu`: the forward pass alone with TensorFlow, in the forms of which its graph optimizer makes one oneDNN
   operation each.
 
-`KERNELS` names the functions; each has the same arguments in all three. To add a fast version of one, write it in the
-module of its device, test it against `plain` there (values and gradients, both precisions), and measure it with
-tools/benchmark.py; what did not help goes into TRIED-*.md.
+`KERNELS` lists the functions; each has the same signature in all three. To add a faster version of one, write it in the
+module of its device, test it against `plain` (values and gradients, both precisions), and measure it with
+tools/benchmark.py; what did not help is recorded in TRIED-*.md.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ KERNELS = (
 def choose(training: object, *tensors: object, dense: Sequence[keras.layers.Layer] = ()) -> ModuleType:
     """The kernels for a call on these tensors, whose weights are in `dense`.
 
-    `training` is what Keras gives a layer; it may be symbolic, and then the call may turn out to be either.
+    `training` is Keras' argument. If it is symbolic, the call may be either training or inference.
     """
     if keras.backend.backend() != "tensorflow" or not weights.are_standard(dense):
         return plain

@@ -16,7 +16,7 @@ from keras import ops
 from kobert_tf2.bert.dropout import Drop, drop_out
 
 # ------------------------------------------------------------------------------------------------------------------
-# The kernels: what stands here under these names, the other modules of this folder have too
+# The kernels: the other modules of this folder define the same names
 # ------------------------------------------------------------------------------------------------------------------
 
 

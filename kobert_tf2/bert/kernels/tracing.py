@@ -1,4 +1,4 @@
-"""What a graph is traced for: the code that traces it enters `for_cpu`, and the kernels are chosen by that."""
+"""Declares what a graph is traced for: the code that traces it enters `for_cpu`, and kernels are chosen accordingly."""
 
 import contextlib
 import threading
@@ -9,10 +9,10 @@ _current = threading.local()
 
 @contextlib.contextmanager
 def for_cpu(on: bool = True, *, final_weights: bool = False) -> Iterator[None]:
-    """Within this context a model is traced to run in this process, on processors, and XLA does not compile it whole.
+    """Within this context, graphs are traced to run in this process on CPUs, without XLA compiling them as a whole.
 
-    With `final_weights` the graph may hold the weights as they are now. The context belongs to one thread. Outside of
-    it nothing is known: the graph may be written to a file, and run elsewhere.
+    With `final_weights` the graph may embed the current weights as constants. The context is thread-local. Outside of
+    it nothing is assumed: the graph may be written to a file and run elsewhere.
     """
     before = getattr(_current, "on", False), getattr(_current, "final_weights", False)
     _current.on, _current.final_weights = on, on and final_weights

@@ -1,4 +1,4 @@
-"""The weights that the kernels for TensorFlow take out of Keras layers, in the type that the caller computes in."""
+"""Reads the weights of Keras layers for the TensorFlow kernels, in the caller's compute type."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,12 @@ from keras import ops
 
 
 def are_standard(layers: Sequence[keras.layers.Layer]) -> bool:
-    """Whether these are plain `Dense` layers, computed from kernel and bias alone: not quantized, not replaced."""
+    """Whether these are plain `Dense` layers, defined by kernel and bias alone: not subclassed, not quantized."""
     return all(type(layer) is keras.layers.Dense and layer.quantization_mode is None for layer in layers)
 
 
 def kernel_and_bias(*layers: keras.layers.Dense) -> tuple:
-    """Of one dense layer, or of several side by side: [from, to], [to]."""
+    """Kernel [from, to] and bias [to] of one dense layer, or of several concatenated."""
     kernels = [ops.convert_to_tensor(layer.kernel) for layer in layers]
     biases = [ops.convert_to_tensor(layer.bias) for layer in layers]
     if len(layers) == 1:
@@ -25,7 +25,7 @@ def gamma_and_beta(norm: keras.layers.Layer) -> tuple:
 
 
 def shared_products(query_states: keras.KerasTensor, states: keras.KerasTensor, projections: Sequence) -> list[tuple]:
-    """What query, key and value are computed from: (input, dense layers), those of the same input together."""
+    """The matrix products of query, key and value: (input, dense layers), layers with the same input together."""
     if query_states is states:
         return [(states, projections)]
     return [(query_states, projections[:1]), (states, projections[1:])]
