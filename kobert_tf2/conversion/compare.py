@@ -1,11 +1,11 @@
-"""One forward pass on both sides of a conversion, to show that the model is the same.
+"""Compares the outputs of both sides of a conversion on one batch.
 
-The source answers through its own library and not through what this package read of it: `transformers` for a Hugging
-Face folder, the original's graph in NumPy for a TF1 checkpoint, keras-hub for a preset. So does what was written, and
-our own model answers from the source too.
+The outputs of the source are computed by its own library, not by what this package read of it: `transformers` for a
+Hugging Face folder, the original's graph in NumPy for a TF1 checkpoint, keras-hub for a preset. The same holds for the
+result of the conversion, and our own model computes the outputs of the source too.
 
-TensorFlow and PyTorch take half a gigabyte each before they hold a weight, so nothing here imports them when it is
-loaded, and those who need one of them answer in a process of their own (`parallel.in_subprocess`).
+TensorFlow and PyTorch take half a gigabyte each before they hold any weight. So this module imports neither, and
+whatever needs one of them runs in a subprocess (`parallel.in_subprocess`).
 """
 
 import importlib.metadata
@@ -23,24 +23,26 @@ from kobert_tf2.conversion import hf_forward, tf1_forward
 
 Answers = dict[str, np.ndarray]
 
-# Of the answers' own size (the root of their mean square) where that is above 1. Two libraries in float32 stay below a
-# tenth of it; the two forms of gelu differ by five times as much.
+# Relative to the root mean square of the outputs if that is above 1. Two libraries in float32 differ by less than a
+# tenth of this, the two forms of gelu by five times as much.
 TOLERANCE = 1e-4
 
 
 class Model(NamedTuple):
-    """A model on disk, as its own library is to load it."""
+    """A model on disk, as its own library should load it."""
 
     source: Source
     config: BertConfig
-    parts: frozenset[str]  # what it has beside the encoder: pooler, masked_lm, next_sentence, span, classifier
+    parts: frozenset[str]  # beside the encoder: pooler, masked_lm, next_sentence, span, classifier
     architecture: str
     num_labels: int | None = None
-    prefix: str = ""  # what stands before the names of its weights
+    prefix: str = ""  # the prefix of the names of its weights
     allow_pickle: bool = False
 
     def classes(self) -> list[str]:
-        """The classes of `transformers` that have a place for everything in the model, each without a new head."""
+        """The classes of `transformers` that together cover all parts of the model, none with a newly initialised
+        head.
+        """
         pooled, parts = "pooler" in self.parts, self.parts
         classes = ["BertModel"]
         if "masked_lm" in parts:
@@ -61,16 +63,16 @@ class Model(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The libraries of the two sides, None where one is not installed, and how far their answers are apart."""
+    """The libraries of both sides (None if not installed) and the largest difference between their outputs."""
 
     source_library: str | None
     output_library: str | None
     largest_difference: float | None
-    too_different: list[str]  # the answers that are further apart than rounding explains
+    too_different: list[str]  # the outputs that differ by more than rounding
 
 
 def compare(model: Model, output: str, *, to: str) -> Comparison:
-    """Asks the model's own library, that of its conversion in the folder `output`, and ours, on `sample_batch`."""
+    """Compares the outputs of the model, of its conversion in the folder `output`, and of ours, on `sample_batch`."""
     written = _written(model, output, to)
     batch = sample_batch(model.config)
     libraries = {"source": _library(model), "output": _library(written)}
@@ -110,7 +112,7 @@ class Difference(NamedTuple):
 
 
 def _differences(answers: dict[str, Answers]) -> Iterator[Difference]:
-    """How far the others are from the source, or from ours where the source was not asked."""
+    """The differences of all others from the source, or from ours if the source was not computed."""
     first = "source" if "source" in answers else "ours"
     for side in answers.keys() - {first}:
         for name in answers[first].keys() & answers[side].keys():
@@ -121,7 +123,7 @@ def _differences(answers: dict[str, Answers]) -> Iterator[Difference]:
 
 
 def sample_batch(config: BertConfig, *, batch: int = 3, length: int = 24, predictions: int = 5) -> dict:
-    """Inputs with words from the whole vocabulary, both segments, and rows that end in padding."""
+    """Inputs with ids from the whole vocabulary, both segments, and rows that end in padding."""
     rng = np.random.default_rng(20181011)
     length = min(length, config.max_position_embeddings)
     lengths = [max(2, length - i * length // batch) for i in range(batch)]
@@ -136,7 +138,7 @@ def sample_batch(config: BertConfig, *, batch: int = 3, length: int = 24, predic
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Those who answer
+# The libraries
 # ------------------------------------------------------------------------------------------------------------------
 
 
@@ -150,7 +152,7 @@ def _library(model: Model) -> str | None:
 
 
 def _ask_each(models: dict[str, Model], batch: dict) -> dict[str, Answers]:
-    """The answers of each under its name; the one named "ours" is read by this package."""
+    """The outputs of each model by its name; the one named "ours" is computed by this package."""
     return {name: _ask(model, batch, ours=name == "ours") for name, model in models.items()}
 
 
@@ -189,7 +191,7 @@ def _ask_the_original(model: Model, batch: dict) -> Answers:
     )
 
 
-# Our class for each of transformers', where it has another name.
+# Our classes where they are named differently from transformers'.
 _OUR_CLASSES = {
     "BertModel": "BertBackbone",
     "BertForMaskedLM": "BertForPreTraining",
@@ -198,7 +200,7 @@ _OUR_CLASSES = {
 
 
 def _ask_us(model: Model, batch: dict) -> Answers:
-    """What this package reads of a model."""
+    """The outputs of our own model."""
     from kobert_tf2.bert import models
     from kobert_tf2.conversion import keras_hub, layer_by_layer
 

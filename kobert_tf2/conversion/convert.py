@@ -1,7 +1,7 @@
-"""A conversion from one format to another, with a forward pass on both sides at its end.
+"""Converts a model from one format to another and compares the outputs of both sides.
 
-Writing and the answers of both sides take place in processes that end with it, so that the memory of TensorFlow and of
-PyTorch is never taken together, and this one stays small.
+Writing and comparing run in subprocesses, so that TensorFlow and PyTorch are never in memory together and this process
+stays small.
 """
 
 from typing import Any
@@ -31,13 +31,13 @@ def convert(
 ) -> dict:
     """Writes the model at `path` as a folder `output` in the format `to`: "hf", "tf1" or "keras_hub".
 
-    `path` is whatever `from_pretrained` takes, or a keras-hub preset folder. `architecture` is the Hugging Face class
-    to name in `config.json`; by default the one that the heads in the checkpoint belong to. `config_file` and
-    `vocab_file` stand in for what lies beside the input. A vocabulary goes along; where no tokenizer settings lie
-    beside it, `tokenizer_settings` and otherwise plain BERT's are written.
+    `path` is anything that `from_pretrained` accepts, or a keras-hub preset folder. `architecture` is the Hugging Face
+    class for `config.json`; by default the one that the heads of the checkpoint belong to. `config_file` and
+    `vocab_file` replace those beside the input. The tokenizer is converted too; a vocabulary without settings gets
+    `tokenizer_settings`, by default those of plain BERT.
 
-    Returns the number of weights, the parts, and the largest difference between the answers of both sides. Where they
-    differ by more than rounding it is an `InputError`, and `output` is not written.
+    Returns the number of weights, the parts, and the largest difference between the outputs of both sides. If they
+    differ by more than rounding, an `InputError` is raised and `output` is not written.
     """
     path, output = str(path), str(output)
     if to not in FORMATS:
@@ -61,12 +61,12 @@ def convert(
     return {"output": output, **summary}
 
 
-# Each format's file that carries our sign.
+# The file of each format that carries our signature.
 _SIGNED = (HF_CONFIG, GOOGLE_CONFIG, KERAS_HUB_METADATA)
 
 
 def _check_output(inputs: dict[str, str | None], output: str, overwrite: bool) -> None:
-    """Only a folder that a conversion wrote, or `save_pretrained`, is written into again."""
+    """Refuses to overwrite a folder that neither a conversion nor `save_pretrained` wrote."""
     outputs.refuse_inputs({}, inputs, replaced={"output": output})
     if files.exists(output) and not overwrite:
         raise InputError(f"{output}: already there; name another folder, or ask for it to be overwritten")
@@ -80,7 +80,7 @@ def _check_output(inputs: dict[str, str | None], output: str, overwrite: bool) -
 
 
 def _write(*args: Any, **kwargs: Any) -> tuple[Model, dict]:
-    from kobert_tf2.conversion import rewriting  # TensorFlow comes with it
+    from kobert_tf2.conversion import rewriting  # imports TensorFlow
 
     source, folder, to, vocab_file, settings = args
     return rewriting.write(source, folder, to, rewriting.TokenizerFiles(vocab_file, settings), **kwargs)

@@ -1,7 +1,7 @@
-"""What Hugging Face `transformers` answers for a model directory, asked in a process of its own.
+"""The outputs of Hugging Face `transformers` for a model directory, computed in a subprocess.
 
-TensorFlow and PyTorch's compiler each carry an LLVM, and a process that loads both can abort ("registered more than
-once"). So `forward` starts a process for `answer`, and nothing here imports TensorFlow.
+TensorFlow and PyTorch's compiler both contain LLVM, and a process that loads both can abort ("registered more than
+once"). So `forward` runs `answer` in a subprocess, and this module does not import TensorFlow.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import numpy as np
 from kobert_tf2 import parallel
 from kobert_tf2.errors import InputError
 
-# Hugging Face's names for our outputs.
+# Our names for Hugging Face's outputs.
 _NAMES = {
     "last_hidden_state": "sequence_output",
     "pooler_output": "pooled_output",
@@ -39,9 +39,9 @@ def is_installed() -> bool:
 def forward(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The outputs of the model that `transformers` loads from `folder`, under our names.
 
-    `batch` holds `input_ids input_mask segment_ids`, and `masked_lm_positions` where masked-LM logits are wanted
-    there alone. `loading_problems` among the outputs is what `transformers` said of missing, unexpected and
-    mismatched weights, as JSON.
+    `batch` holds `input_ids input_mask segment_ids`, and `masked_lm_positions` if masked-LM logits are wanted only
+    there. The output `loading_problems` lists missing, unexpected and mismatched weights, as `transformers` reports
+    them, as JSON.
     """
     return parallel.in_subprocess(_answer_quietly, folder, {name: np.asarray(values) for name, values in batch.items()})
 
@@ -53,7 +53,7 @@ def _answer_quietly(folder: str, batch: dict[str, np.ndarray]) -> dict[str, np.n
 
 @contextlib.contextmanager
 def _quietly(folder: str) -> Iterator[None]:
-    """Without progress bars, and what `transformers` raises as a sentence."""
+    """Disables progress bars and turns the exceptions of `transformers` into an `InputError`."""
     os.environ["USE_TF"] = "0"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     import transformers
@@ -64,7 +64,7 @@ def _quietly(folder: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except Exception as error:  # Whatever it raises: its exceptions need not be known where this is read.
+    except Exception as error:  # Any exception: its class may not be importable in the parent process.
         last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise InputError(f"{folder}: transformers could not load it or run it ({last})") from None
 
@@ -93,10 +93,10 @@ def answer_as(
     prefix: str = "",
     has_pooler: bool = True,
 ) -> dict[str, np.ndarray]:
-    """The answers of several of `transformers`' classes with the weights in a folder, in this process, in float32.
+    """The outputs of several classes of `transformers` with the weights in a folder, in this process, in float32.
 
-    The folder may be as it was found: a configuration of another name, or one that lacks the number of labels, and a
-    prefix before all names. A weight that `transformers` would have to make up is an `InputError`.
+    The configuration may have another name or lack the number of labels, and all names may have a prefix. A weight that
+    `transformers` would initialise is an `InputError`.
     """
     with _quietly(folder):
         import torch
@@ -123,7 +123,7 @@ def answer_as(
 
 
 def _take_the_one_bias(model: Any, problems: dict) -> None:
-    """An untied decoder's bias has two names, of which transformers 4 wrote one and transformers 5 reads the other."""
+    """The bias of an untied decoder has two names: transformers 4 wrote one, transformers 5 reads the other."""
     missing = set(problems["missing_keys"])
     bias, of_decoder = "cls.predictions.bias", "cls.predictions.decoder.bias"
     if of_decoder in missing and bias not in missing:
@@ -155,10 +155,10 @@ def _answers(model: Any, folder: str, batch: dict[str, np.ndarray]) -> dict[str,
 
 
 def _give_pages_back_after_each_layer(model: Any, folder: str) -> None:
-    """Keeps one layer's weights in memory, not the model's, where weights are a map of the file.
+    """Keeps the weights of one layer in memory instead of the whole model's, if weights are memory-mapped.
 
-    Today's transformers compute with the map itself, and every page that was read counts as memory. A page given back
-    is read again from the file when it is touched; memory that is no map of these files is left alone.
+    transformers computes with the memory map itself, and every page that was read counts as memory. A page that is
+    released is read from the file again when it is accessed; other memory is not touched.
     """
     paths = {os.path.realpath(path) for path in glob.glob(f"{glob.escape(folder)}/*.safetensors")}
     if not os.path.exists(_MAPS):

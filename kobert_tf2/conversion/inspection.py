@@ -1,6 +1,6 @@
-"""What a folder or a hub id is, what of it would be read, what is missing and what it can do, before anything runs.
+"""Inspects a folder or a hub id: what it is, what would be read, what is missing and what it can be used for.
 
-Names and shapes alone are read, of a hub's model over the network too: no weights are downloaded, no Keras is loaded
+Only names and shapes are read, for a model of the hub as well: no weights are downloaded, and Keras is not loaded
 (TensorFlow is, for the index of a TF1 checkpoint).
 """
 
@@ -22,7 +22,7 @@ from kobert_tf2.tokenization import pretrained as tokenizers
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 SAVED_MODEL = "saved_model.pb"
-# What each architecture is trained to do, and how that is asked for.
+# What each architecture is trained for, and the command for it.
 _TRAINED_USES = {
     "BertForQuestionAnswering": "answer questions (kb.Predictor, serve.py, finetune_mrc.py --do_predict)",
     "BertForSequenceClassification": "classify texts (finetune_classifier.py --do_predict, export_model.py)",
@@ -35,7 +35,7 @@ _TRAINED_USES = {
 
 @dataclasses.dataclass
 class Inspection:
-    """What was found. `problems` are sentences; with any of them, the model cannot be used as it lies."""
+    """The findings. `problems` are sentences; if there are any, the model cannot be used as it is."""
 
     path: str
     kind: str
@@ -44,22 +44,23 @@ class Inspection:
     not_read: list[str] = dataclasses.field(default_factory=list)  # and of the others
     config: dict | None = None
     architecture: str | None = None
-    parts: list[str] | None = None  # of the model that the weights hold; None: not known without opening a pickle
+    parts: list[str] | None = None  # of the model, that are in the weights; None: not known without opening a pickle
     unknown_weights: list[str] = dataclasses.field(default_factory=list)
     labels: list[str] | None = None
     problem_type: str | None = None
     tokenizer: dict | None = None
     can: list[str] = dataclasses.field(default_factory=list)
-    needs_training: list[str] = dataclasses.field(default_factory=list)  # what a new head must be trained for
+    needs_training: list[str] = dataclasses.field(default_factory=list)  # the tasks that need a new head to be trained
     notes: list[str] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
 def inspect(path: str) -> Inspection:
-    """Looks at a model directory, a TF1 checkpoint, a keras-hub preset, an export, a tokenizer's folder or a hub id.
+    """Inspects a model directory, a TF1 checkpoint, a keras-hub preset, an export, the folder of a tokenizer or a hub
+    id.
 
     Raises:
-        InputError: nothing of that name, or a hub that cannot be reached.
+        InputError: the name does not exist, or the hub cannot be reached.
     """
     path = os.fspath(path).rstrip("/") or "/"
     is_here = files.exists(path) or files.exists(f"{path}.index")
@@ -84,7 +85,7 @@ def inspect(path: str) -> Inspection:
 
 
 def _other_kind(path: str) -> Inspection | None:
-    """A folder that is read by one tool alone."""
+    """A folder that only one tool reads."""
     if checkpoint_files.is_keras_hub_preset(path):
         return Inspection(path, "a keras-hub preset", path, can=["be converted (convert_checkpoint.py --to=hf)"])
     numbered = [f"{path}/{name}" for name in _names_in(path) if name.isdecimal()] if files.is_folder(path) else []
@@ -111,7 +112,7 @@ def _names_in(folder: str) -> list[str]:
 
 
 def _of_hub(name: str) -> Inspection:
-    """The small files are downloaded, the names and shapes of weights are read where they lie."""
+    """Downloads the small files; reads the names and shapes of the weights remotely."""
     wanted = (checkpoint_files.HF_CONFIG, *hub.TOKENIZER_FILES)
     folder = hub.fetch(name, wanted)
     names = hub.file_names(name)
@@ -128,17 +129,17 @@ def _of_hub(name: str) -> Inspection:
 
 @contextmanager
 def _open_on_hub(name: str) -> Iterator[Checkpoint]:
-    # No array is read: a copy of the embeddings counts as equal to them, which nearly every model's is.
+    # No array is read, so a copy of the embeddings is assumed to be equal to them, as in nearly every model.
     yield Checkpoint(name, "hf", hub.tensor_shapes(name), lambda tensor: np.zeros(0))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# One look at each thing
+# The inspections
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 def _look_at_files(found: Inspection, names: list[str], source: Source) -> None:
-    """Which files count. The first kind of weights that there is is read, as `open_source` does."""
+    """Which files are used: the first kind of weights that exists, as in `open_source`."""
     names = sorted(set(names))
     small = [os.path.basename(source.config), *hub.TOKENIZER_FILES[:5], *[n for n in names if n.endswith(".model")]]
     weights = next((kind for kind in _weight_files(names, source) if kind), [])
@@ -166,7 +167,7 @@ def _weight_files(names: list[str], source: Source) -> Iterator[list[str]]:
 
 
 def _look_at_model(found: Inspection, source: Source, opened: AbstractContextManager[Checkpoint]) -> None:
-    """Configuration, weights, heads and tokenizer, each as far as it can be read."""
+    """Configuration, weights, heads and tokenizer, each as far as possible."""
     config = None
     try:
         config = BertConfig.from_source(source)
@@ -222,7 +223,7 @@ def _look_at_weights(
 
 
 def _expected(contents: matching.Contents, config: BertConfig) -> matching.Shapes:
-    """The weights of the encoder and of every part that is there, with the shapes that the configuration says."""
+    """The weights of the encoder and of every part that exists, with the shapes given by the configuration."""
     return {
         row: keras_shape(row, config, contents.num_labels or 2)
         for row in table(config.num_hidden_layers)
@@ -231,7 +232,7 @@ def _expected(contents: matching.Contents, config: BertConfig) -> matching.Shape
 
 
 def _trained(contents: matching.Contents) -> list[str]:
-    """The architectures whose parts are all there; BertForPreTraining stands for both of its halves."""
+    """The architectures whose parts all exist; BertForPreTraining stands for both of its heads."""
     whole = [name for name, parts in heads.ARCHITECTURES.items() if parts and set(parts) <= contents.parts]
     if "BertForPreTraining" in whole:
         whole = [name for name in whole if name not in ("BertForMaskedLM", "BertForNextSentencePrediction")]
@@ -245,7 +246,7 @@ def _classifier(described: heads.Described, contents: matching.Contents) -> str:
 
 
 def _look_at_tokenizer(found: Inspection, config: BertConfig | None) -> None:
-    """The tokenizer is made, as the tools would make it: what cannot be mirrored is a problem here too."""
+    """Creates the tokenizer as the tools would; one that is not supported is a problem here too."""
     try:
         beside = tokenizers.find_beside(found.folder or found.path)
         if beside is None:

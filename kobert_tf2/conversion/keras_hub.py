@@ -1,7 +1,7 @@
-"""Our backbone and keras-hub's `BertBackbone`, each made from the other, and keras-hub's preset folders.
+"""Converts between our backbone and keras-hub's `BertBackbone`, and keras-hub's preset folders.
 
-keras-hub keeps the heads of its attention apart ([H, N, D] where ours is [H, H]) and knows the tanh form of gelu and
-epsilon 1e-12 alone; a model that needs another function is refused rather than changed in silence.
+keras-hub has a separate axis for attention heads ([H, N, D] where ours is [H, H]) and supports only the tanh form of
+gelu and epsilon 1e-12; a model that needs another function is refused rather than changed silently.
 """
 
 from collections.abc import Callable, Container
@@ -48,7 +48,7 @@ def _path_in_keras_hub(row: Row) -> str:
 
 
 def _rows(config: BertConfig) -> list[Row]:
-    """keras-hub's backbone has the pooler and no head."""
+    """The weights of keras-hub's backbone: with the pooler, without heads."""
     return [row for row in table(config.num_hidden_layers) if is_required(row) or part(row) == "pooler"]
 
 
@@ -69,7 +69,7 @@ def config_of(theirs: keras.Model) -> BertConfig:
 
 
 def _checkpoint(theirs: keras.Model, name: str) -> Checkpoint:
-    """A keras-hub backbone seen as a checkpoint of our names and shapes."""
+    """A keras-hub backbone as a checkpoint with our names and shapes."""
     config = config_of(theirs)
     paths = {variable.path: variable for variable in theirs.weights}
     found = {row.keras: paths[_path_in_keras_hub(row)] for row in _rows(config)}
@@ -78,7 +78,7 @@ def _checkpoint(theirs: keras.Model, name: str) -> Checkpoint:
 
 
 def _joined(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape with the two axes of the attention heads made one."""
+    """A shape with the two axes of the attention heads merged."""
     if path.endswith("attention_output/kernel"):
         return (shape[0] * shape[1], shape[2])
     attention = path.split("/")[-2] in ("query", "key", "value")
@@ -97,13 +97,13 @@ def from_keras_hub(theirs: keras.Model, **kwargs: Any) -> BertBackbone:
 
 
 def to_keras_hub(model: keras.Model) -> keras.Model:
-    """A keras-hub `BertBackbone` with the weights of one of our models; a head is left behind."""
+    """A keras-hub `BertBackbone` with the weights of one of our models, without its head."""
     ours = variables(model)
     return _built(model.config, ours, lambda row: _to_numpy(ours[row]))
 
 
 def _built(config: BertConfig, ours: Container[Row], read: Callable[[Row], np.ndarray]) -> keras.Model:
-    """Their model with the weights that `ours` names, each read when its turn comes."""
+    """A keras-hub model with the weights named in `ours`, each read when it is assigned."""
     from keras_hub.models import BertBackbone as Theirs
 
     _refuse_other_functions(config)
@@ -175,7 +175,7 @@ def save_preset(folder: str, config: BertConfig, ours: Container[Row], read: Cal
 
 
 def answers(folder: str, batch: dict) -> dict[str, np.ndarray]:
-    """What keras-hub's backbone in a preset folder answers to a batch of ours."""
+    """The outputs of the keras-hub backbone in a preset folder for one of our batches."""
     inputs = {
         "token_ids": batch["input_ids"],
         "segment_ids": batch["segment_ids"],

@@ -1,7 +1,7 @@
 """The forward pass of a checkpoint with the weights of one layer at a time in memory.
 
-A comparison at the end of a conversion wants one answer of a model, not the model: a BERT-base beside TensorFlow takes
-twice the memory that this does. Each weight is read when the layer that uses it is called, and given back after it.
+A comparison needs the outputs of a model once; loading all of a BERT-base would take twice the memory. Each weight is
+read when the layer that uses it is called, and released afterwards.
 """
 
 import functools
@@ -21,9 +21,9 @@ from kobert_tf2.bert.weight_names import Row, part
 def forward(
     cls: Callable[..., keras.Model], source: Source, batch: dict, *, allow_pickle: bool = False
 ) -> dict[str, np.ndarray]:
-    """What a model of class `cls` with the weights of `source` answers, as `from_pretrained(path)(batch)` does.
+    """The outputs of a model of class `cls` with the weights of `source`, equal to `from_pretrained(path)(batch)`.
 
-    Outputs of parts that the checkpoint does not hold are left out.
+    Outputs of parts that the checkpoint does not have are omitted.
     """
     with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
         config = BertConfig.from_source(source)
@@ -57,7 +57,7 @@ def _layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def _uses(layer: str, row: Row) -> bool:
-    """The masked-LM head scores with the table of the embeddings, unless it has one of its own."""
+    """The masked-LM head uses the word embeddings, unless it has a decoder of its own."""
     return part(row) == layer or (layer == "masked_lm" and row.keras == "embeddings/word_embeddings")
 
 
@@ -81,14 +81,14 @@ def _load(uses: dict[Row, keras.Variable], contents: Contents) -> None:
 
 
 def _give_back(variables: Iterable[keras.Variable]) -> None:
-    """Only TensorFlow's variables can be emptied; elsewhere the weights stay, and the answer is the same."""
+    """Only TensorFlow's variables can be emptied; elsewhere the weights stay in memory."""
     if keras.backend.backend() == "tensorflow":
         for variable in variables:
             _put(variable, np.zeros(0, variable.dtype))
 
 
 def _put(variable: keras.Variable, values: Any) -> None:
-    """Assigns values of any shape: one that is empty takes no memory, and `match_model` has seen to the others."""
+    """Assigns values of any shape, an empty one to release memory; `match_model` has checked the others."""
     if keras.backend.backend() != "tensorflow":
         variable.assign(values)
         return

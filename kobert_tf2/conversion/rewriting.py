@@ -1,6 +1,6 @@
-"""From one format to another, array by array: a weight is read, transposed where the table says so, and written.
+"""Rewrites weights from one format to another array by array, transposing where the table says so.
 
-No Keras model is built, so the memory needed is that of the largest weight (keras-hub's writer alone builds its model).
+No Keras model is built, so the memory needed is that of the largest weight (only keras-hub's writer builds its model).
 """
 
 import contextlib
@@ -26,17 +26,17 @@ from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 
 class Opened(NamedTuple):
-    """The weights of a checkpoint, each read when it is asked for, and what else is written."""
+    """The weights of a checkpoint, read on request, and everything else that is written."""
 
     model: Model
     shapes: matching.Shapes
     read: Callable[[Row, str], np.ndarray]  # a weight in the layout of a format
     labels: Labels | None
-    task_settings: dict  # what config.json says of a task beside its labels
+    task_settings: dict  # task settings of config.json other than the labels
 
 
 class TokenizerFiles(NamedTuple):
-    """What the tokenizer of a converted model is to be, where it is not what lies beside the source."""
+    """The tokenizer of the converted model, if it is not the one beside the source."""
 
     vocab_file: str | None = None
     settings: dict | None = None
@@ -72,7 +72,7 @@ def write(
     architecture: str | None = None,
     allow_pickle: bool = False,
 ) -> tuple[Model, dict]:
-    """Writes a model into a folder that is there; returns what it was and a summary of it."""
+    """Writes a model into an existing folder; returns the source model and a summary."""
     with _open(source, architecture, allow_pickle) as opened:
         _WRITERS[to](folder, opened)
         if to != "keras_hub":
@@ -145,9 +145,9 @@ def _opened(
 
 
 def _architecture(contents: matching.Contents, described: heads.Described, asked: str | None) -> str:
-    """The Hugging Face class to name: the one asked for, else the configuration's, else the one that the heads have.
+    """The Hugging Face class: the requested one, else the configuration's, else the one that the heads belong to.
 
-    One with a head that the weights do not hold is an `InputError`: whoever loads it would get a random one.
+    A class with a head that is not in the weights is an `InputError`: loading it would give a random head.
     """
     by_parts = heads.architecture_of(contents.parts)
     named = asked or described.architecture or by_parts
@@ -219,7 +219,7 @@ _WRITERS: dict[str, Callable[[str, Opened], None]] = {
 
 
 def _copy_tokenizer(source: str, target: str, config: BertConfig, tokenizer: TokenizerFiles) -> None:
-    """Takes the tokenizer along: its files as they are, or written anew where they leave open what they mean."""
+    """Copies the tokenizer's files, or writes them anew if they are ambiguous."""
     named, settings = tokenizer.vocab_file, tokenizer.settings or {}
     found = pretrained_tokenizers.find(named) if named else pretrained_tokenizers.find_beside(source)
     if found is None:

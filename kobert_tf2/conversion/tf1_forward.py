@@ -1,8 +1,8 @@
-"""What a TF1 checkpoint answers, computed from its variables as google-research/bert's `modeling.py` does.
+"""The outputs of a TF1 checkpoint, computed from its variables as google-research/bert's `modeling.py` does.
 
-For a comparison at the end of a conversion, so it shares nothing with what is compared: not the table of weight names,
-not the configuration's reader, not the layers. NumPy in float32, one layer's variables in memory. B batch, S sequence,
-H hidden width, N heads, D width of a head.
+It is the independent side of a comparison, so it shares nothing with what is compared: neither the table of weight
+names, nor the configuration's reader, nor the layers. NumPy in float32, with one layer's variables in memory. B batch,
+S sequence, H hidden width, N heads, D width of a head.
 """
 
 from collections.abc import Callable, Set
@@ -23,11 +23,10 @@ def forward(
     scope: str = "",
     of_tokens: bool = False,
 ) -> dict[str, np.ndarray]:
-    """The answers of the checkpoint at `prefix` to a batch, under our names.
+    """The outputs of the checkpoint at `prefix` for a batch, under our names.
 
     `heads` are parts of the table of weights (`pooler`, `masked_lm`, `next_sentence`, `span`, `classifier`): those that
-    the checkpoint has. `scope` stands before the names of its variables; `of_tokens` says that the classifier is one of
-    tokens.
+    the checkpoint has. `scope` is the prefix of its variables; `of_tokens`: the classifier labels tokens.
     """
     import tensorflow as tf
 
@@ -124,7 +123,7 @@ def _identity(x: np.ndarray) -> np.ndarray:
     return x
 
 
-# "gelu" is the tanh form there; the others are names that transformers may have written into a config.json beside it.
+# "gelu" is the tanh form here; the other names are those that transformers may have written into a config.json.
 _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "gelu": _gelu,
     "gelu_new": _gelu,

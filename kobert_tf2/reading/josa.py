@@ -1,14 +1,14 @@
-"""Particles and endings off the end of an answer, judged by the sentence that it stands in.
+"""Strips particles and endings off an answer, judged by the sentence around it.
 
-A reader that answers in eojeols gives 세종대왕이라는 where 세종대왕 is meant. Whether the last syllables belong to the
-word cannot be seen from the answer alone (나라 is a word, 나라면 is 나 + 라면 or 나라 + 면), so the sentence around it
-is analysed, and the rules of josa_rules.py look at the morphemes at the end of the span, until none applies. A rule
-sees a span as it was given, too: one that stops in the middle of an eojeol was cut by someone who saw morphemes, and
-then only what cannot be meant goes.
+A reader that answers in eojeols returns 세종대왕이라는 where 세종대왕 is meant. Whether the last syllables belong to
+the word cannot be decided from the answer alone (나라 is a word; 나라면 is 나 + 라면 or 나라 + 면). So the sentence
+around it is analysed, and the rules of josa_rules.py are applied to the morphemes at the end of the span until none
+matches. Rules also see the span as it was given: one that ends inside an eojeol was chosen by someone who saw
+morphemes, and then only what cannot be meant is removed.
 
-Only the sentence is analysed, whatever the length of the context, and its analysis is kept for the next span.
+Only the sentence is analysed, however long the context, and its analysis is cached for the next span.
 
-What this does not do: it never looks at the question, never makes a span longer, and never makes it empty.
+It never looks at the question, never extends a span, and never makes one empty.
 """
 
 import functools
@@ -24,13 +24,13 @@ from kobert_tf2.reading.josa_text import CLOSERS, STRAIGHT, Sentence, Span
 from kobert_tf2.tokenization.mecab import MorphemeAnalyser
 from kobert_tf2.tokenization.normalization import Normalizer
 
-# Characters of the sentences whose analyses a stripper keeps: about 50 MB, the contexts of a reading file.
+# The size of the cache of analyses, in characters of text: about 50 MB, the contexts of a reading file.
 REMEMBERED_CHARACTERS = 600_000
-_SENTENCE_OVERHEAD = 50  # An analysis of a short text takes as much memory as so many characters more.
+_SENTENCE_OVERHEAD = 50  # The memory overhead of an analysis, in characters.
 
 
 class Step(NamedTuple):
-    """One rule that applied, and the span after it."""
+    """A rule that applied, and the span after it."""
 
     rule: str
     start: int
@@ -38,9 +38,9 @@ class Step(NamedTuple):
 
 
 class JosaStripper:
-    """`strip_josa` for many spans: keeps the analyser, and the analyses of the last sentences.
+    """`strip_josa` for many spans: keeps the analyser and a cache of analysed sentences.
 
-    Threads may share it.
+    Thread-safe.
     """
 
     def __init__(self, analyser: MorphemeAnalyser | None = None, *, rules: Sequence[Rule] = RULES):
@@ -56,11 +56,11 @@ class JosaStripper:
         return steps[-1][1:] if steps else (start, end)
 
     def batch(self, spans: Iterable[tuple[str, int, int]]) -> list[tuple[int, int]]:
-        """The bare bounds of each (context, start, end); spans of one sentence are best next to each other."""
+        """The stripped (start, end) of each (context, start, end). Fastest if spans of one sentence are adjacent."""
         return [self(*span) for span in spans]
 
     def steps(self, context: str, start: int, end: int) -> list[Step]:
-        """Which rules applied to a span, in turn."""
+        """The rules that applied to a span, in order."""
         if not 0 <= start <= end <= len(context):
             raise InputError(
                 f"strip_josa: expected 0 <= start <= end <= {len(context)}, the length of the context, "
@@ -81,7 +81,7 @@ class JosaStripper:
         return steps
 
     def _sentence(self, context: str, start: int, end: int) -> tuple[int, Sentence]:
-        """Where the sentence around a span begins, and its analysis."""
+        """The start of the sentence around a span, and its analysis."""
         last_context, begin, stop, sentence = self._last
         if last_context is context and begin < start and end < stop:
             return begin, sentence
@@ -92,7 +92,9 @@ class JosaStripper:
         return begin, sentence
 
     def _rules_of(self, span: Span) -> tuple[Rule, ...]:
-        """The rules that may apply to a span, by its last tag and by whether all of it is letters and digits."""
+        """The rules that may apply to a span, by its last tag and by whether it consists of letters and digits
+        alone.
+        """
         eojeol = span.last_eojeol()
         tag, is_plain = eojeol[-1].tag if eojeol else "", span.text.isalnum()
         rules = self._rules_by_tag.get((tag, is_plain))
@@ -108,7 +110,7 @@ class JosaStripper:
 
 
 def _first_that_applies(rules: Sequence[Rule], span: Span) -> tuple[Rule, tuple[int, int]] | None:
-    """The rule and the new bounds. Whatever goes, a letter or a digit stays."""
+    """The rule and the new bounds. At least one letter or digit always remains."""
     titled = span.fills_quotation_marks()
     for rule in rules:
         bounds = None if titled and not rule.in_title else rule.apply(span)
@@ -118,7 +120,7 @@ def _first_that_applies(rules: Sequence[Rule], span: Span) -> tuple[Rule, tuple[
 
 
 class _Analyses:
-    """The sentences analysed last, `REMEMBERED_CHARACTERS` of them in all; the oldest go first."""
+    """A cache of analysed sentences, of `REMEMBERED_CHARACTERS` in total; the oldest are evicted first."""
 
     def __init__(self, analyser: MorphemeAnalyser):
         self._analyser = analyser
@@ -158,15 +160,15 @@ class _Analyses:
 def strip_josa(context: str, start: int, end: int, analyser: MorphemeAnalyser | None = None) -> tuple[int, int]:
     """Takes particles, copula, endings, loose brackets and punctuation off a span of a context.
 
-    A call costs the analysis of the sentence around the span, and nearly nothing if that is among the last analysed.
+    A call costs the analysis of the sentence around the span, or next to nothing if that is cached.
 
     Args:
       start, end: characters of `context`, `end` past the last.
-      analyser: without one, a `MorphemeAnalyser()` is made at the first call and kept. For many spans and another
-        analyser, keep a `JosaStripper(analyser)`.
+      analyser: by default a `MorphemeAnalyser()` that is created at the first call and kept. For many spans with
+        another analyser, keep a `JosaStripper(analyser)`.
 
     Returns:
-      Bounds of the bare answer: within the given ones, and empty only if those are.
+      (start, end) of the stripped answer: within the given bounds, and empty only if those are.
 
     Raises:
       InputError: bounds outside the context.
@@ -197,10 +199,10 @@ _SENTENCE_END = re.compile("\\n|[.?!。][" + re.escape(_CLOSING_MARKS) + "]*(?=\
 
 
 def sentence_around(context: str, start: int, end: int) -> tuple[int, int]:
-    """The bounds of the sentence, or of the run of sentences, that holds a span.
+    """The bounds of the sentence, or of the run of sentences, around a span.
 
-    A sentence ends at a line end, or behind . ? ! and closing marks when white space follows. It is looked for from the
-    span on in both directions: the rest of a long context is not read.
+    A sentence ends at a line break, or after . ? ! and closing marks if white space follows. The search goes outwards
+    from the span, so the rest of a long context is not read.
     """
     return _last_end_before(context, start), _first_end_behind(context, end)
 

@@ -1,4 +1,4 @@
-"""Josa stripping against analyses made by people: files of sentences whose words have their morphemes and tags.
+"""Evaluates josa stripping against files of sentences with manually annotated morphemes and tags.
 
 The format is that of KLUE's dependency set: `## id<TAB>sentence`, then a line for each word with its number, the word,
 its morphemes with blanks between them and their tags joined by +, further columns, and an empty line at the end.
@@ -6,8 +6,8 @@ its morphemes with blanks between them and their tags joined by +, further colum
     ## s1	해미는 나루터에서 배를 탔다.
     1	해미는	해미 는	NNP+JX	4	NP_SBJ
 
-A word is measured if its morphemes spell it, it holds no quotation marks or brackets and it ends, but for a full stop
-or comma, in particles (J*) behind a noun, a number, a foreign word or a noun's suffix, or in one of these.
+A word is evaluated if its morphemes spell it, it has no quotation marks or brackets, and it ends (before a full stop or
+comma) in a noun, a number, a foreign word or a noun suffix, or in particles (J*) after one of these.
 """
 
 import collections
@@ -24,7 +24,7 @@ _MARKS = OPENERS.keys() | CLOSERS.keys() | set("`´′″")
 
 
 class GoldWord(NamedTuple):
-    """`sentence[start:end]` is a word with the punctuation on it, `bare` the word without its `particles`, if any."""
+    """`sentence[start:end]` is a word with its punctuation, `bare` the word without its `particles`, if any."""
 
     id: str
     sentence: str
@@ -35,19 +35,19 @@ class GoldWord(NamedTuple):
 
 
 class GoldWords(NamedTuple):
-    """The words that are measured, and how many are not, by the reason."""
+    """The words that are evaluated, and how many are skipped, by reason."""
 
     words: list[GoldWord]
     skipped: dict[str, int]
 
 
 def is_gold_file(path: str) -> bool:
-    """Whether a file is named as one of analysed sentences, not of questions."""
+    """Whether a file name is that of annotated sentences, not of questions."""
     return path.endswith(".tsv")
 
 
 def read_gold_words(path: str) -> GoldWords:
-    """The words of a file as described above. A line that is no word of a sentence is an `InputError`."""
+    """Reads the words of such a file. A line that is not a word of its sentence is an `InputError`."""
     words: list[GoldWord] = []
     skipped: collections.Counter[str] = collections.Counter()
     name, sentence, position = "", "", 0
@@ -75,7 +75,7 @@ def read_gold_words(path: str) -> GoldWords:
 
 
 def _measured(word: str, morphemes: list[str], tags: list[str]) -> tuple[str, str] | str:
-    """(the word without its particles, the particles), or why it is not measured."""
+    """(the word without its particles, the particles), or the reason why it is skipped."""
     if _MARKS & set(word):
         return "quotes_or_brackets"
     if "".join(morphemes) != word or len(morphemes) != len(tags):
@@ -92,9 +92,9 @@ def _measured(word: str, morphemes: list[str], tags: list[str]) -> tuple[str, st
 
 
 def josa_gold_report(gold: GoldWords, stripper: JosaStripper | None = None) -> dict:
-    """How many words are left as the gold analysis has them, and all misses by their particle ("" for words without).
+    """How many words are stripped as in the gold analysis, and all misses by particle ("" for words without one).
 
-    A miss is [id, word, what is left, gold, rules that applied]. `too_long` and `too_short` count what is left.
+    A miss is [id, word, stripped word, gold, rules that applied]. `too_long` and `too_short` count stripped words.
 
     Returns:
       {"all": {"with_particle", "without_particle", "skipped"}, "by_particle": {particle: {"words", "right", "misses"}}}
@@ -121,7 +121,7 @@ def josa_gold_report(gold: GoldWords, stripper: JosaStripper | None = None) -> d
 
 
 def gold_summary(report: dict) -> dict:
-    """The figures of a report in one line."""
+    """The figures of a report on one line."""
     scores = report["all"]
     parts = ("with_particle", "without_particle")
     return {name: scores[name]["percent"] for name in parts} | {
@@ -139,7 +139,7 @@ def _with_percent(total: dict) -> dict:
 
 
 def report_lines(report: dict, most: int = 12) -> Iterable[str]:
-    """What is missed most, for a person to read: a line for each particle."""
+    """The most frequent misses in readable form, one line per particle."""
     for particle, entry in list(report["by_particle"].items())[:most]:
         if entry["misses"]:
             examples = ", ".join(f"{written} -> {left}" for _, written, left, *_ in entry["misses"][:5])

@@ -1,13 +1,13 @@
-"""What looks like a particle and is the end of the word: tables of forms and words, and the guards that keep it.
+"""Guards against stripping what looks like a particle but is the end of a word, with tables of forms and words.
 
-A particle is taken only if no guard of `GUARDS` keeps it. Each has a sentence and a span of it that stays because of
-this guard alone:
+A particle is stripped only if no guard of `GUARDS` matches. Each has an example: a sentence and a span of it that is
+unchanged because of this guard alone:
 
     배는 매물도 앞바다를 지났다.              span 매물도
         guard island     도 before a word of the sea: the name of an island, not 매물 with 도
 
-The tables hold particles, endings and kinds of words, never names or words of a data set: what Mecab's dictionary knows
-is asked there (`is_dictionary_noun`).
+The tables hold particles, endings and classes of words, never names or words of a data set: for words, Mecab's
+dictionary is queried (`is_dictionary_noun`).
 """
 
 import functools
@@ -62,7 +62,7 @@ _FINALS_OF_ZEROS = {1: "ㅂ", 2: "ㄱ", 3: "ㄴ", 4: "ㄴ", 5: "ㄴ", 6: "ㄴ", 
 
 
 def final_consonant(text: str) -> str | None:
-    """The consonant that a text ends in when it is read aloud, "" if it ends in a vowel, None if that is not known.
+    """The final consonant of a text when read aloud, "" if it ends in a vowel, None if unknown.
 
     Known are syllables and numbers. Latin letters and symbols are not: how they are read is the writer's choice (WSJ은
     for 월스트리트저널은), and so is what stands in brackets.
@@ -80,7 +80,7 @@ def final_consonant(text: str) -> str | None:
 
 
 def fits(form: str, final: str | None) -> bool:
-    """Whether a particle, in this form, can follow what ends in this consonant. What is not known fits."""
+    """Whether this form of a particle can follow this final consonant. Unknown ones fit."""
     wants_final = _WANTS_FINAL.get(form)
     if wants_final is None or final is None:
         return True
@@ -193,13 +193,13 @@ def makes_noun(morpheme: Morpheme) -> bool:
 
 
 def is_dictionary_noun(span: Span, word: str, tags: tuple[str, ...] = ("NNG", "NNP")) -> bool:
-    """Whether Mecab, asked for a word alone, knows all of it as one noun: 문재인, 마르티나, but not 문재 or 기사나."""
+    """Whether Mecab, given the word alone, analyses it as one noun: 문재인, 마르티나, but not 문재 or 기사나."""
     alone = span.analyse(word)
     return len(alone) == 1 and len(alone.eojeol(0)) == 1 and alone.eojeol(0)[0].tag in tags
 
 
 def is_full_name(word: str) -> bool:
-    """Whether a word is a surname and two syllables more, as most Korean names are."""
+    """Whether a word is a surname and two more syllables, like most Korean names."""
     return len(word) == 3 and word[0] in _SURNAMES
 
 
@@ -214,7 +214,7 @@ def may_end_name(word: str) -> bool:
 
 
 class Cut:
-    """A particle that may go: the span, the morphemes of its last eojeol, the last two of them.
+    """A particle that may be stripped: the span, the morphemes of its last eojeol, the last two of them.
 
     `word` is the eojeol with the particle, `stem` the eojeol without it.
     """
@@ -530,5 +530,5 @@ def guards_of(form: str) -> tuple[Guard, ...]:
 
 
 def is_kept(cut: Cut) -> bool:
-    """Whether a guard holds the cut back."""
+    """Whether any guard prevents the cut."""
     return any(guard.keeps(cut) for guard in guards_of(cut.form))

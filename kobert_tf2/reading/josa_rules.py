@@ -1,7 +1,7 @@
-"""The rules of josa.py: each takes one thing off the end of a span, or off its beginning.
+"""The rules of josa.py: each strips one thing from the end of a span, or from its start.
 
-They are tried in the order of `RULES`, from the first again after each success, until none applies. The table names for
-each an example, which the tests run:
+They are tried in the order of `RULES`, starting again after each success, until none applies. Each has an example in
+the table, which the tests run:
 
     그는 훈민정음(訓民正音)을 만들었다.        span 훈민정음(訓民正音)을
         particle    을/JKO after a closing bracket     훈민정음(訓民正音)
@@ -57,7 +57,9 @@ def _punctuation(span: Span) -> Bounds:
 
 
 def _unclosed_opener(span: Span) -> Bounds:
-    """Opened and not closed: at the beginning the mark goes, a bracket further on goes with what follows it."""
+    """An opening mark without its closing one: at the start the mark is stripped; a bracket further on, with all that
+    follows it.
+    """
     text = span.sentence.text
     for place in find_marks(text, span.start, span.end).unclosed:
         if place == span.start:
@@ -76,7 +78,7 @@ def _unopened_closer(span: Span) -> Bounds:
 
 
 def _gloss(span: Span) -> Bounds:
-    """A bracket within one eojeol, right behind a word: its Hanja, its original spelling, its abbreviation.
+    """A bracket within one eojeol, directly after a word: its Hanja, original spelling or abbreviation.
 
     Where there is a blank before or in the bracket, a span of eojeols holds it because it was meant. So it is where the
     span stops right at the bracket though a particle follows.
@@ -110,7 +112,7 @@ def _answer_must_be_in_bracket(span: Span, opener: int) -> bool:
 
 
 def _quotation_marks(span: Span) -> Bounds:
-    """A pair of quotation marks around the whole span, of which more than the marks was given."""
+    """A pair of quotation marks around the whole span, if the given span is more than the quotation."""
     if not span.ran_to_eojeol_end or span.end - span.start < 3:
         return None
     if span.text[0] not in QUOTES and span.text[0] not in STRAIGHT:
@@ -121,7 +123,7 @@ def _quotation_marks(span: Span) -> Bounds:
 
 
 def _sentence_before(span: Span) -> Bounds:
-    """The end of the sentence before, run together with the answer: 끝났다.〈창세기〉."""
+    """The end of the previous sentence without a space before the answer: 끝났다.〈창세기〉."""
     inside = span.sentence.within(span.start, span.end)
     for before, stop in itertools.pairwise(inside):
         ends = stop.tag == "SF" and before.tag.endswith("EF")
@@ -131,7 +133,7 @@ def _sentence_before(span: Span) -> Bounds:
 
 
 def _words_before_title(span: Span) -> Bounds:
-    """A word that describes a title and runs into it: 규범인《경국전》."""
+    """A word before a title without a space: 규범인《경국전》."""
     text = span.sentence.text
     if span.text[-1] not in QUOTES.values():
         return None
@@ -210,7 +212,7 @@ _VERBS_ON_NOUNS = {"받", "있", "없", "같", "높"}
 
 
 def _particle_read_as_ending(span: Span) -> Bounds:
-    """A name that the analysis takes for a verb: 매캔/NNP 지/VV 는/ETM. A verb does not begin inside a word."""
+    """A name that the analysis takes for a verb: 매캔/NNP 지/VV 는/ETM. No verb begins inside a word."""
     eojeol = span.last_eojeol()
     if len(eojeol) < 3 or eojeol[-1].tag != "ETM" or eojeol[-1].surface not in ("는", "은", "을"):
         return None
@@ -362,11 +364,11 @@ def _hanging_noun(span: Span) -> Bounds:
 
 
 class Rule(NamedTuple):
-    """A rule with a sentence, a span of it, and what is left of the span because of this rule.
+    """A rule with an example: a sentence, a span of it, and the span after this rule.
 
-    `on`: the rule looks only at a span whose last morpheme has one of these tags, "" for any; "marks": only at one that
-    holds something other than letters and digits. `in_title`: it applies even when the span has become all that stands
-    in quotation marks; a title keeps the rest.
+    `on`: the tags of the span's last morpheme for which the rule is tried, "" for any; "marks": only spans with
+      something other than letters and digits. `in_title`: the rule applies even if the span is all of a quotation; a
+      title keeps the rest.
     """
 
     name: str

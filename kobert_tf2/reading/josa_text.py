@@ -1,7 +1,7 @@
-"""What the rules of josa_rules.py look at: a sentence with its morphemes, its brackets and quotation marks, and a span.
+"""The data of the rules in josa_rules.py: a sentence with its morphemes, brackets and quotation marks, and a span.
 
-Most morphemes of a sentence are never asked for, so MeCab's lines are kept as they came, and a `Morpheme` is built
-where a rule looks. All places count from the beginning of the sentence.
+Most morphemes of a sentence are never needed, so MeCab's lines are kept as text, and a `Morpheme` is created on access.
+All offsets count from the start of the sentence.
 """
 
 import bisect
@@ -22,8 +22,8 @@ STOPS = ".,?!;:…·。、，．！？：；"
 _WHITE_SPACE = re.compile(r"\s")
 _MARK = re.compile("[" + re.escape("".join(OPENERS) + "".join(CLOSERS)) + "]")
 
-# Tags of what hangs on a word. An eojeol does not begin with one: where the analysis says so, it took the eojeol for
-# the end of the one before, because MeCab does not look at blanks (대부분 도보로 -> 대부분 + 도 + 보로).
+# Tags of morphemes that depend on a word before. No eojeol begins with one: if an analysis says so, it attached the
+# eojeol to the one before, because MeCab ignores blanks (대부분 도보로 -> 대부분 + 도 + 보로).
 _DEPENDENT = ("J", "E", "VCP", "XSN")
 # A stem without its ending cannot end an eojeol: 불이/VV for 불 + 이.
 _STEMS = ("VV",)
@@ -48,9 +48,9 @@ class Sentence:
 
     @classmethod
     def from_output(cls, text: str, normalized: str, output: str) -> "Sentence | None":
-        """From MeCab's output (`MorphemeAnalyser.lines_of_texts`) for a text in which normalising moved nothing.
+        """From MeCab's output (`MorphemeAnalyser.lines_of_texts`) for a text whose normalisation changed no offset.
 
-        None if the output's blanks are not those of the text.
+        None if the blanks in the output differ from those of the text.
         """
         sentence = cls(text)
         sentence._begins = [found.start() for found in _NO_BLANKS.finditer(normalized)]
@@ -59,7 +59,7 @@ class Sentence:
         return sentence if len(sentence._outputs) == len(sentence._begins) else None
 
     def __len__(self) -> int:
-        """How many eojeols there are."""
+        """The number of eojeols."""
         return len(self._eojeols)
 
     def eojeol(self, place: int) -> list[Morpheme]:
@@ -74,7 +74,7 @@ class Sentence:
             surface, feature = line.split("\t")
             surface = surface.lstrip(" ")
             tag = feature.partition(",")[0]
-            # What a morpheme is put together from is asked only where a particle is part of it.
+            # The parts of a morpheme are needed only if one of them is a particle.
             _, kind, expression = read_feature(feature) if "+J" in tag else (tag, "", "")
             end = start + len(surface)
             morphemes.append(_new_morpheme(Morpheme, (surface, tag, start, end, kind, expression)))
@@ -82,11 +82,11 @@ class Sentence:
         return morphemes
 
     def place_of(self, position: int) -> int:
-        """The place of the eojeol that a position is in or behind, -1 before the first."""
+        """The index of the eojeol that contains or precedes a position, -1 before the first."""
         return bisect.bisect_right(self._begins, position) - 1
 
     def within(self, start: int, end: int) -> list[Morpheme]:
-        """The morphemes that lie in `start:end`."""
+        """The morphemes within `start:end`."""
         places = range(max(0, self.place_of(start)), self.place_of(end) + 1)
         return [m for place in places for m in self.eojeol(place) if m.start >= start and m.end <= end]
 
@@ -96,7 +96,7 @@ class Sentence:
         return (m for place in places for m in self.eojeol(place) if m.start >= position)
 
     def before(self, position: int) -> Morpheme | None:
-        """The last morpheme that ends at a position or before it."""
+        """The last morpheme that ends at or before a position."""
         places = range(self.place_of(position), -1, -1)
         return next((m for place in places for m in reversed(self.eojeol(place)) if m.end <= position), None)
 
@@ -106,10 +106,10 @@ _new_morpheme = tuple.__new__  # Three times as fast as Morpheme(...).
 
 
 class Span:
-    """A span of a sentence on its way through the rules.
+    """A span of a sentence while the rules are applied.
 
-    `start` and `end` are where it is now, `given_end` is where it ended at first. `context[offset:]` begins with the
-    sentence. `analyse` gives the `Sentence` of any other text.
+    `start` and `end` are its current bounds, `given_end` the end as given. `context[offset:]` begins with the sentence.
+    `analyse` returns the `Sentence` of any other text.
     """
 
     __slots__ = ("_following", "_last_eojeol", "analyse", "context", "end", "given_end", "offset", "sentence", "start")
@@ -142,7 +142,7 @@ class Span:
 
     @property
     def ran_to_eojeol_end(self) -> bool:
-        """Whether the span, as given, stopped where an eojeol does, or its last punctuation begins."""
+        """Whether the span, as given, ended at the end of an eojeol, or where its final punctuation begins."""
         rest = self.sentence.text[self.given_end : self.given_end + 5].split(maxsplit=1)
         return not rest or self.sentence.text[self.given_end].isspace() or not rest[0].strip(STOPS)
 
@@ -155,20 +155,20 @@ class Span:
 
     @property
     def following(self) -> Morpheme | None:
-        """The next morpheme behind the span."""
+        """The next morpheme after the span."""
         if self._following is None:
             self._following = (next(self.sentence.behind(self.end), None),)
         return self._following[0]
 
     def hanging(self) -> Morpheme | None:
-        """The morpheme that follows the span without a blank."""
+        """The morpheme directly after the span, without a blank."""
         if self.end == len(self.sentence.text) or self.sentence.text[self.end].isspace():
             return None
         following = self.following
         return following if following is not None and following.start == self.end else None
 
     def last_eojeol(self) -> list[Morpheme]:
-        """The morphemes of the span's last eojeol that lie in the span, none if it ends within a morpheme."""
+        """The morphemes of the span's last eojeol that are in the span; none if the span ends within a morpheme."""
         if self._last_eojeol is None:
             self._last_eojeol = self._find_last_eojeol()
         return self._last_eojeol
@@ -185,7 +185,7 @@ class Span:
         return eojeol
 
     def _read_again(self, eojeol: list[Morpheme]) -> list[Morpheme]:
-        """An eojeol that cannot be what the sentence made of it, read alone; [] if that is no better."""
+        """Analyses an eojeol on its own if its analysis in the sentence is impossible; [] if that is no better."""
         start, text = eojeol[0].start, self.sentence.text
         is_copula = eojeol[0].tag.startswith("VCP") and eojeol[0].surface.startswith("이")  # 이라는, written apart
         if is_copula or (start > 0 and not text[start - 1].isspace()):
@@ -199,7 +199,7 @@ class Span:
         return [m._replace(start=m.start + start, end=m.end + start) for m in read]
 
     def is_sentence(self) -> bool:
-        """Whether the span has a subject or an object of its own and the ending of a sentence; a title is none."""
+        """Whether the span has its own subject or object and a sentence ending. A title is no sentence."""
         if self.text.isalnum() or self.is_one_eojeol() or self.text[0] in OPENERS:
             return False
         words = [m for m in self.sentence.within(self.start, self.end) if m.tag[0] != "S"]
@@ -207,7 +207,7 @@ class Span:
         return ends and any(m.tag in ("JKS", "JKO", "JKB") or _is_topic(m) for m in self.earlier_morphemes())
 
     def fills_quotation_marks(self) -> bool:
-        """Whether the span is all that stands between two marks: a title or a saying, which keeps its particle."""
+        """Whether the span is all of a quotation: a title or an utterance, which keeps its particle."""
         text, start, end = self.sentence.text, self.start, self.end
         if start == 0 or end >= len(text) or start >= end:
             return start >= end
@@ -220,7 +220,7 @@ def _is_topic(morpheme: Morpheme) -> bool:
 
 
 class Marks(NamedTuple):
-    """Places of brackets and quotation marks in a part of a text; `pairs` leads from a closing to its opening one."""
+    """Offsets of brackets and quotation marks in a part of a text; `pairs` maps a closing mark to its opening one."""
 
     pairs: dict[int, int]
     unclosed: list[int]
@@ -250,5 +250,5 @@ def find_marks(text: str, start: int, end: int) -> Marks:
 
 
 def _is_apostrophe(text: str, place: int) -> bool:
-    """Screamin', Ra'ad: right behind a Latin letter a straight mark opens nothing."""
+    """Screamin', Ra'ad: directly after a Latin letter, a straight mark does not open a quotation."""
     return text[place] in "'<" and place > 0 and text[place - 1].isascii() and text[place - 1].isalnum()
