@@ -1,13 +1,12 @@
 """Labels keep their places and their names: what config.json may say of them, and which head they belong to."""
 
 import json
-import subprocess
-import sys
 import textwrap
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+import warm_python
 from hypothesis import given, settings
 from small_models import assert_same_weights, config, save_tf1, values, with_large_weights
 
@@ -242,8 +241,7 @@ def test_transformers_and_we_find_each_others_labels_problem_and_dropout(tmp_pat
         rewriting.rewrite(f"{folder}-tf1", f"{folder}-again", to="hf")
         folders += [folder, f"{folder}-again"]
     sizes = {name: value for name, value in config(classifier_dropout=0.2).to_dict().items() if name != "hidden_act"}
-    command = [sys.executable, "-c", textwrap.dedent(THEIRS.format(config=sizes)), *folders]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    result = warm_python.run(["-c", textwrap.dedent(THEIRS.format(config=sizes)), *folders], imported="transformers")
     assert result.returncode == 0, result.stderr
     for line in result.stdout.splitlines():
         by_id, by_name, problem, dropout, missing = json.loads(line)

@@ -1,12 +1,11 @@
 """A hub id through the real `huggingface_hub` client, against a small hub on loopback and against none."""
 
 import os
-import subprocess
-import sys
 import textwrap
 
 import numpy as np
 import pytest
+import warm_python
 from loopback_hub import REVISIONS, serve
 from small_models import config
 
@@ -28,9 +27,9 @@ SCRIPT = """
 
 def find_in_a_process(name: str, endpoint: str, tmp_path, **environment):
     """The client reads its endpoint and its cache's place when it is imported."""
-    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), name]
+    command = ["-c", textwrap.dedent(SCRIPT), name]
     environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "cache"), **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path)
+    return warm_python.run(command, env=environment, cwd=tmp_path)
 
 
 @pytest.fixture

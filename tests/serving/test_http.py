@@ -18,6 +18,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+import warm_python
 from paths import ROOT
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
@@ -348,8 +349,8 @@ def test_the_threshold_for_no_answer_reaches_the_reader(model_dir):
 )
 def test_a_model_that_is_not_there_is_a_sentence(tmp_path, path, sentence):
     """The hub is asked only for what could be one of its ids; here it is switched off."""
-    command = [sys.executable, SERVE, f"--model_dir={path.format(folder=tmp_path)}"]
+    command = [SERVE, f"--model_dir={path.format(folder=tmp_path)}"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=environment)
+    result = warm_python.run(command, cwd=tmp_path, env=environment)
     assert result.returncode == 1
     assert re.fullmatch(sentence.format(folder=tmp_path), result.stderr.splitlines()[-1])

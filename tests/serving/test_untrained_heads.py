@@ -1,12 +1,9 @@
 """Nothing that serves answers with a head that is not in the weights; what a classifier's export says of its labels."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 from paths import ROOT
 from small_models import batch, config, numpy, save_tf1, with_large_weights
 
@@ -137,10 +134,8 @@ def test_labels_that_cannot_be_stop_an_export(tokenizer, tmp_path):
 
 
 def test_the_tools_end_with_one_and_a_sentence_and_leave_nothing(pretrained, tmp_path):
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     for tool, flags in (("export_model", ["--head=reading", f"--output_dir={tmp_path}/export"]), ("serve", [])):
-        command = [sys.executable, str(ROOT / f"tools/{tool}.py"), f"--model_dir={pretrained}", *flags]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+        result = warm_python.run([ROOT / f"tools/{tool}.py", f"--model_dir={pretrained}", *flags])
         assert result.returncode == 1, result.stderr
         assert result.stderr.splitlines()[-1].startswith(f"error: {pretrained}: the weights hold no span head")
         assert "Traceback" not in result.stderr

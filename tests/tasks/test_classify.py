@@ -1,14 +1,12 @@
 """Fine-tuning a classifier: the whole way on sentences it can learn, the scores by hand, and wrong input."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import training_runs
+import warm_python
 from paths import ROOT
 
 from kobert_tf2.errors import InputError
@@ -160,8 +158,7 @@ def test_the_tool_prints_its_summary_last_and_a_sentence_for_a_mistake(trained, 
     output_dir, summary = trained
 
     def run(*flags):
-        command = [sys.executable, str(TOOL), f"--output_dir={output_dir}", *flags]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ})
+        return warm_python.run([TOOL, f"--output_dir={output_dir}", *flags])
 
     right = run(f"--data_dir={data}", "--do_eval", "--max_seq_length=32")
     assert json.loads(right.stdout.splitlines()[-1])["accuracy"] == summary["accuracy"]

@@ -5,12 +5,11 @@ One process with the real client, which reads its endpoint and its cache's place
 
 import json
 import os
-import subprocess
-import sys
 import textwrap
 
 import pytest
 import tokenizer_folders
+import warm_python
 from loopback_hub import serve
 from small_models import config
 
@@ -74,13 +73,11 @@ def test_every_task_takes_a_hub_id_online_and_from_the_cache_offline(folder):
     with serve(folder / "first", v2=folder / "second") as (endpoint, asked):
         environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "cache")}
         path = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, "run.py"]
-        options = {"capture_output": True, "text": True, "timeout": 300, "cwd": folder}
-        result = subprocess.run(command, **options, env={**environment, "PYTHONPATH": path})
+        result = warm_python.run(["run.py"], cwd=folder, env={**environment, "PYTHONPATH": path})
         assert result.returncode == 0, result.stderr[-3000:]
         count = len(asked)
         offline = {**environment, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
-        again = subprocess.run([sys.executable, "-c", OFFLINE], **options, env=offline)
+        again = warm_python.run(["-c", OFFLINE], cwd=folder, env=offline)
     assert again.returncode == 0, again.stderr[-3000:]
     assert len(asked) == count
     done = json.loads(result.stdout.splitlines()[-1])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import training_runs
+import warm_python
 
 from kobert_tf2 import files
 from kobert_tf2.bert import models
@@ -418,12 +419,8 @@ def test_the_original_flags_are_all_there():
 def test_every_configuration_is_a_flagfile_that_its_tool_takes():
     for path in sorted((pathlib.Path(training_runs.ROOT) / "configs").glob("*.flags")):
         name = re.search(rf"tools/(\w+)\.py --flagfile=configs/{path.name}", path.read_text(encoding="utf-8"))[1]
-        said = subprocess.run(
-            [sys.executable, f"tools/{name}.py", f"--flagfile={path}", "--no_such_flag"],
-            cwd=training_runs.ROOT,
-            capture_output=True,
-            text=True,
-        ).stderr
+        command = [f"tools/{name}.py", f"--flagfile={path}", "--no_such_flag"]
+        said = warm_python.run(command, cwd=training_runs.ROOT).stderr
         assert "Unknown command line flag 'no_such_flag'" in said, f"{path}: {said[-300:]}"
 
 

@@ -3,12 +3,11 @@
 import functools
 import json
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import training_runs
+import warm_python
 
 import kobert_tf2 as kb
 from kobert_tf2 import sample_data
@@ -225,8 +224,8 @@ def test_what_a_user_can_mend_is_a_sentence(folder, wrong, message):
 
 
 def test_the_program_ends_with_one_and_no_traceback(folder):
-    command = [sys.executable, str(TOOL), f"--output_dir={folder}/none", "--do_train", "--doc_stride=400"]
-    result = subprocess.run([*command, "--train_file=none.json"], capture_output=True, text=True, check=False)
+    flags = [f"--output_dir={folder}/none", "--do_train", "--doc_stride=400", "--train_file=none.json"]
+    result = warm_python.run([TOOL, *flags])
     assert result.returncode == 1
     assert "error: expected doc_stride between 1 and 317" in result.stderr
     assert "Traceback" not in result.stderr

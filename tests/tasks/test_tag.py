@@ -3,10 +3,9 @@
 import json
 import os
 import random
-import subprocess
-import sys
 
 import pytest
+import warm_python
 from paths import ROOT
 
 from kobert_tf2.errors import InputError
@@ -147,10 +146,10 @@ def test_the_tool_ends_with_one_json_line_or_one_sentence(data, tmp_path):
         "bert_config_file": data / "bert_config.json", "vocab_file": data / "vocab.txt", "output_dir": tmp_path / "out",
         "train_file": data / "train.tsv", "max_seq_length": 12, "num_train_epochs": 0.2, "eval_fraction": 0.1,
     }  # fmt: skip
-    command = [sys.executable, str(TOOL), "--do_train", "--do_eval", *(f"--{k}={v}" for k, v in flags.items())]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = [TOOL, "--do_train", "--do_eval", *(f"--{k}={v}" for k, v in flags.items())]
+    result = warm_python.run(command)
     assert json.loads(result.stdout.splitlines()[-1])["eval_texts"] == 40
     assert os.listdir(tmp_path / "out/model")
-    wrong = subprocess.run([*command, f"--train_file={data}/vocab.txt"], capture_output=True, text=True)
+    wrong = warm_python.run([*command, f"--train_file={data}/vocab.txt"])
     assert wrong.returncode == 1
     assert "vocab.txt: expected entities" in wrong.stderr.splitlines()[-1]

@@ -1,10 +1,10 @@
 """Tokenizers as Hugging Face writes them, against transformers in a process of its own; and what is refused by name."""
 
 import json
-import subprocess
 import sys
 
 import pytest
+import warm_python
 from tokenizer_folders import write_vocab
 
 from kobert_tf2.errors import InputError
@@ -84,8 +84,8 @@ COMPARED = ["saved", "lower", "again", "again without json", "old", "old without
 def in_transformers(folders) -> dict:
     """What transformers makes of all of them, in one process."""
     (folders / "texts.json").write_text(json.dumps(TEXTS), "utf-8")
-    command = [sys.executable, "-c", SCRIPT, str(folders / "texts.json"), *(str(folders / name) for name in COMPARED)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    command = ["-c", SCRIPT, folders / "texts.json", *(folders / name for name in COMPARED)]
+    result = warm_python.run(command, imported="transformers")
     assert result.returncode == 0, result.stderr[-2000:]
     return json.loads(result.stdout.splitlines()[-1])
 

@@ -2,10 +2,9 @@
 
 import ast
 import json
-import subprocess
-import sys
 
 import pytest
+import warm_python
 from korean_text import HOSTILE, SPECIAL, VOCAB
 
 from kobert_tf2.tokenization.hf_bundle import tokenizer_code
@@ -30,8 +29,8 @@ print(json.dumps({"ids": tokenizer(texts)["input_ids"], "pair": pair}))
 
 def ids_without_us(folder, texts, tmp_path) -> dict:
     (tmp_path / "texts.json").write_text(json.dumps(texts), "utf-8")
-    command = [sys.executable, "-c", SCRIPT, str(folder), str(tmp_path / "texts.json")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    command = ["-c", SCRIPT, folder, tmp_path / "texts.json"]
+    result = warm_python.run(command, imported="transformers", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
 
