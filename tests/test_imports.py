@@ -26,6 +26,7 @@ FOUNDATION = {
     "flag_files",
     "keras_objects",
     "kobert",
+    "processor",
     "sample_data",
 }
 TEXT = FOUNDATION | {"tokenization"}

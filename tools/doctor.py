@@ -18,6 +18,7 @@ try:
 
     from kobert_tf2 import command_line
     from kobert_tf2.errors import InputError
+    from kobert_tf2.processor import Processor, this_processor
     from kobert_tf2.tokenization.mecab import MorphemeAnalyser
 except ImportError as error:
     sys.exit(f"error: {error.name}: 설치되지 않았습니다. Not installed; in the project's folder type: pip install -e .")
@@ -69,7 +70,9 @@ def main() -> dict:
     versions = check_packages(problems)
     analyser = check_mecab(problems)
     devices = check_tensorflow(versions, problems)
-    return conclude({"problems": problems, "versions": versions, **analyser, "devices": devices})
+    processor = {"name": this_processor().name, "instruction_sets": this_processor().instruction_sets()}
+    found = {"problems": problems, "versions": versions, **analyser, "devices": devices, "processor": processor}
+    return conclude(found)
 
 
 def conclude(summary: dict) -> dict:
@@ -167,7 +170,15 @@ def check_tensorflow(versions: dict[str, str], problems: list[str]) -> list[str]
         devices += check_tpu(problems)
     for device in devices:
         say(f"  {device}")
+    say_processor(this_processor())
     return devices
+
+
+def say_processor(processor: Processor) -> None:
+    """Name, instruction sets, and the precision to train with."""
+    say(f"  {processor.name}: {' '.join(processor.instruction_sets()) or 'instruction sets unknown'}")
+    if processor.has_bfloat16 is False:
+        say("  bfloat16 명령이 없어 float32가 빠릅니다. No bfloat16 instructions: train with --precision=float32.")
 
 
 # ----------------------------------------------------------------------------------------------------------------------

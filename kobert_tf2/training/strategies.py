@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kobert_tf2 import processor
 from kobert_tf2.errors import InputError
 
 NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
@@ -52,6 +53,8 @@ def make_strategy(
         raise InputError(f"expected a strategy among {', '.join(NAMES)}, but got {name!r}")
     if name == "tpu" or (name == "auto" and use_tpu):
         return _tpu_strategy(tpu_name or master, tpu_zone, gcp_project, num_tpu_cores)
+    if keras.config.dtype_policy().compute_dtype == "bfloat16" and not tf.config.list_physical_devices("GPU"):
+        processor.warn_of_emulated_bfloat16()
     if name == "multi_worker" or (name == "auto" and "cluster" in os.environ.get("TF_CONFIG", "")):
         return _multi_worker_strategy()
     gpus = tf.config.list_logical_devices("GPU")
