@@ -4,10 +4,11 @@ A program defines its flags with absl (so `--flagfile=configs/x.flags` works), r
 and ends with `run(main)`. Nothing in the package imports this module.
 """
 
-import inspect
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from absl import app, flags, logging
 
@@ -15,6 +16,7 @@ from kobert_tf2 import command_help, files, flag_bounds, flag_files, outputs
 from kobert_tf2.errors import InputError
 
 FLAGS = flags.FLAGS
+Settings = TypeVar("Settings")
 
 
 def define_tokenizer_flags(*, learning: bool = False) -> None:
@@ -87,50 +89,19 @@ def define_running_flags() -> None:
     flags.DEFINE_integer("num_tpu_cores", 8, "Cores that the TPU is expected to have, checked if it is given.")
 
 
-def running_settings() -> dict:
-    """The running flags, by what takes them.
+def settings_from_flags(cls: type[Settings]) -> Settings:
+    """Fills a dataclass of settings from the flags: each field that has a flag of its name takes that flag's value.
 
-    `strategy` are keyword arguments for `loop.make_strategy`, `train` for `loop.train`; `precision`,
-    `optimizer`, `seed` and `jit_compile` (None: the device decides) stand alone.
+    Where the field's default is None and the flag was not given, it stays None, whatever the flag's own default says:
+    the rest of the program finds a value. `tokenizer_settings` are the tokenizer flags that were given.
     """
-    flag = {name: FLAGS[name].value for name in RUNNING_FLAGS}
-    cores = flag["num_tpu_cores"] if FLAGS["num_tpu_cores"].present else None
-    strategy = {name: flag[name] for name in ("use_tpu", "tpu_name", "tpu_zone", "gcp_project", "master")}
-    train = {name: flag[name] for name in TRAIN_FLAGS}
-    alone = {name: flag[name] for name in ("precision", "optimizer", "seed", "jit_compile")}
-    return {"strategy": {"name": flag["strategy"], "num_tpu_cores": cores, **strategy}, "train": train, **alone}
-
-
-def arguments_for(function: Callable, *, only_if_given: tuple[str, ...] = ()) -> dict:
-    """The flags that `function` takes, by its keyword arguments: its signature is the only list of them.
-
-    The flags in `only_if_given` are None where the command line does not have them, whatever their default.
-    """
-    names = [name for name in inspect.signature(function).parameters if name in FLAGS]
-    return {name: FLAGS[name].value if name not in only_if_given or FLAGS[name].present else None for name in names}
-
-
-TRAIN_FLAGS = (
-    "micro_batch_size",
-    "save_checkpoints_steps",
-    "keep_checkpoints",
-    "log_steps",
-    "iterations_per_loop",
-    "seed",
-    "jit_compile",
-)
-RUNNING_FLAGS = (
-    *TRAIN_FLAGS,
-    "strategy",
-    "precision",
-    "optimizer",
-    "use_tpu",
-    "tpu_name",
-    "tpu_zone",
-    "gcp_project",
-    "master",
-    "num_tpu_cores",
-)
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.name == "tokenizer_settings":
+            values[field.name] = tokenizer_settings(given_only=True)
+        elif field.name in FLAGS and (FLAGS[field.name].present or field.default is not None):
+            values[field.name] = FLAGS[field.name].value
+    return cls(**values)
 
 
 # The packages that not every installation has, and the extra of ours that brings each.

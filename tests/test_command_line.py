@@ -74,17 +74,30 @@ def test_unknown_flags_and_stray_words_are_refused(program):
     assert "expected flags alone, but got 'word'" in stray.stderr
 
 
-def test_a_functions_arguments_are_the_flags_of_these_names():
+def test_the_fields_of_settings_are_the_flags_of_these_names():
     program = """
+import dataclasses
 from absl import flags
 from kobert_tf2 import command_line
 flags.DEFINE_integer('steps', 3, '')
 flags.DEFINE_integer('length', 128, '')
 flags.DEFINE_integer('width', 5, '')
-def job(*, steps, length, width=7, other=None):
-    return None
-command_line.run(lambda: command_line.arguments_for(job, only_if_given=('length', 'width')))
+command_line.define_tokenizer_flags()
+@dataclasses.dataclass
+class Settings:
+    steps: int
+    length: int | None = None
+    width: int | None = None
+    other: str = 'own'
+    tokenizer_settings: dict | None = None
+command_line.run(lambda: dataclasses.asdict(command_line.settings_from_flags(Settings)))
 """
-    command = [sys.executable, "-c", program, "--width=6"]
+    command = [sys.executable, "-c", program, "--width=6", "--tags"]
     result = subprocess.run(command, capture_output=True, text=True)
-    assert json.loads(result.stdout) == {"steps": 3, "length": None, "width": 6}, result.stderr
+    assert json.loads(result.stdout) == {
+        "steps": 3,  # its default
+        "length": None,  # not given: the field's own None, not the flag's default
+        "width": 6,
+        "other": "own",
+        "tokenizer_settings": {"tags": True},
+    }, result.stderr

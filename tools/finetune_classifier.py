@@ -49,12 +49,7 @@ def define_flags() -> None:
 def main() -> dict:
     from kobert_tf2.tasks import classify
 
-    settings = classify.FinetuneSettings(
-        **command_line.arguments_for(classify.FinetuneSettings),
-        tokenizer_settings=command_line.tokenizer_settings(given_only=True),
-        running=command_line.running_settings(),
-    )
-    return classify.finetune(settings)
+    return classify.finetune(command_line.settings_from_flags(classify.FinetuneSettings))
 
 
 if __name__ == "__main__":

@@ -61,12 +61,7 @@ def define_flags() -> None:
 def main() -> dict:
     from kobert_tf2.tasks import read
 
-    settings = read.FinetuneSettings(
-        **command_line.arguments_for(read.FinetuneSettings),
-        tokenizer_settings=command_line.tokenizer_settings(given_only=True),
-        running=command_line.running_settings(),
-    )
-    return read.finetune(settings)
+    return read.finetune(command_line.settings_from_flags(read.FinetuneSettings))
 
 
 if __name__ == "__main__":

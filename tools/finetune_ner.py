@@ -47,12 +47,7 @@ def define_flags() -> None:
 def main() -> dict:
     from kobert_tf2.tasks import tag
 
-    settings = tag.FinetuneSettings(
-        **command_line.arguments_for(tag.FinetuneSettings),
-        tokenizer_settings=command_line.tokenizer_settings(given_only=True),
-        running=command_line.running_settings(),
-    )
-    return tag.finetune(settings)
+    return tag.finetune(command_line.settings_from_flags(tag.FinetuneSettings))
 
 
 if __name__ == "__main__":

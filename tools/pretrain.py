@@ -18,7 +18,7 @@ def define_flags() -> None:
         "Google's bert_config.json, or a model directory. Not needed with --init_checkpoint; may lack vocab_size.",
     )
     flags.DEFINE_string("input_file", None, "TFRecords of create_pretraining_data.py: globs, separated by commas.")
-    flags.DEFINE_string("output_dir", None, "Gets checkpoints/, model/, eval_results.txt and the logs.")
+    flags.DEFINE_string("output_dir", "", "Gets checkpoints/, model/, eval_results.txt and the logs.")
     flags.DEFINE_string(
         "init_checkpoint",
         None,
@@ -46,18 +46,10 @@ def define_flags() -> None:
     command_line.define_running_flags()
 
 
-FOLLOW_THE_DATA = ("max_seq_length", "max_predictions_per_seq")
-
-
 def main() -> dict:
     from kobert_tf2.tasks import pretrain
 
-    given = command_line.arguments_for(pretrain.PretrainSettings, only_if_given=FOLLOW_THE_DATA)
-    settings = pretrain.PretrainSettings(
-        **given,
-        tokenizer_settings=command_line.tokenizer_settings(given_only=True),
-        running=command_line.running_settings(),
-    )
+    settings = command_line.settings_from_flags(pretrain.PretrainSettings)
     if FLAGS.preflight:
         return pretrain.preflight(settings, tpu_topology=FLAGS.tpu_topology)
     return pretrain.pretrain(settings)

@@ -32,6 +32,7 @@ from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
 from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
+from kobert_tf2.training.settings import EpochTaskSettings
 
 MODEL = models.BertForSequenceClassification
 SINGLE_LABEL = "single_label_classification"
@@ -48,45 +49,21 @@ class Sources(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FinetuneSettings:
+class FinetuneSettings(EpochTaskSettings):
     """What a classifier's run is asked for; the fields are the flags of `tools/finetune_classifier.py`.
 
     Attributes:
-      output_dir: gets everything that the run writes.
-      init_checkpoint: weights to start from; None: `bert_config_file` and `vocab_file` begin a new model.
-      tokenizer_settings: the tokenizer flags that the command line has.
       data_dir: holds train.tsv, dev.tsv and test.tsv; `train_file`, `eval_file`, `predict_file` stand in for each.
       eval_fraction: without a file to evaluate on, this part of the training file is held out.
       max_seq_length: pieces of a row; longer ones are cut and counted.
-      train_batch_size, eval_batch_size, predict_batch_size: rows of all replicas together.
-      learning_rate: the peak, at the end of the warm-up.
-      warmup_proportion: the part of all steps in which the learning rate rises.
-      num_workers: processes that tokenize.
-      running: `command_line.running_settings()`.
+      eval_batch_size: rows of all replicas together.
     """
 
-    output_dir: str
-    init_checkpoint: str | None = None
-    bert_config_file: str | None = None
-    vocab_file: str | None = None
-    tokenizer_settings: dict | None = None
     data_dir: str | None = None
-    train_file: str | None = None
     eval_file: str | None = None
-    predict_file: str | None = None
     eval_fraction: float = 0.0
-    do_train: bool = False
     do_eval: bool = False
-    do_predict: bool = False
-    max_seq_length: int = 128
-    train_batch_size: int = 32
     eval_batch_size: int = 8
-    predict_batch_size: int = 8
-    learning_rate: float = 5e-5
-    num_train_epochs: float = 3.0
-    warmup_proportion: float = 0.1
-    num_workers: int = 1
-    running: dict
 
 
 def _first_line(path: str) -> str:
@@ -109,7 +86,7 @@ def finetune(settings: FinetuneSettings) -> dict:
     _check_asked(settings)
     output_dir = settings.output_dir
     sources = find_files(settings.data_dir, settings.train_file, settings.eval_file, settings.predict_file)
-    job = TrainingJob.start(output_dir, settings.running, init_checkpoint=settings.init_checkpoint)
+    job = TrainingJob.start(settings)
     inputs = {**job_inputs(settings), "train_file": sources.train, "eval_file": sources.evaluation}
     job.claim({**inputs, "predict_file": sources.prediction}, _WRITTEN, trains=settings.do_train)
     begin = settings.init_checkpoint
@@ -151,20 +128,16 @@ def _check_asked(settings: FinetuneSettings) -> None:
 
 
 def _train(job: TrainingJob, model, features: dict, settings: FinetuneSettings, tokenizer: Tokenizer) -> dict:
-    count, batch_size, seed = len(features["labels"]), settings.train_batch_size, job.running["seed"]
+    count, batch_size, seed = len(features["labels"]), settings.train_batch_size, settings.seed
     num_steps = max(1, int(count / batch_size * settings.num_train_epochs))
-    optimizer = job.optimizer(
-        learning_rate=settings.learning_rate,
-        num_train_steps=num_steps,
-        num_warmup_steps=int(num_steps * settings.warmup_proportion),
-    )
+    optimizer = job.optimizer(**settings.schedule(num_steps))
     unchanging = {
         "train_batch_size": batch_size,
         "max_seq_length": settings.max_seq_length,
         "labels": list(model.labels),
         "train_examples": count,
         "seed": seed,
-        "optimizer": job.running["optimizer"],
+        "optimizer": settings.optimizer,
     }
     _say(f"{count:,} sentences, {model.num_labels} labels, {num_steps:,} steps of {batch_size}")
     trained = job.train(
@@ -173,7 +146,7 @@ def _train(job: TrainingJob, model, features: dict, settings: FinetuneSettings, 
         training_batches(features, batch_size, seed=seed),
         TASK,
         num_steps=num_steps,
-        settings=unchanging,
+        unchanging=unchanging,
         save=lambda folder: model.save_pretrained(folder, tokenizer),
     )
     return {"train_examples": count, **trained}
@@ -203,7 +176,7 @@ def _read_all(sources: Sources, settings: FinetuneSettings) -> tuple[list[Exampl
     if settings.do_train or holds_out:
         train = sentences.read_tsv(_needed(sources.train, "--do_train", "--train_file", "train.tsv"))
     if holds_out:
-        train, evaluation = hold_out(train, settings.eval_fraction, settings.running["seed"])
+        train, evaluation = hold_out(train, settings.eval_fraction, settings.seed)
     elif settings.do_eval:
         evaluation = sentences.read_tsv(
             _needed(sources.evaluation, "--do_eval", "--eval_file (or --eval_fraction)", "dev.tsv")

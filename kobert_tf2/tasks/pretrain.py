@@ -34,6 +34,7 @@ from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import checkpoints, loop, losses, optimizers
 from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
+from kobert_tf2.training.settings import TaskSettings
 
 TASK = loop.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
 _SHUFFLE_BUFFER = 10_000
@@ -49,47 +50,31 @@ _BATCHES_COUNTED, _ROWS_COUNTED = 10, 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PretrainSettings:
+class PretrainSettings(TaskSettings):
     """What a pre-training run is asked for; the fields are the flags of `tools/pretrain.py`.
 
     Attributes:
-      bert_config_file: Google's bert_config.json or a model directory; not needed with `init_checkpoint`.
-      input_file: TFRecords, globs separated by commas.
-      output_dir: gets everything that the run writes.
-      init_checkpoint: weights to start from, with a new schedule.
-      vocab_file: the tokenizer's folder or a vocab.txt; found through the records where it is None.
-      tokenizer_settings: the tokenizer flags that the command line has.
+      input_file: TFRecords, globs separated by commas. They lead to the tokenizer too where `vocab_file` is None.
       eval_file: TFRecords to evaluate on; None: those of `input_file`.
       max_seq_length, max_predictions_per_seq: None: as the records were made.
-      train_batch_size, eval_batch_size: rows of all replicas together.
+      eval_batch_size: rows of all replicas together.
       max_eval_steps: batches to evaluate at most.
-      learning_rate: the peak, at the end of the warm-up.
-      running: `command_line.running_settings()`.
     """
 
-    bert_config_file: str | None
-    input_file: str | None
-    output_dir: str | None
-    init_checkpoint: str | None = None
-    vocab_file: str | None = None
-    tokenizer_settings: dict | None = None
+    input_file: str | None = None
     eval_file: str | None = None
     max_seq_length: int | None = None
     max_predictions_per_seq: int | None = None
-    do_train: bool = False
     do_eval: bool = False
-    train_batch_size: int = 32
     eval_batch_size: int = 8
     max_eval_steps: int = 100
-    learning_rate: float = 5e-5
     num_train_steps: int = 100_000
     num_warmup_steps: int = 10_000
-    running: dict
 
     @property
     def schedule(self) -> dict:
-        """The learning rate's course, as `optimizers.create_optimizer` takes it."""
-        return {name: getattr(self, name) for name in ("learning_rate", "num_train_steps", "num_warmup_steps")}
+        """The learning rate's course, as `TrainingJob.optimizer` takes it."""
+        return {"num_train_steps": self.num_train_steps, "num_warmup_steps": self.num_warmup_steps}
 
 
 def pretrain(settings: PretrainSettings) -> dict:
@@ -100,9 +85,7 @@ def pretrain(settings: PretrainSettings) -> dict:
     """
     _check_asked(settings)
     output_dir, init_checkpoint = settings.output_dir, settings.init_checkpoint
-    job = TrainingJob.start(
-        output_dir, settings.running, input_file=settings.input_file, init_checkpoint=init_checkpoint
-    )
+    job = TrainingJob.start(settings, input_file=settings.input_file)
     job.claim(job_inputs(settings), {}, trains=settings.do_train)
     data = _Records.find(settings.input_file, settings.max_seq_length, settings.max_predictions_per_seq)
     tokenizer = _find_tokenizer(settings, data.sidecar)
@@ -129,7 +112,7 @@ def pretrain(settings: PretrainSettings) -> dict:
         summary["global_step"] = _load_newest(model, output_dir)
     if settings.do_eval:
         held_out = data.of(settings.eval_file) if settings.eval_file else data
-        metrics = _evaluate(job, model, held_out, settings.eval_batch_size, settings.max_eval_steps)
+        metrics = _evaluate(job, model, held_out, settings)
         results = {"global_step": summary.get("global_step", 0), **metrics}
         if job.is_chief:
             write_eval_results(output_dir, results)
@@ -154,13 +137,13 @@ def _train(
     tokenizer: Tokenizer | None,
     health: "_Health",
 ) -> dict:
-    seed, batch_size = job.running["seed"], settings.train_batch_size
+    seed, batch_size = settings.seed, settings.train_batch_size
     unchanging = {
         "train_batch_size": batch_size,
         "max_seq_length": data.features["input_ids"].length,
         "max_predictions_per_seq": data.features["masked_lm_ids"].length,
         "seed": seed,
-        "optimizer": job.running["optimizer"],
+        "optimizer": settings.optimizer,
         "input_files": [os.path.basename(path) for path in data.shards],
     }
     with _naming_the_shard(data):
@@ -170,31 +153,28 @@ def _train(
             data.training_batches(batch_size, seed),
             TASK,
             num_steps=settings.num_train_steps,
-            settings=unchanging,
+            unchanging=unchanging,
             save=lambda folder: model.save_pretrained(folder, tokenizer),
             on_record=health,
         )
 
 
-def _evaluate(
-    job: TrainingJob, model: keras.Model, data: "_Records", batch_size: int, max_steps: int
-) -> dict[str, float]:
+def _evaluate(job: TrainingJob, model: keras.Model, data: "_Records", settings: PretrainSettings) -> dict[str, float]:
     with _naming_the_shard(data):
         return loop.evaluate(
             model,
-            tfrecord.dataset(data.shards, data.features, batch_size=batch_size, limits=data.limits),
+            tfrecord.dataset(data.shards, data.features, batch_size=settings.eval_batch_size, limits=data.limits),
             TASK,
             strategy=job.strategy,
-            max_steps=max_steps,
-            jit_compile=job.running["jit_compile"],
+            max_steps=settings.max_eval_steps,
+            jit_compile=settings.jit_compile,
         )
 
 
 def preflight(settings: PretrainSettings, *, tpu_topology: str) -> dict:
     """Compiles the training program of these settings for one core of a TPU and counts; needs neither a TPU nor
     data."""
-    running = settings.running
-    loop.set_precision(running["precision"])
+    loop.set_precision(settings.precision)
     sidecar = (tfrecord.read_sidecar(record_files(settings.input_file)) if settings.input_file else None) or {}
     features = _features(settings.max_seq_length, settings.max_predictions_per_seq, sidecar)
     vocab_size = sidecar.get("vocab_size", _USUAL_VOCABULARY)
@@ -202,12 +182,12 @@ def preflight(settings: PretrainSettings, *, tpu_topology: str) -> dict:
     _check_config(config, settings.bert_config_file or settings.init_checkpoint, features, sidecar.get("vocab_size"))
     report = preflight_module.preflight(
         models.BertForPreTraining(config),
-        optimizers.create_optimizer(running["optimizer"], **settings.schedule),
+        optimizers.create_optimizer(settings.optimizer, learning_rate=settings.learning_rate, **settings.schedule),
         TASK,
         {name: tf.TensorSpec([settings.train_batch_size, x.length], x.dtype) for name, x in features.items()},
         topology=tpu_topology,
-        iterations_per_loop=running["train"]["iterations_per_loop"],
-        micro_batch_size=running["train"]["micro_batch_size"],
+        iterations_per_loop=settings.iterations_per_loop,
+        micro_batch_size=settings.micro_batch_size,
     )
     for name, value in report.items():
         print(f"  {name}: {value}", file=sys.stderr)
@@ -400,9 +380,10 @@ def _report_run(job: TrainingJob, model: keras.Model, data: _Records, settings: 
         "data": {"files": len(data.shards), **{name: feature.length for name, feature in data.features.items()}},
         "strategy": type(job.strategy).__name__,
         **batches,
+        "learning_rate": settings.learning_rate,
         **settings.schedule,
         "init_checkpoint": settings.init_checkpoint,
-        "running": job.running,
+        "running": settings.running,
     }
     files.write_json(f"{settings.output_dir}/run_config.json", outputs.signed(resolved, "pretrain"))
     for name, value in resolved.items():

@@ -41,25 +41,18 @@ from kobert_tf2.training import loop, losses
 from kobert_tf2.training.dataset import dataset_of_batches
 from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
+from kobert_tf2.training.settings import EpochTaskSettings
 
 TASK = loop.Task(weights=losses.span_weights, sums=losses.span_sums)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FinetuneSettings:
+class FinetuneSettings(EpochTaskSettings):
     """What a reader's run is asked for; the fields are the flags of `tools/finetune_mrc.py`.
 
     Attributes:
-      output_dir: gets everything that the run writes.
-      init_checkpoint: weights to start from; None: new ones by `bert_config_file`.
-      bert_config_file: Google's bert_config.json, or a model directory.
-      vocab_file: the tokenizer's folder or a vocab.txt; None: the tokenizer beside `init_checkpoint`.
-      tokenizer_settings: the tokenizer flags that the command line has.
       train_file, predict_file: KorQuAD or SQuAD JSON.
       max_seq_length, doc_stride, max_query_length: tokens; see `windows.make_windows`.
-      train_batch_size, predict_batch_size: windows of all replicas together.
-      learning_rate: the peak, at the end of the warm-up.
-      warmup_proportion: the part of all steps in which the learning rate rises.
       n_best_size: answers for each question in nbest_predictions.json.
       max_answer_length: tokens of an answer at most.
       version_2_with_negative: SQuAD 2.0, some questions have no answer.
@@ -67,27 +60,11 @@ class FinetuneSettings:
       unanswerable_windows: what happens to windows to train on that lack the answer: "keep", "drop" or "sample".
       strip_josa: whether predictions.json has answers without particles; None: where the tokenizer knows no morphemes.
       metric: one of `metrics.METRICS`; None: korquad1, or squad2 for SQuAD 2.0.
-      num_workers: processes that tokenize.
-      running: `command_line.running_settings()`.
     """
 
-    output_dir: str
-    init_checkpoint: str | None = None
-    bert_config_file: str | None = None
-    vocab_file: str | None = None
-    tokenizer_settings: dict | None = None
-    train_file: str | None = None
-    predict_file: str | None = None
-    do_train: bool = False
-    do_predict: bool = False
     max_seq_length: int = 384
     doc_stride: int = 128
     max_query_length: int = 64
-    train_batch_size: int = 32
-    predict_batch_size: int = 8
-    learning_rate: float = 5e-5
-    num_train_epochs: float = 3.0
-    warmup_proportion: float = 0.1
     n_best_size: int = 20
     max_answer_length: int = 30
     version_2_with_negative: bool = False
@@ -95,8 +72,6 @@ class FinetuneSettings:
     unanswerable_windows: str = "keep"
     strip_josa: bool | None = None
     metric: str | None = None
-    num_workers: int = 1
-    running: dict
 
     @property
     def reading(self) -> ReadingSettings:
@@ -127,7 +102,7 @@ def finetune(settings: FinetuneSettings) -> dict:
     """
     _check_asked(settings)
     output_dir, init_checkpoint = settings.output_dir, settings.init_checkpoint
-    job = TrainingJob.start(output_dir, settings.running, init_checkpoint=init_checkpoint)
+    job = TrainingJob.start(settings)
     job.claim(job_inputs(settings), _WRITTEN, trains=settings.do_train)
     begin = init_checkpoint if settings.do_train else start.model_to_predict_with(output_dir, init_checkpoint)
     tokenizer = pretrained.from_flags(Tokenizer, settings.vocab_file, begin, settings.tokenizer_settings)
@@ -176,11 +151,7 @@ def _train(
     for name, value in data.report["counts"].items():
         print(f"  {name}: {value}", file=sys.stderr)
     share = unknown.report_rows(settings.train_file, data.windows.input_ids, data.windows.input_mask, tokenizer)
-    optimizer = job.optimizer(
-        learning_rate=settings.learning_rate,
-        num_train_steps=data.num_steps,
-        num_warmup_steps=int(data.num_steps * settings.warmup_proportion),
-    )
+    optimizer = job.optimizer(**settings.schedule(data.num_steps))
     kept = dataclasses.replace(settings.reading, strip_josa=strips_josa(settings.strip_josa, tokenizer))
     trained = job.train(
         model,
@@ -188,7 +159,7 @@ def _train(
         data.dataset(),
         TASK,
         num_steps=data.num_steps,
-        settings=data.unchanging,
+        unchanging=data.unchanging,
         save=lambda folder: model.save_pretrained(folder, tokenizer, task_specific_params=kept.to_config()),
     )
     return {
@@ -214,7 +185,7 @@ def _predict(
 
     def forward(inputs: Iterable[dict]) -> Iterable[dict]:
         reported = progress(inputs, "prediction", total=len(batches), unit="batches")
-        return loop.predict_batches(model, reported, strategy=job.strategy, jit_compile=job.running["jit_compile"])
+        return loop.predict_batches(model, reported, strategy=job.strategy, jit_compile=settings.jit_compile)
 
     logits = reading_windows.predict_logits(windows, batches, forward)
     with_null = settings.reading.null_score_diff_threshold is not None
@@ -238,7 +209,7 @@ class _TrainingData:
 
     def __init__(self, settings: FinetuneSettings, make_windows: Callable[..., Windows]):
         path, batch_size, epochs = settings.train_file, settings.train_batch_size, settings.num_train_epochs
-        seed = settings.running["seed"]
+        seed = settings.seed
         questions, repairs = squad_files.read_squad_and_repairs(path)
         kept, left_out = training_windows.trainable(questions, with_negative=settings.version_2_with_negative)
         if not kept:

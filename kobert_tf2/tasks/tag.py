@@ -36,55 +36,31 @@ from kobert_tf2.training import loop, losses
 from kobert_tf2.training.dataset import dataset_of_batches
 from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
+from kobert_tf2.training.settings import EpochTaskSettings
 
 TASK = loop.Task(weights=losses.token_weights, sums=losses.token_sums)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FinetuneSettings:
+class FinetuneSettings(EpochTaskSettings):
     """What a tagger's run is asked for; the fields are the flags of `tools/finetune_ner.py`.
 
     Attributes:
-      output_dir: gets everything that the run writes.
-      init_checkpoint: weights to start from; None: new ones by `bert_config_file`.
-      vocab_file: the tokenizer's folder or a vocab.txt; None: the tokenizer beside `init_checkpoint`.
-      tokenizer_settings: the tokenizer flags that were given.
       train_file, eval_file: entities in one of `entity_files.FORMATS`.
       predict_file: such a file, or plain text, a text a line.
       file_format: of all files; None: recognised.
       eval_fraction: without an `eval_file`, this part of the training file is held out.
       max_seq_length, doc_stride: tokens of a window of a long text, and from one to the next (None: half a window).
-      train_batch_size, predict_batch_size: windows of all replicas together.
-      learning_rate: the peak, at the end of the warm-up.
-      warmup_proportion: the part of all steps in which the learning rate rises.
       strip_josa: whether predicted entities lose their particles; None: where the tokenizer knows no morphemes.
-      num_workers: processes that tokenize.
-      running: `command_line.running_settings()`.
     """
 
-    output_dir: str
-    init_checkpoint: str | None = None
-    bert_config_file: str | None = None
-    vocab_file: str | None = None
-    tokenizer_settings: dict | None = None
-    train_file: str | None = None
     eval_file: str | None = None
-    predict_file: str | None = None
     file_format: str | None = None
     eval_fraction: float = 0.0
-    do_train: bool = False
     do_eval: bool = False
-    do_predict: bool = False
-    max_seq_length: int = 128
     doc_stride: int | None = None
-    train_batch_size: int = 32
     predict_batch_size: int = 32
-    learning_rate: float = 5e-5
-    num_train_epochs: float = 3.0
-    warmup_proportion: float = 0.1
     strip_josa: bool | None = None
-    num_workers: int = 1
-    running: dict
 
 
 def _are_predictions(path: str) -> bool:
@@ -107,7 +83,7 @@ def finetune(settings: FinetuneSettings) -> dict:
     `labels`, the paths of what was written. Raises `InputError` for what a user can mend.
     """
     _check_asked(settings)
-    job = TrainingJob.start(settings.output_dir, settings.running, init_checkpoint=settings.init_checkpoint)
+    job = TrainingJob.start(settings)
     job.claim(job_inputs(settings), _WRITTEN, trains=settings.do_train)
     source = settings.init_checkpoint
     if not settings.do_train:
@@ -184,7 +160,7 @@ def _read_all(settings: FinetuneSettings) -> tuple[list[TaggedText], list[Tagged
     if settings.train_file and (settings.do_train or holds_out):
         train = _read(settings.train_file, settings.file_format)
     if holds_out:
-        train, evaluation = hold_out(train, settings.eval_fraction, settings.running["seed"])
+        train, evaluation = hold_out(train, settings.eval_fraction, settings.seed)
     elif settings.do_eval and settings.eval_file:
         evaluation = _read(settings.eval_file, settings.file_format)
     prediction = read_texts(settings.predict_file, settings.file_format) if settings.predict_file else []
@@ -233,18 +209,14 @@ def strip_josa(texts: Sequence[TaggedText]) -> tuple[list[TaggedText], int]:
 
 
 def _train(job: TrainingJob, model, tagger: "_Tagger", texts: Sequence[TaggedText], labels: list[str]) -> dict:
-    settings, seed = tagger.settings, job.running["seed"]
+    settings, seed = tagger.settings, tagger.settings.seed
     windows = tagger.training_windows(job, texts, labels)
     lengths = windows.input_mask.sum(axis=1)
     widths = batches_by_length.bucket_widths(lengths, longest=settings.max_seq_length)
     batches, num_steps = batches_by_length.batches_of_epochs(
         lengths, widths, settings.train_batch_size, epochs=settings.num_train_epochs, seed=seed
     )
-    optimizer = job.optimizer(
-        learning_rate=settings.learning_rate,
-        num_train_steps=num_steps,
-        num_warmup_steps=int(num_steps * settings.warmup_proportion),
-    )
+    optimizer = job.optimizer(**settings.schedule(num_steps))
     print(f"{len(texts):,} texts, {len(labels)} labels, {num_steps:,} steps", file=sys.stderr)
     trained = job.train(
         model,
@@ -252,14 +224,14 @@ def _train(job: TrainingJob, model, tagger: "_Tagger", texts: Sequence[TaggedTex
         dataset_of_batches(windows.features(), batches),
         TASK,
         num_steps=num_steps,
-        settings={
+        unchanging={
             "train_file": files.sha256(settings.train_file),
             "train_batch_size": settings.train_batch_size,
             "labels": labels,
             "windows": len(windows),
             "num_steps": num_steps,
             "seed": seed,
-            "optimizer": job.running["optimizer"],
+            "optimizer": settings.optimizer,
         },
         save=lambda folder: model.save_pretrained(folder, tagger.tokenizer),
     )
@@ -330,7 +302,7 @@ class _Tagger:
             model,
             progress(inputs, "prediction", total=len(batches), unit="batches"),
             strategy=job.strategy,
-            jit_compile=job.running["jit_compile"],
+            jit_compile=self.settings.jit_compile,
         )
         logits = np.zeros((*windows.input_ids.shape, model.num_labels), np.float32)
         for batch, output in zip(batches, outputs, strict=True):

@@ -1,9 +1,9 @@
-"""What the three programs that train have in common: where the run takes place, and the order of its making.
+"""What the programs that train have in common: where the run takes place, and the order of its making.
 
-    job = TrainingJob.start(output_dir, running, init_checkpoint=init_checkpoint)
-    model = job.make(lambda: modeling.BertForQuestionAnswering.from_pretrained(init_checkpoint))
-    optimizer = job.optimizer(learning_rate=3e-5, num_train_steps=1000, num_warmup_steps=100)
-    summary = job.train(model, optimizer, dataset, task, num_steps=1000, settings={}, save=model.save_pretrained)
+    job = TrainingJob.start(settings)
+    model = job.make(lambda: models.BertForQuestionAnswering.from_pretrained(settings.init_checkpoint))
+    optimizer = job.optimizer(num_train_steps=1000, num_warmup_steps=100)
+    summary = job.train(model, optimizer, dataset, task, num_steps=1000, unchanging={}, save=model.save_pretrained)
 
 The loop itself is `loop.train`; nothing here knows a task, a file of data or a flag.
 """
@@ -21,6 +21,7 @@ from kobert_tf2.bert import pretrained
 from kobert_tf2.errors import InputError
 from kobert_tf2.training import checkpoints, loop, optimizers
 from kobert_tf2.training import log as training_log
+from kobert_tf2.training.settings import StrategySettings, TaskSettings
 from kobert_tf2.training.strategies import is_chief, make_strategy, require_remote_paths, set_precision
 
 Recognizer = Callable[[str], bool]
@@ -55,23 +56,29 @@ def job_inputs(settings: Any) -> dict[str, str | None]:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingJob:
-    """A run that writes into `output_dir`. `running` is what `command_line.running_settings` makes of the flags."""
+    """A run of these settings on this strategy."""
 
-    output_dir: str
-    running: dict
+    settings: TaskSettings
     strategy: tf.distribute.Strategy
     _locks: list = dataclasses.field(default_factory=list, repr=False)
 
     @classmethod
-    def start(cls, output_dir: str, running: dict, **paths: str | None) -> "TrainingJob":
+    def start(cls, settings: TaskSettings, **paths: str | None) -> "TrainingJob":
         """Seeds, precision and devices, before anything else of TensorFlow runs.
 
-        `paths` are named as their flags: a TPU on another machine must be able to read them.
+        `paths` are named as their flags: a TPU on another machine must be able to read them, and those of the settings.
         """
-        require_remote_paths(running["strategy"], output_dir=output_dir, **paths)
-        keras.utils.set_random_seed(running["seed"])
-        set_precision(running["precision"])
-        return cls(output_dir, running, make_strategy(**running["strategy"]))
+        place = {field.name: getattr(settings, field.name) for field in dataclasses.fields(StrategySettings)}
+        place["name"] = place.pop("strategy")
+        paths = {"output_dir": settings.output_dir, "init_checkpoint": settings.init_checkpoint, **paths}
+        require_remote_paths(place, **paths)
+        keras.utils.set_random_seed(settings.seed)
+        set_precision(settings.precision)
+        return cls(settings, make_strategy(**place))
+
+    @property
+    def output_dir(self) -> str:
+        return self.settings.output_dir
 
     def claim(
         self, inputs: Mapping[str, str | None], written: Mapping[str, Recognizer | None], *, trains: bool
@@ -108,14 +115,12 @@ class TrainingJob:
         with self.strategy.scope():
             return model()
 
-    def optimizer(
-        self, *, learning_rate: float, num_train_steps: int, num_warmup_steps: int
-    ) -> keras.optimizers.Optimizer:
+    def optimizer(self, *, num_train_steps: int, num_warmup_steps: int) -> keras.optimizers.Optimizer:
         """The optimizer that was asked for by name. Make the model first."""
         with self.strategy.scope():
             return optimizers.create_optimizer(
-                self.running["optimizer"],
-                learning_rate=learning_rate,
+                self.settings.optimizer,
+                learning_rate=self.settings.learning_rate,
                 num_train_steps=num_train_steps,
                 num_warmup_steps=num_warmup_steps,
             )
@@ -128,11 +133,11 @@ class TrainingJob:
         task: loop.Task,
         *,
         num_steps: int,
-        settings: dict,
+        unchanging: dict,
         save: Callable[[str], None],
-        **more: Any,
+        on_record: Callable[[int, dict], None] | None = None,
     ) -> dict:
-        """`loop.train`, which `more` goes to, until `num_steps`; then the chief calls `save(output_dir/model)`.
+        """`loop.train` until `num_steps`; then the chief calls `save(output_dir/model)`.
 
         Returns its summary, with `model_dir` and, of a model of `tasks.start`, `new_parts`: what began at random.
         """
@@ -144,9 +149,9 @@ class TrainingJob:
             num_steps=num_steps,
             output_dir=self.output_dir,
             strategy=self.strategy,
-            settings=settings,
-            **more,
-            **self.running["train"],
+            settings=self.settings,
+            unchanging=unchanging,
+            on_record=on_record,
         )
         if hasattr(model, "parts_at_random"):
             summary["new_parts"] = list(model.parts_at_random)

@@ -22,10 +22,12 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.training import checkpoints, failures, steps
 from kobert_tf2.training import log as training_log
 from kobert_tf2.training.evaluate import evaluate, predict, predict_batches
+from kobert_tf2.training.settings import LoopSettings
 from kobert_tf2.training.steps import Task
 from kobert_tf2.training.strategies import is_chief, make_strategy, num_workers, require_remote_paths, set_precision
 
 __all__ = [
+    "LoopSettings",
     "Stopped",
     "Task",
     "evaluate",
@@ -40,6 +42,7 @@ __all__ = [
 # Where the number of steps in a call is free, a call lasts about this long at most: SIGTERM waits for its end.
 _SECONDS_A_CALL = 3.0
 _MOST_BYTES_A_CALL = 64 << 20
+_DEFAULTS = LoopSettings()
 
 
 class Stopped(SystemExit):
@@ -64,14 +67,8 @@ def train(
     num_steps: int,
     output_dir: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
-    seed: int = 0,
-    micro_batch_size: int | None = None,
-    iterations_per_loop: int = 100,
-    save_checkpoints_steps: int = 1000,
-    keep_checkpoints: int = 3,
-    log_steps: int = 100,
-    jit_compile: bool | None = None,
-    settings: dict | None = None,
+    settings: LoopSettings = _DEFAULTS,
+    unchanging: dict | None = None,
     on_record: Callable[[int, dict], None] | None = None,
 ) -> dict:
     """Trains until step `num_steps`, going on from the newest whole checkpoint in `output_dir` if there is one.
@@ -91,8 +88,16 @@ def train(
         task = loop.Task(weights=losses.span_weights, sums=losses.span_sums)
         dataset = tf.data.Dataset.from_tensor_slices(features).shuffle(10_000, seed=0).repeat()
         dataset = dataset.batch(32, drop_remainder=True)
+        settings = loop.LoopSettings(save_checkpoints_steps=200, log_steps=20)
         summary = loop.train(
-            model, optimizer, dataset, task, num_steps=1000, output_dir=output_dir, strategy=strategy
+            model,
+            optimizer,
+            dataset,
+            task,
+            num_steps=1000,
+            output_dir=output_dir,
+            strategy=strategy,
+            settings=settings,
         )
         metrics = loop.evaluate(model, dev_dataset, task, strategy=strategy)  # {"loss": ..., "span_accuracy": ...}
         logits = loop.predict(model, dev_dataset, strategy=strategy, keep=("unique_ids",))
@@ -105,10 +110,8 @@ def train(
         `example_weight` 0 does not count.
       num_steps: where the run ends, counted from its very first step.
       output_dir: gets `checkpoints/`, `train_log.jsonl` and TensorBoard `events/`; none of them without it.
-      micro_batch_size: rows of a replica whose gradients are taken at once; the rest is accumulated.
-      iterations_per_loop: steps in one call of the compiled function at most.
-      jit_compile: XLA; None leaves it to the device.
-      settings: what must not change when a run is resumed, as a flat JSON-able dict.
+      settings: how the loop runs, such as how often it saves.
+      unchanging: what must not change when a run is resumed, as a flat JSON-able dict.
       on_record: called with (step, record) for each record of the log.
 
     Returns: `global_step`, `resumed_from` (a step or None), `steps_per_second`, and the last record's values.
@@ -119,7 +122,7 @@ def train(
     _check_made_in_scope(strategy, optimizer)
     with strategy.scope():
         optimizer.build(model.trainable_variables)
-    run = _Run(model, optimizer, dataset, output_dir, strategy, keep=keep_checkpoints, settings=settings)
+    run = _Run(model, optimizer, dataset, output_dir, strategy, keep=settings.keep_checkpoints, unchanging=unchanging)
 
     # ---- Restore ----
     # 1. A whole checkpoint in output_dir: everything goes on as if the run had never stopped.
@@ -132,9 +135,15 @@ def train(
 
     # ---- Compile ----
     train_steps = steps.TrainSteps(
-        strategy, model, optimizer, task, seed=seed, micro_batch_size=micro_batch_size, jit_compile=jit_compile
+        strategy,
+        model,
+        optimizer,
+        task,
+        seed=settings.seed,
+        micro_batch_size=settings.micro_batch_size,
+        jit_compile=settings.jit_compile,
     )
-    calls = _Calls(dataset, train_steps, iterations_per_loop, free=num_workers(strategy) == 1)
+    calls = _Calls(dataset, train_steps, settings.iterations_per_loop, free=num_workers(strategy) == 1)
     window, record, speed = run.window, {}, training_log.Speed()
     log_dir = output_dir if run.is_chief else None
 
@@ -143,10 +152,10 @@ def train(
     with log, _Sigterm() as sigterm:
         while step < num_steps:
             # ---- N steps ----
-            count = calls.count(step, num_steps, save_checkpoints_steps)
+            count = calls.count(step, num_steps, settings.save_checkpoints_steps)
             batches = run.next_batches(count, step)
             count = len(next(iter(batches.values())))
-            check_batch(batches, strategy, micro_batch_size)
+            check_batch(batches, strategy, settings.micro_batch_size)
             results = calls.run(batches, step)
             run.check_finite(results, step)
             step += count
@@ -155,7 +164,7 @@ def train(
             tokens_per_second = speed.after(count) * _tokens(batches)
             for number, metrics in enumerate(_metrics(train_steps.metric_names, results, batches), step - count + 1):
                 window.add(metrics)
-                if number in (1, num_steps) or number % log_steps == 0:
+                if number in (1, num_steps) or number % settings.log_steps == 0:
                     record = window.means() | {"tokens_per_second": tokens_per_second}
                     log.record(number, record)
                     if on_record:
@@ -165,7 +174,7 @@ def train(
 
             # ---- Save ----
             stopping = run.agree(sigterm.came)
-            if step % save_checkpoints_steps == 0 or step == num_steps or stopping:
+            if step % settings.save_checkpoints_steps == 0 or step == num_steps or stopping:
                 run.save(step, window)
             if stopping and step < num_steps:
                 print(f"SIGTERM: saved at step {step}; the same command goes on from there", file=sys.stderr)
@@ -204,11 +213,11 @@ class _Run:
         strategy: tf.distribute.Strategy,
         *,
         keep: int,
-        settings: dict | None,
+        unchanging: dict | None,
     ) -> None:
         self.is_chief = is_chief(strategy)
         self.window = training_log.Window()
-        self._strategy, self._settings, self._output_dir = strategy, settings or {}, output_dir
+        self._strategy, self._unchanging, self._output_dir = strategy, unchanging or {}, output_dir
         self._iterator = iter(dataset)
         self._checkpoints = None
         if output_dir:
@@ -234,19 +243,19 @@ class _Run:
 
     def _check_settings(self, manifest: dict) -> None:
         saved = manifest["extra"]["settings"]
-        for name in saved.keys() & self._settings.keys():
-            if saved[name] != self._settings[name]:
+        for name in saved.keys() & self._unchanging.keys():
+            if saved[name] != self._unchanging[name]:
                 raise InputError(
                     f"{self._output_dir}: the run there has {name}={saved[name]!r}, but now came "
-                    f"{self._settings[name]!r}; go on with the same value, or start a new run in another --output_dir "
-                    "(with --init_checkpoint for its weights)"
+                    f"{self._unchanging[name]!r}; go on with the same value, or start a new run in another "
+                    "--output_dir (with --init_checkpoint for its weights)"
                 )
 
     def save(self, step: int, window: training_log.Window) -> None:
         if not self._checkpoints or not self.is_chief:
             return
         try:
-            self._checkpoints.save(step, {"settings": self._settings, "window": window.sums})
+            self._checkpoints.save(step, {"settings": self._unchanging, "window": window.sums})
         except (OSError, tf.errors.OpError) as error:
             raise failures.disk_error(self._output_dir, step, error) from error
 

@@ -3,6 +3,7 @@
 Two logical CPU devices must be asked for before TensorFlow starts, and a killed run must be a process.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -119,6 +120,16 @@ def task(*, tiny: bool = False):
     return loop.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums, **named)
 
 
+def loop_arguments(**arguments) -> dict:
+    """Arguments for `loop.train`, those that are fields of `LoopSettings` among them."""
+    from kobert_tf2.training import loop
+
+    names = {field.name for field in dataclasses.fields(loop.LoopSettings)}
+    settings = {name: value for name, value in arguments.items() if name in names}
+    others = {name: value for name, value in arguments.items() if name not in names}
+    return {**others, "settings": loop.LoopSettings(**settings)}
+
+
 def run(
     strategy,
     *,
@@ -149,7 +160,7 @@ def run(
         made,
         dataset_of_four_rows(four_rows) if four_rows else dataset(batch_size=batch_size),
         task(tiny=tiny),
-        **{"num_steps": num_steps, "strategy": strategy, "log_steps": 1, "on_record": note, **kwargs},
+        **loop_arguments(**{"num_steps": num_steps, "strategy": strategy, "log_steps": 1, "on_record": note, **kwargs}),
     )
     evaluated = loop.evaluate(model, dataset(batch_size=6, rows=20).take(3), task(tiny=tiny), strategy=strategy)
     named = checkpoints.named_variables(model) | checkpoints.named_variables(made)
@@ -220,9 +231,8 @@ def run_until_killed(strategy, folder: str, **kwargs) -> dict:
         task(tiny=True),
         strategy=strategy,
         output_dir=folder,
-        log_steps=1,
         on_record=note,
-        **kwargs,
+        **loop_arguments(log_steps=1, **kwargs),
     )
     _say("evaluating")
     loop.evaluate(model, dataset(batch_size=6, rows=20).take(30), task(tiny=True), strategy=strategy)

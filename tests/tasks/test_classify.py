@@ -17,14 +17,7 @@ from kobert_tf2.tasks.hold_out import hold_out
 TOOL = ROOT / "tools" / "finetune_classifier.py"
 GOOD, BAD = "좋다 최고 훌륭 감동 재미".split(), "나쁘다 최악 지루 실망 허접".split()
 SYLLABLES = sorted(set("".join([*GOOD, *BAD, "이영화"])))
-RUNNING = {
-    "strategy": {"name": "one_device"},
-    "train": {"log_steps": 1000, "seed": 0},
-    "precision": "float32",
-    "optimizer": "bert_adam",
-    "seed": 0,
-    "jit_compile": None,
-}
+RUNNING = {"strategy": "one_device", "log_steps": 1000}
 
 
 def write_sentences(path, count: int, seed: int) -> None:
@@ -62,7 +55,7 @@ def arguments(data, output_dir, **changes) -> dict:
     return {
         "data_dir": str(data), "bert_config_file": str(data / "bert_config.json"), "vocab_file": str(data),
         "output_dir": str(output_dir), "max_seq_length": 32, "learning_rate": 1e-3, "num_train_epochs": 5.0,
-        "running": RUNNING, **changes,
+        **RUNNING, **changes,
     }  # fmt: skip
 
 
@@ -168,8 +161,7 @@ def test_the_tool_prints_its_summary_last_and_a_sentence_for_a_mistake(trained, 
 
 
 def test_the_learning_rate_rises_for_the_asked_share_of_the_steps(data, tmp_path):
-    running = {**RUNNING, "train": {**RUNNING["train"], "log_steps": 1}}
-    settings = arguments(data, tmp_path, do_train=True, num_train_epochs=1.0, running=running)
+    settings = arguments(data, tmp_path, do_train=True, num_train_epochs=1.0, log_steps=1)
     steps = finetune(**settings, warmup_proportion=0.5)["global_step"]
     rates = [record["learning_rate"] for record in training_runs.log_of(tmp_path)]
     assert int(steps * 0.5) > 2

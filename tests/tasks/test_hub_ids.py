@@ -23,12 +23,9 @@ SCRIPT = """
     from kobert_tf2.serving import export
     from kobert_tf2.tasks import classify, read
 
-    running = {
-        "strategy": {"name": "one_device"}, "precision": "float32", "optimizer": "bert_adam", "seed": 0,
-        "train": {"log_steps": 1000, "seed": 0}, "jit_compile": None,
-    }
     common = {
-        "do_train": True, "train_batch_size": 2, "max_seq_length": 20, "num_train_epochs": 1.0, "running": running,
+        "do_train": True, "train_batch_size": 2, "max_seq_length": 20, "num_train_epochs": 1.0,
+        "strategy": "one_device", "log_steps": 1000,
     }
     reader = read.FinetuneSettings(
         init_checkpoint="owner/tiny", train_file="train.json", predict_file="train.json", do_predict=True,

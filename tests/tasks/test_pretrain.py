@@ -65,17 +65,7 @@ def write_sidecar(folder, **changed) -> None:
 
 
 def pretrain(folder, **changed) -> dict:
-    seed = changed.pop("seed", 0)
-    train = {"save_checkpoints_steps": 4, "keep_checkpoints": 2, "iterations_per_loop": 10}
-    train["log_steps"] = changed.pop("log_steps", 2)
-    running = {
-        "strategy": {"name": "one_device"},
-        "train": {**train, "micro_batch_size": None, "seed": seed, "jit_compile": None},
-        "precision": changed.pop("precision", "float32"),
-        "optimizer": changed.pop("optimizer", "bert_adam"),
-        "seed": seed,
-        "jit_compile": None,
-    }
+    running = {"strategy": "one_device", "save_checkpoints_steps": 4, "keep_checkpoints": 2, "iterations_per_loop": 10}
     arguments = {
         "bert_config_file": f"{folder}/bert_config.json",
         "input_file": f"{folder}/r.tfrecord*",
@@ -88,8 +78,9 @@ def pretrain(folder, **changed) -> dict:
         "learning_rate": 5e-3,
         "num_train_steps": 8,
         "num_warmup_steps": 2,
+        "log_steps": 2,
     }
-    return pretraining.pretrain(pretraining.PretrainSettings(**{**arguments, **changed}, running=running))
+    return pretraining.pretrain(pretraining.PretrainSettings(**{**running, **arguments, **changed}))
 
 
 def test_from_records_to_a_model_directory(folder, capfd):

@@ -1,5 +1,6 @@
 """The reader from end to end on a model of toy size, and what is said about wrong input."""
 
+import contextlib
 import functools
 import json
 import pathlib
@@ -17,24 +18,10 @@ from kobert_tf2.reading.settings import ReadingSettings, strips_josa
 from kobert_tf2.serving import export
 from kobert_tf2.tasks import read as read_task
 from kobert_tf2.tokenization.tokenizer import Tokenizer
+from kobert_tf2.training import log as training_log
 
 TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "finetune_mrc.py"
-RUNNING = {
-    "strategy": {"name": "one_device"},
-    "train": {
-        "micro_batch_size": None,
-        "save_checkpoints_steps": 1000,
-        "keep_checkpoints": 1,
-        "log_steps": 1000,
-        "iterations_per_loop": 10,
-        "seed": 3,
-        "jit_compile": None,
-    },
-    "precision": "float32",
-    "optimizer": "bert_adam",
-    "seed": 3,
-    "jit_compile": None,
-}
+RUNNING = {"strategy": "one_device", "keep_checkpoints": 1, "log_steps": 1000, "iterations_per_loop": 10, "seed": 3}
 LENGTHS = {"max_seq_length": 64, "doc_stride": 16, "max_query_length": 24}
 
 
@@ -75,7 +62,7 @@ def settings_of(folder, output="out", **more) -> read_task.FinetuneSettings:
         "do_predict": True,
         "train_batch_size": 8,
         "learning_rate": 1e-2,
-        "running": RUNNING,
+        **RUNNING,
         **LENGTHS,
     }
     return read_task.FinetuneSettings(**(arguments | more))
@@ -138,21 +125,33 @@ def test_a_run_that_is_done_is_not_begun_again(folder, trained):
     assert again["global_step"] == trained["global_step"]
 
 
-def test_a_run_that_was_broken_off_goes_on_as_if_it_had_not_been(folder):
-    class BrokenOffError(Exception):
-        pass
+class BrokenOffError(Exception):
+    pass
 
-    def breaks(step, record):
-        if step == 7:
+
+@contextlib.contextmanager
+def broken_off(step: int):
+    """A training within it ends with `BrokenOffError` after the record of this step."""
+    record = training_log.TrainingLog.record
+
+    def record_and_break(self, number, values):
+        record(self, number, values)
+        if number == step:
             raise BrokenOffError
 
-    often = {**RUNNING["train"], "save_checkpoints_steps": 5, "log_steps": 1}
-    settings = {"do_train": True, "num_train_epochs": 6.0}
-    whole = finetune(folder, "whole", **settings, running={**RUNNING, "train": often})
-    with pytest.raises(BrokenOffError):
-        finetune(folder, "halves", **settings, running={**RUNNING, "train": {**often, "on_record": breaks}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_log.TrainingLog, "record", record_and_break)
+        with pytest.raises(BrokenOffError):
+            yield
+
+
+def test_a_run_that_was_broken_off_goes_on_as_if_it_had_not_been(folder):
+    settings = {"do_train": True, "num_train_epochs": 6.0, "save_checkpoints_steps": 5, "log_steps": 1}
+    whole = finetune(folder, "whole", **settings)
+    with broken_off(7):
+        finetune(folder, "halves", **settings)
     assert not (folder / "halves" / "model").exists()
-    halves = finetune(folder, "halves", **settings, running={**RUNNING, "train": often})
+    halves = finetune(folder, "halves", **settings)
     assert halves["resumed_from"] == 5
     assert halves["global_step"] == whole["global_step"] > 7
     assert read(folder, "nbest_predictions.json", "halves") == read(folder, "nbest_predictions.json", "whole")
@@ -263,12 +262,8 @@ def test_a_threshold_and_the_choice_of_particles_are_kept_too(folder, trained):
 # -- what a flag does --------------------------------------------------------------------------------------------------
 
 
-def logging_each(log_steps: int, **train) -> dict:
-    return {**RUNNING, "train": {**RUNNING["train"], "log_steps": log_steps, **train}}
-
-
 def test_the_learning_rate_rises_for_the_asked_share_of_the_steps(folder):
-    settings = {"do_train": True, "do_predict": False, "num_train_epochs": 4.0, "running": logging_each(1)}
+    settings = {"do_train": True, "do_predict": False, "num_train_epochs": 4.0, "log_steps": 1}
     steps = finetune(folder, "warm", **settings, warmup_proportion=0.4)["global_step"]
     rates = [record["learning_rate"] for record in training_runs.log_of(folder / "warm")]
     assert int(steps * 0.4) > 2
@@ -278,19 +273,12 @@ def test_the_learning_rate_rises_for_the_asked_share_of_the_steps(folder):
 def test_a_record_over_a_resumed_run_is_the_mean_of_all_its_steps(folder):
     """The checkpoint lies between two records: what came before it must count in the next one."""
 
-    class BrokenOffError(Exception):
-        pass
-
-    def breaks(step, record):
-        if step == 8:
-            raise BrokenOffError
-
     settings = {"do_train": True, "do_predict": False, "num_train_epochs": 6.0}
-    finetune(folder, "unbroken", **settings, running=logging_each(4, save_checkpoints_steps=6))
-    broken = logging_each(4, save_checkpoints_steps=6, on_record=breaks)
-    with pytest.raises(BrokenOffError):
-        finetune(folder, "broken", **settings, running=broken)
-    resumed = finetune(folder, "broken", **settings, running=logging_each(4, save_checkpoints_steps=6))
+    settings |= {"log_steps": 4, "save_checkpoints_steps": 6}
+    finetune(folder, "unbroken", **settings)
+    with broken_off(8):
+        finetune(folder, "broken", **settings)
+    resumed = finetune(folder, "broken", **settings)
     assert resumed["resumed_from"] == 6
     assert training_runs.log_of(folder / "broken") == training_runs.log_of(folder / "unbroken")
 

@@ -24,15 +24,7 @@ PIECES = [
     *"가나다라마바사아자차카타파하거너더러머버서어저처커터퍼허고노도로모보소",
 ]
 NAMES = ("좋음", "싫음", "모름")  # not as sorted
-TRAIN = {"micro_batch_size": None, "keep_checkpoints": 2, "log_steps": 100, "save_checkpoints_steps": 100}
-RUNNING = {
-    "strategy": {"name": "one_device"},
-    "train": {**TRAIN, "iterations_per_loop": 10, "seed": 0, "jit_compile": None},
-    "precision": "float32",
-    "optimizer": "bert_adam",
-    "seed": 0,
-    "jit_compile": None,
-}
+RUNNING = {"strategy": "one_device", "keep_checkpoints": 2, "iterations_per_loop": 10, "save_checkpoints_steps": 100}
 SENTENCES = [
     ("가 나 다", "좋음"),
     ("라 마", "싫음"),
@@ -67,7 +59,7 @@ def classified(tmp_path):
         sizes = {"max_seq_length": 16, "train_batch_size": 2, "num_train_epochs": 1.0, "warmup_proportion": 0.0}
         return classify.finetune(
             classify.FinetuneSettings(
-                output_dir=f"{tmp_path}/{output}", init_checkpoint=begin, running=RUNNING, **asked, **(sizes | changed)
+                output_dir=f"{tmp_path}/{output}", init_checkpoint=begin, **RUNNING, **asked, **(sizes | changed)
             )
         )
 
@@ -201,7 +193,7 @@ def test_a_tagger_goes_on_with_the_types_that_it_knows(held, new, save, tmp_path
             init_checkpoint=save(made),
             train_file=path,
             do_train=True,
-            running=RUNNING,
+            **RUNNING,
             **sizes,
         )
     )
@@ -226,7 +218,7 @@ def read_with(tmp_path):
         path = questions(tmp_path / "questions.json")
         sizes = {"max_seq_length": 20, "doc_stride": 4, "max_query_length": 6, "train_batch_size": 1}
         asked = {"train_file": path, "predict_file": path, "num_train_epochs": 1.0, "warmup_proportion": 0.0}
-        settings = {"output_dir": f"{tmp_path}/out", "init_checkpoint": begin, "running": RUNNING, "strip_josa": False}
+        settings = {"output_dir": f"{tmp_path}/out", "init_checkpoint": begin, **RUNNING, "strip_josa": False}
         return read.finetune(read.FinetuneSettings(**(settings | sizes | asked | changed)))
 
     return run
@@ -243,7 +235,7 @@ def pretrain_with(tmp_path):
         lengths = {"max_seq_length": training_runs.SEQUENCE, "max_predictions_per_seq": training_runs.PREDICTIONS}
         sizes = {"train_batch_size": 4, "num_train_steps": 2, "num_warmup_steps": 0, "eval_batch_size": 4, **lengths}
         paths = {"output_dir": f"{tmp_path}/out", "input_file": f"{tmp_path}/r.tfrecord", "init_checkpoint": begin}
-        settings = {"bert_config_file": None, "vocab_file": begin, "running": RUNNING}
+        settings = {"bert_config_file": None, "vocab_file": begin, **RUNNING}
         return pretrain.pretrain(pretrain.PretrainSettings(**(settings | sizes | paths | changed)))
 
     return run

@@ -15,14 +15,7 @@ from kobert_tf2.tasks import tag
 
 TOOL = ROOT / "tools" / "finetune_ner.py"
 PEOPLE, PLACES = "김철수 이영희 박민수 최수진".split(), "서울 부산 대구 인천".split()
-RUNNING = {
-    "strategy": {"name": "one_device"},
-    "train": {"log_steps": 1000, "seed": 0},
-    "precision": "float32",
-    "optimizer": "bert_adam",
-    "seed": 0,
-    "jit_compile": None,
-}
+RUNNING = {"strategy": "one_device", "log_steps": 1000}
 
 
 def texts(count: int, seed: int) -> list[TaggedText]:
@@ -58,7 +51,7 @@ def arguments(data, output_dir, **changes) -> dict:
     return {
         "bert_config_file": str(data / "bert_config.json"), "vocab_file": str(data / "vocab.txt"),
         "train_file": str(data / "train.tsv"), "eval_file": str(data / "dev.tsv"), "output_dir": str(output_dir),
-        "max_seq_length": 12, "learning_rate": 3e-3, "num_train_epochs": 5.0, "running": RUNNING, **changes,
+        "max_seq_length": 12, "learning_rate": 3e-3, "num_train_epochs": 5.0, **RUNNING, **changes,
     }  # fmt: skip
 
 

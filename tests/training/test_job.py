@@ -15,6 +15,7 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.training import log as training_log
 from kobert_tf2.training.checkpoints import Checkpoints
 from kobert_tf2.training.job import TrainingJob, job_inputs
+from kobert_tf2.training.settings import TaskSettings
 
 WRITTEN = {"predictions.tsv": lambda path: files.read_text(path).startswith("id\t"), "scores.json": None}
 
@@ -24,7 +25,7 @@ def claim(tmp_path):
     """Claims `tmp_path/out` for a run, and lets it go again."""
 
     def claim(inputs=None, *, trains=True):
-        job = TrainingJob(f"{tmp_path}/out", {}, tf.distribute.get_strategy())
+        job = TrainingJob(TaskSettings(output_dir=f"{tmp_path}/out"), tf.distribute.get_strategy())
         job.claim(inputs or {}, WRITTEN, trains=trains)
         return job
 

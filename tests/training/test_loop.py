@@ -201,7 +201,7 @@ def test_batches_of_several_static_shapes_are_trained_on():
         mixed,
         training_runs.task(),
         num_steps=8,
-        log_steps=1,
+        settings=training.LoopSettings(log_steps=1),
         on_record=lambda step, record: losses_seen.append(record["loss"]),
     )
     assert len(losses_seen) == 8

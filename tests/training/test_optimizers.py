@@ -147,8 +147,7 @@ def test_fifteen_steps_of_the_original(shared, jit_compile):
         tf.data.Dataset.from_tensors({name: golden[name] for name in names}).repeat(),
         loop.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums),
         num_steps=15,
-        log_steps=1,
-        jit_compile=jit_compile,
+        settings=loop.LoopSettings(log_steps=1, jit_compile=jit_compile),
         on_record=lambda step, record: seen.append((record["loss"], record["learning_rate"])),
     )
     np.testing.assert_allclose([loss for loss, _ in seen], golden["train_losses"], rtol=0, atol=1e-4)

@@ -1,0 +1,108 @@
+"""What a run is asked for, as dataclasses: each field is the flag of that name.
+
+`LoopSettings` is what `loop.train` takes, `TaskSettings` what all four training tools have, `EpochTaskSettings` what
+those have that count epochs of a file. A tool's own settings add to these; `command_line.settings_from_flags` fills
+all of them.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoopSettings:
+    """How the training loop runs. None of it changes what is learnt, but for the seed.
+
+    Attributes:
+      seed: of dropout, and in the tools of initial weights and data order too.
+      micro_batch_size: rows of a replica whose gradients are taken at once; the rest is accumulated. None: all.
+      iterations_per_loop: steps in one call of the compiled function, at most.
+      save_checkpoints_steps: steps between two checkpoints.
+      keep_checkpoints: how many of them are kept.
+      log_steps: steps between the records of the log.
+      jit_compile: XLA; None leaves it to the device.
+    """
+
+    seed: int = 0
+    micro_batch_size: int | None = None
+    iterations_per_loop: int = 100
+    save_checkpoints_steps: int = 1000
+    keep_checkpoints: int = 3
+    log_steps: int = 100
+    jit_compile: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StrategySettings:
+    """Where a run takes place; see `strategies.make_strategy`."""
+
+    strategy: str = "auto"
+    use_tpu: bool = False
+    tpu_name: str | None = None
+    tpu_zone: str | None = None
+    gcp_project: str | None = None
+    master: str | None = None
+    num_tpu_cores: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskSettings(LoopSettings, StrategySettings):
+    """What every training tool is asked for.
+
+    Attributes:
+      output_dir: gets everything that the run writes.
+      init_checkpoint: weights to start from, with a new schedule; None: new ones by `bert_config_file`.
+      bert_config_file: Google's bert_config.json or a model directory; not needed with `init_checkpoint`.
+      vocab_file: the tokenizer's folder or a vocab.txt; None: the tokenizer beside `init_checkpoint`.
+      tokenizer_settings: the tokenizer flags that were given.
+      do_train: whether anything is trained.
+      train_batch_size: rows of all replicas together.
+      learning_rate: the peak, at the end of the warm-up.
+      optimizer: one of `optimizers.NAMES`.
+      precision: one of `strategies.PRECISIONS`.
+    """
+
+    output_dir: str
+    init_checkpoint: str | None = None
+    bert_config_file: str | None = None
+    vocab_file: str | None = None
+    tokenizer_settings: dict | None = None
+    do_train: bool = False
+    train_batch_size: int = 32
+    learning_rate: float = 5e-5
+    optimizer: str = "bert_adam"
+    precision: str = "float32"
+
+    @property
+    def running(self) -> dict:
+        """How the run runs, {flag: value}: what `run_config.json` says of it."""
+        names = [field.name for base in (StrategySettings, LoopSettings) for field in dataclasses.fields(base)]
+        return {name: getattr(self, name) for name in (*names, "optimizer", "precision")}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpochTaskSettings(TaskSettings):
+    """What every fine-tuning tool is asked for besides.
+
+    Attributes:
+      train_file: what is trained on.
+      predict_file: what is predicted.
+      max_seq_length: pieces of a row; what happens to longer ones is the task's.
+      predict_batch_size: rows of all replicas together.
+      num_train_epochs: how often each row is seen.
+      warmup_proportion: the part of all steps in which the learning rate rises.
+      num_workers: processes that tokenize.
+    """
+
+    train_file: str | None = None
+    predict_file: str | None = None
+    do_predict: bool = False
+    max_seq_length: int = 128
+    predict_batch_size: int = 8
+    num_train_epochs: float = 3.0
+    warmup_proportion: float = 0.1
+    num_workers: int = 1
+
+    def schedule(self, num_steps: int) -> dict:
+        """The learning rate's course, as `TrainingJob.optimizer` takes it."""
+        warmup = int(num_steps * self.warmup_proportion)
+        return {"num_train_steps": num_steps, "num_warmup_steps": warmup}
