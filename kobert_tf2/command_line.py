@@ -60,6 +60,24 @@ def tokenizer_settings(*, given_only: bool = False) -> dict:
     return {name: FLAGS[name].value for name in TOKENIZER_FLAGS if not given_only or FLAGS[name].present}
 
 
+def define_beam_flags() -> None:
+    """Where work on a corpus is done."""
+    flags.DEFINE_enum("runner", "local", ["local", "beam"], "On this machine, or by Apache Beam pipelines.")
+    flags.DEFINE_multi_string(
+        "beam_option",
+        [],
+        "With --runner=beam: an option of the pipeline, such as --beam_option=--runner=DaskRunner.",
+    )
+
+
+def is_beam_asked_for() -> bool:
+    if FLAGS.beam_option and FLAGS.runner != "beam":
+        raise InputError(
+            f"--beam_option={FLAGS.beam_option[0]}: expected --runner=beam with it, but got --runner=local"
+        )
+    return FLAGS.runner == "beam"
+
+
 def define_running_flags() -> None:
     """Where and how a model runs: shared by pre-training and fine-tuning."""
     flags.DEFINE_enum(
@@ -107,6 +125,7 @@ def settings_from_flags(cls: type[Settings]) -> Settings:
 # The packages that not every installation has, and the extra of ours that brings each.
 EXTRAS = {
     "apache_beam": "beam",
+    **dict.fromkeys(("dask", "distributed"), "dask"),
     "kiwipiepy": "sentences",
     **dict.fromkeys(("fastapi", "uvicorn"), "serve"),
     **dict.fromkeys(("onnx", "onnxruntime", "tf2onnx"), "onnx"),

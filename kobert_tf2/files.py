@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import secrets
 import shlex
 import shutil
 import stat
@@ -349,8 +350,11 @@ def _no_json(name: str) -> None:
 
 
 def _beside(path: str) -> str:
-    """A temporary name in the same folder, so that the rename at the end stays on one file system."""
-    return f"{path}.tmp-{os.getpid()}"
+    """A temporary name in the same folder, so that the rename at the end stays on one file system.
+
+    The random part keeps the same file of two machines apart: in containers a process's number is often the same.
+    """
+    return f"{path}.tmp-{os.getpid()}{secrets.randbelow(10**9):09d}"
 
 
 def is_stream(path: str) -> bool:

@@ -28,6 +28,8 @@ FOUNDATION = {
     "kobert",
     "processor",
     "sample_data",
+    "work_folder",
+    "beam_map",
 }
 TEXT = FOUNDATION | {"tokenization"}
 MODEL = FOUNDATION | {"bert"}

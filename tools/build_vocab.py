@@ -6,8 +6,12 @@ The corpus is UTF-8 text, a sentence or a document a line. Written into --output
 `tokenizer_config.json`, so that `Tokenizer.from_pretrained` makes the very tokenizer that the vocabulary was
 learned for; `coverage.json`, measured on lines that were kept from learning; and `bert_config.json`, a BERT-base
 of this vocabulary's size, to be changed at will.
+
+With --runner=beam the words are counted by an Apache Beam pipeline, which gives the same vocabulary; its intermediate
+files are in <output_dir>.work as long as it runs.
 """
 
+import functools
 import os
 
 from absl import flags
@@ -32,6 +36,7 @@ flags.DEFINE_enum("special_tokens", "[CLS]", ["[CLS]", "<CLS>"], "How the five s
 flags.DEFINE_integer("held_out", 100, "One in so many lines measures and does not teach; 0: none.", lower_bound=0)
 flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Processes that cut the text.", lower_bound=1)
 command_line.define_tokenizer_flags(learning=True)
+command_line.define_beam_flags()
 
 
 def main() -> dict:
@@ -47,7 +52,18 @@ def main() -> dict:
         special_style=FLAGS.special_tokens,
         held_out=FLAGS.held_out,
         num_workers=FLAGS.num_workers,
+        counter=counter(),
     )
+
+
+def counter() -> learning.Counter | None:
+    """Counts the words on the workers of a pipeline; None for this machine."""
+    if not command_line.is_beam_asked_for():
+        return None
+    from kobert_tf2.vocabulary import beam_counting  # needs the extra `beam`
+
+    work = FLAGS.output_dir.rstrip("/") + ".work"
+    return functools.partial(beam_counting.counted, options=FLAGS.beam_option, work=work)
 
 
 if __name__ == "__main__":

@@ -55,10 +55,7 @@ flags.DEFINE_enum(
     ["lines", "paragraphs"],
     "A line is a sentence, or a paragraph, which is split into sentences (pip install 'kobert_tf2[sentences]').",
 )
-flags.DEFINE_enum("runner", "local", ["local", "beam"], "On this machine, or as an Apache Beam pipeline.")
-flags.DEFINE_multi_string(
-    "beam_option", [], "With --runner beam: an option of the pipeline, such as --beam_option=--runner=DataflowRunner."
-)
+command_line.define_beam_flags()
 flags.DEFINE_string("work_dir", None, "Folder for intermediate files; <output>.work where it is not given.")
 flags.DEFINE_bool("overwrite", False, "Start afresh over what an earlier run made under the same name.")
 
@@ -82,7 +79,7 @@ def main() -> dict:
         work_dir=FLAGS.work_dir,
         overwrite=FLAGS.overwrite,
     )
-    if FLAGS.runner == "local":
+    if not command_line.is_beam_asked_for():
         return local_runner.create(request)
     from kobert_tf2.pretraining_data import beam_runner  # needs the extra `beam`
 

@@ -24,32 +24,31 @@ import functools
 import glob
 import hashlib
 import os
-import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import google_crc32c
 import numpy as np
 import tqdm
 
-from kobert_tf2 import files, outputs
+from kobert_tf2 import files, outputs, parallel
 from kobert_tf2.errors import InputError
-from kobert_tf2.parallel import Workers
 from kobert_tf2.pretraining_data import corpus, tfrecord
 from kobert_tf2.pretraining_data.corpus import Block
 from kobert_tf2.pretraining_data.instances import DocumentTokenizer, Pieces, Settings
 from kobert_tf2.pretraining_data.stages import Plan
-from kobert_tf2.pretraining_data.worker import Worker
+from kobert_tf2.pretraining_data.worker import NAMES, Run, Worker
 from kobert_tf2.tokenization import unknown
 from kobert_tf2.tokenization.tokenizer import Tokenizer
+from kobert_tf2.work_folder import WorkFolder
 
 FORMAT = "kobert_tf2 pre-training records, version 1"
 STAGING_FOLDER = ".kobert_tf2-new"
 _SECONDS_BETWEEN_LINES = 15
 
-# Calls of `Worker` to their results, in order.
-_Run = Callable[[Iterable], Iterator]
+# What runs the methods of a `Worker` for so many blocks, as a context manager.
+Workers = Callable[["Request", Worker, int], contextlib.AbstractContextManager[Run]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,12 +97,15 @@ class Request:
         return self.block_bytes or corpus.block_bytes(sum(map(corpus.size_of, paths)))
 
 
-def create(request: Request) -> dict:
-    """Makes the records; returns the summary that the side-car holds under "counts"."""
-    return replacing_earlier(request, _create)
+def create(request: Request, *, workers: Workers | None = None) -> dict:
+    """Makes the records; returns the summary that the side-car holds under "counts".
+
+    `workers` does the work in other ways than the processes of this machine, with the same bytes.
+    """
+    return replacing_earlier(request, functools.partial(_create, workers=workers or _processes))
 
 
-def _create(request: Request) -> dict:
+def _create(request: Request, *, workers: Workers) -> dict:
     outputs = request.outputs()
     blocks = list(_cut(files.match(request.input_file), request))
     if not any(block.documents for block in blocks):
@@ -114,7 +116,13 @@ def _create(request: Request) -> dict:
             _say("all shards are there already, and are what the side-car says")
             return ledger.finish(ledger.car["counts"])
         plan = plan_of(request, blocks=len(blocks), shards=len(outputs))
-        with ledger.withdrawn_after_a_mistake(), _workers(request, ledger.work.path, len(blocks)) as run:
+        worker = Worker(
+            tokenizer=DocumentTokenizer(request.tokenizer, mask_unit=request.settings.mask_unit),
+            unk_id=request.tokenizer.unk_id,
+            input_format=request.input_format,
+            work=ledger.work.path,
+        )
+        with ledger.withdrawn_after_a_mistake(), workers(request, worker, len(blocks)) as run:
             counts = _tokenize(run, request, blocks)
             plan = plan.for_corpus(counts)
             before = _make_records(run, request, plan, blocks, counts)
@@ -147,21 +155,15 @@ def _cut(paths: list[str], request: Request) -> Iterator[Block]:
 
 
 @contextlib.contextmanager
-def _workers(request: Request, work: str, blocks: int) -> Iterator[_Run]:
-    """What runs calls of `Worker`, in order: the processes, or this one where two would have too little to do."""
-    worker = Worker(
-        tokenizer=DocumentTokenizer(request.tokenizer, mask_unit=request.settings.mask_unit),
-        unk_id=request.tokenizer.unk_id,
-        input_format=request.input_format,
-        work=work,
-    )
+def _processes(request: Request, worker: Worker, blocks: int) -> Iterator[Run]:
+    """Processes of this machine, or this one where two would have too little to do."""
     num_workers = min(request.num_workers, blocks)
     if num_workers == 1:
-        yield functools.partial(map, worker)
+        yield lambda name, common, items: map(worker, ((name, *common, *item) for item in items))
         return
     try:
-        with Workers(worker, num_workers=num_workers) as workers:
-            yield workers.map
+        with parallel.Workers(worker, num_workers=num_workers) as workers:
+            yield lambda name, common, items: workers.map((name, *common, *item) for item in items)
     except concurrent.futures.process.BrokenProcessPool:
         raise ChildProcessError(
             "a worker process died (killed, or out of memory?); start the same command again to go on, with fewer "
@@ -169,10 +171,10 @@ def _workers(request: Request, work: str, blocks: int) -> Iterator[_Run]:
         ) from None
 
 
-def _tokenize(run: _Run, request: Request, blocks: list[Block]) -> collections.Counter:
+def _tokenize(run: Run, request: Request, blocks: list[Block]) -> collections.Counter:
     """Stage 1: every block to ids, once; returns the counts of the corpus."""
     counts = collections.Counter(documents_cut=sum(block.is_cut for block in blocks))
-    results = run(("tokenize", number, block) for number, block in enumerate(blocks))
+    results = run("tokenize", (), enumerate(blocks))
     with Progress("tokenizing", sum(block.documents for block in blocks), "documents") as progress:
         for block, made in zip(blocks, results, strict=True):
             counts.update(made)
@@ -183,11 +185,11 @@ def _tokenize(run: _Run, request: Request, blocks: list[Block]) -> collections.C
 
 
 def _make_records(
-    run: _Run, request: Request, plan: Plan, blocks: list[Block], counts: collections.Counter
+    run: Run, request: Request, plan: Plan, blocks: list[Block], counts: collections.Counter
 ) -> list[int]:
     """Stage 2: every block to shuffled records; returns how many instances come before each block."""
     before = [0]
-    results = run(("make_records", plan, number) for number in range(len(blocks)))
+    results = run("make_records", (plan,), ((number,) for number in range(len(blocks))))
     with Progress("making instances", sum(block.documents for block in blocks), "documents") as progress:
         for block, made in zip(blocks, results, strict=True):
             counts.update(made)
@@ -201,7 +203,7 @@ def _make_records(
 
 
 def _write_shards(
-    run: _Run,
+    run: Run,
     request: Request,
     plan: Plan,
     before: list[int],
@@ -212,7 +214,7 @@ def _write_shards(
 ) -> None:
     """Stage 3: the shards that are not there yet, each from its buckets."""
     there = sum(shard["instances"] for shard in ledger.car["shards"])
-    shards = run(("write_shard", plan, before, shard, outputs[shard], request.compression) for shard in todo)
+    shards = run("write_shard", (plan, before, request.compression), ((shard, outputs[shard]) for shard in todo))
     with Progress("writing", counts["instances"] - there, "instances") as progress:
         for shard in shards:
             ledger.enter(shard)
@@ -327,7 +329,9 @@ class Ledger:
         self.path = self._paths[0]
         self._read(made, outputs)  # Refuses before anything is made.
         run = hashlib.sha256(repr((self.path, made)).encode()).hexdigest()
-        self.work = WorkFolder(request.work_folder(), run, afresh=request.overwrite)
+        self.work = WorkFolder(
+            request.work_folder(), run, tool="create_pretraining_data", names=NAMES, afresh=request.overwrite
+        )
         car = self._read(made, outputs)
         self._is_new = car is None
         self.car = car or side_car(request, made)
@@ -389,69 +393,6 @@ class Ledger:
 
     def _write(self) -> None:
         files.write_json(self.path, self.car)
-
-
-class WorkFolder:
-    """The folder of intermediate files, held locked for one run.
-
-    `work.json` in it names the run. A folder that was there before, with other files in it, may serve: of those none
-    is replaced or removed, and then the folder stays.
-    """
-
-    _MARKER = "work.json"
-    _OURS = re.compile(r"(?:tokens|records)-\d{5,}(?:\.tmp-\d+)?|work\.json(?:\.tmp-\d+)?")
-
-    def __init__(self, path: str, run: str, *, afresh: bool):
-        self.path, self._afresh = path, afresh
-        is_new = not files.exists(path)
-        files.make_folder(path)
-        self._lock = outputs.FolderLock(path)
-        try:
-            self._is_ours = self._made_by_this_run(run, is_new=is_new)
-        except BaseException:
-            self.release()
-            raise
-        files.write_json(self._marker, outputs.signed({"run": run, "made": self._is_ours}, "create_pretraining_data"))
-        for name in self._names():
-            if ".tmp-" in name:
-                files.remove(f"{path}/{name}")
-
-    @property
-    def _marker(self) -> str:
-        return f"{self.path}/{self._MARKER}"
-
-    def _made_by_this_run(self, run: str, *, is_new: bool) -> bool:
-        """Whether the folder goes at the end. One that holds another run's files is an `InputError`."""
-        if files.exists(self._marker):
-            marker = files.read_json(self._marker, dict)
-            is_signed = outputs.is_signed(self._marker)
-            if not is_signed or (marker.get("run") != run and not self._afresh):
-                raise InputError(
-                    f"{self.path}: holds the files of another run; name another --work_dir, or start with --overwrite"
-                )
-            if marker.get("run") != run:
-                for name in self._names():
-                    files.remove(f"{self.path}/{name}")
-            return marker.get("made") is True
-        if not is_new and (names := self._names()) and not self.path.endswith(".work"):
-            raise InputError(f"{self.path}/{names[0]}: already there, and not of this run; name another --work_dir")
-        return is_new or self.path.endswith(".work")
-
-    def _names(self) -> list[str]:
-        return [name for name in files.names_in(self.path) if self._OURS.fullmatch(name)]
-
-    def release(self) -> None:
-        self._lock.release()
-
-    def remove(self) -> None:
-        """Takes the run's files away, and the folder if the run made it and nothing else is in it."""
-        for name in self._names():
-            files.remove(f"{self.path}/{name}")
-        if self._is_ours:
-            files.remove_empty_folder(self.path)
-        if left := files.names_in(self.path):
-            _say(f"{self.path}: stays, for it holds other files: {', '.join(left[:3])}")
-        self.release()
 
 
 def side_car_paths(outputs: list[str]) -> list[str]:

@@ -1,10 +1,12 @@
-"""One process's share of `local_runner`: blocks to token files, these to record files, these to shards.
+"""One process's share of the work: blocks to token files, these to record files, these to shards.
 
 A file that an earlier run finished, and whose checksum holds, is not made again.
 """
 
 import contextlib
 import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
@@ -12,6 +14,15 @@ from kobert_tf2.pretraining_data import corpus, stages
 from kobert_tf2.pretraining_data.corpus import Block
 from kobert_tf2.pretraining_data.instances import Documents, DocumentTokenizer
 from kobert_tf2.pretraining_data.stages import Plan
+
+# The intermediate files in `Worker.work`, as a regular expression.
+NAMES = r"(?:tokens|records)-\d{5,}"
+
+
+class Run(Protocol):
+    """Calls the method `name` of a `Worker` with the common arguments and those of each item; results in order."""
+
+    def __call__(self, name: str, common: tuple, items: Iterable[tuple]) -> Iterator[dict]: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +60,7 @@ class Worker:
         stages.save_records(path, counts, examples, plan.buckets)
         return counts
 
-    def write_shard(self, plan: Plan, before: list[int], shard: int, output: str, compression: str) -> dict:
+    def write_shard(self, plan: Plan, before: list[int], compression: str, shard: int, output: str) -> dict:
         """A shard from its buckets; `before` says how many instances come before each block's."""
         buckets = (self._bucket(plan, before, bucket) for bucket in range(shard, plan.buckets, plan.shards))
         return stages.write_shard(output, buckets, compression=compression)

@@ -12,28 +12,23 @@ import collections
 import functools
 import itertools
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from kobert_tf2 import files, outputs
 from kobert_tf2.errors import InputError
-from kobert_tf2.parallel import blocks_of, ordered_map
 from kobert_tf2.progress import progress
 from kobert_tf2.tokenization import unknown
-from kobert_tf2.tokenization.normalization import is_blank
 from kobert_tf2.tokenization.pretrained import CONFIG_FILE, VOCAB_FILE
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.tokenization.wordpiece import MAX_WORD_LENGTH, WordPiece
 from kobert_tf2.tokenization.words import Segmenter
-from kobert_tf2.vocabulary import coverage
+from kobert_tf2.vocabulary import counting, coverage
+from kobert_tf2.vocabulary.counting import CorpusWord, most_frequent_first
 from kobert_tf2.vocabulary.wordpiece_learner import WordPieceLearner
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-_LINES_PER_BLOCK = 4000
 _LONGEST_WORD_FOR_MORE = 12
-# At most so many lines are kept from learning, to be measured.
-_MOST_HELD_OUT = 10_000
 _UNKNOWN = "[UNK]"
 _BERT_BASE = {
     "attention_probs_dropout_prob": 0.1,
@@ -51,48 +46,11 @@ _BERT_BASE = {
 _CANDIDATES = 1.25
 
 
-class CorpusWord(NamedTuple):
-    """A word of the corpus as WordPiece will meet it: `continues` says that its first piece carries ##."""
-
-    surface: str
-    tag: str
-    continues: bool
-
-
-# --- Counting the corpus ---
-
-
-def is_held_out(line: str, one_in: int) -> bool:
-    """Whether a line is kept from learning: by its content, so that copies of a line stay on one side."""
-    return one_in > 0 and zlib.crc32(line.encode("utf-8", "surrogatepass")) % one_in == 0
-
-
-def count_words(lines: Iterable[str], settings: dict, *, num_workers: int = 1) -> dict[CorpusWord, int]:
-    """How often each word occurs, cut by these tokenizer settings; in an order that only the counts decide."""
-    segmenter = Segmenter(**settings)
-    keys: collections.Counter[str] = collections.Counter()
-    blocks = blocks_of(lines, _LINES_PER_BLOCK)
-    for counts in ordered_map(functools.partial(_count_keys, segmenter), blocks, num_workers=num_workers):
-        keys.update(counts)
-    words: collections.Counter[CorpusWord] = collections.Counter()
-    for key, count in keys.items():
-        for word in segmenter.words_of_key(key):
-            words[CorpusWord(word.surface, word.tag, word.continues)] += count
-    return dict(sorted(words.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _count_keys(segmenter: Segmenter, lines: list[str]) -> dict[str, int]:
-    of_texts, _ = segmenter.lines_of_texts([segmenter.normalize(line).text for line in lines])
-    counts = collections.Counter("".join(of_texts).split("\n"))
-    counts.pop("", None)
-    return counts
-
-
 # --- Learning ---
 
 
 def learn(
-    counts: dict[CorpusWord, int],
+    counts: Mapping[CorpusWord, int],
     *,
     vocab_size: int,
     model: str = "wordpiece",
@@ -115,17 +73,14 @@ def learn(
         raise InputError(f"vocab_size: expected more than the {len(head)} special tokens. Received: {vocab_size}")
     if model not in _MODELS:
         raise InputError(f"model: expected one of {', '.join(_MODELS)}. Received: {model!r}")
-    words = {word: count for word, count in counts.items() if len(word.surface) <= MAX_WORD_LENGTH}
-    frequent = {word: count for word, count in words.items() if count >= min_frequency}
-    floor = _floor(words, min_frequency)[:room]
+    frequent = most_frequent_first(item for item in _learnable(counts) if item[1] >= min_frequency)
+    floor = _floor(_learnable(counts), min_frequency)[:room]
     pieces = {*floor, *_MODELS[model](frequent, room - len(floor))}
-    used = _usage(words, pieces, special_tokens)
     while len(pieces) > room:
-        used = _usage(words, pieces, special_tokens)
+        used = _usage(_learnable(counts), pieces)
         pieces -= _least_used(used, pieces - set(floor), len(pieces) - room)
-    for piece in _more(frequent, pieces, room - len(pieces)):
-        pieces.add(piece)
-    used = _usage(words, pieces, special_tokens)
+    pieces.update(_more(frequent, pieces, room - len(pieces)))
+    used = _usage(_learnable(counts), pieces)
     return head + sorted(pieces, key=lambda piece: (-used[piece], piece))
 
 
@@ -139,13 +94,18 @@ def _can_be_found(surface: str, continues: bool) -> bool:
     return continues or not (surface.startswith("##") or _looks_special(surface))
 
 
-def _floor(words: dict[CorpusWord, int], min_frequency: int) -> list[str]:
+def _learnable(counts: Mapping[CorpusWord, int]) -> Iterator[tuple[CorpusWord, int]]:
+    """The words that a tokenizer would not give up as too long. Read again for each use: they may be on the disk."""
+    return (item for item in counts.items() if len(item[0].surface) <= MAX_WORD_LENGTH)
+
+
+def _floor(words: Iterable[tuple[CorpusWord, int]], min_frequency: int) -> list[str]:
     """Single characters, the most frequent first: Hangul syllables always and in both forms, others where frequent.
 
     They carry no tag: with tags they are what a rare morpheme is written with.
     """
     counts: collections.Counter[tuple[str, bool]] = collections.Counter()
-    for word, count in words.items():
+    for word, count in words:
         for position, char in enumerate(word.surface):
             counts[char, word.continues or position > 0] += count
     for char in sorted({char for char, _ in counts if _is_syllable(char)}):
@@ -173,14 +133,12 @@ def _subwords(words: dict[CorpusWord, int], room: int) -> list[str]:
 _MODELS = {"wordpiece": _subwords, "morpheme": _whole_words}
 
 
-def _usage(
-    words: dict[CorpusWord, int], pieces: Iterable[str], special_tokens: Sequence[str]
-) -> collections.Counter[str]:
+def _usage(words: Iterable[tuple[CorpusWord, int]], pieces: Iterable[str]) -> collections.Counter[str]:
     """How often the tokenizer would use each piece on these words."""
     vocab = {piece: i for i, piece in enumerate([_UNKNOWN, *pieces])}
     wordpiece = WordPiece(vocab, unk_token=_UNKNOWN)
     used: collections.Counter[str] = collections.Counter()
-    for word, count in words.items():
+    for word, count in words:
         for piece in wordpiece.cut(word.surface, tag=word.tag, continues=word.continues):
             used[piece.piece] += count
     return used
@@ -211,6 +169,9 @@ def _more(words: dict[CorpusWord, int], pieces: set[str], missing: int) -> list[
 
 # --- The whole work: text files in, a tokenizer's folder out ---
 
+# Counts the words of (paths, tokenizer settings, one line in so many held out): see `counting.counted`.
+Counter = Callable[[Sequence[str], dict, int], AbstractContextManager[tuple[Mapping[CorpusWord, int], list[str]]]]
+
 
 def build(
     paths: Sequence[str],
@@ -224,20 +185,24 @@ def build(
     special_style: str = "[CLS]",
     held_out: int = 100,
     num_workers: int = 1,
+    counter: Counter | None = None,
 ) -> dict:
     """Learns a vocabulary from text files, measures it, and writes a tokenizer's folder; returns the coverage.
 
     One line in `held_out`, chosen by its content, is kept from learning and measured. Syllables that only such lines
     have are added at the end, in place of the least used pieces, after the measuring.
 
-    A folder that this function made is replaced. Any other file of these names there is an `InputError`.
+    A folder that this function made is replaced. Any other file of these names there is an `InputError`. `counter`
+    counts in another way than the `num_workers` processes of this machine.
     """
     check_num_unused(num_unused, vocab_size)
     _check_output(output_dir, paths)
     special = [token if special_style == "[CLS]" else f"<{token[1:-1]}>" for token in SPECIAL_TOKENS]
     asked = {"vocab_size": vocab_size, "model": model, "min_frequency": min_frequency, "num_unused": num_unused}
+    counter = counter or functools.partial(counting.counted, num_workers=num_workers)
     with outputs.only_run(output_dir):
-        tokenizer, report = _learned(paths, settings, asked, special, held_out, num_workers)
+        with counter(paths, settings, held_out) as (counts, kept):
+            tokenizer, report = _learned(counts, kept, settings, asked, special)
         with files.whole_folder(output_dir, overwrite=True) as folder:
             tokenizer.save_pretrained(folder)
             files.write_json(f"{folder}/coverage.json", report)
@@ -265,12 +230,10 @@ def _is_bert_base(path: str) -> bool:
 
 
 def _learned(
-    paths: Sequence[str], settings: dict, asked: dict, special: list[str], held_out: int, num_workers: int
+    counts: Mapping[CorpusWord, int], kept: list[str], settings: dict, asked: dict, special: list[str]
 ) -> tuple[Tokenizer, dict]:
     """The tokenizer of a corpus, and the report on it."""
     vocab_size = asked["vocab_size"]
-    kept: list[str] = []
-    counts = count_words(_taught(_corpus(paths), kept, held_out), settings, num_workers=num_workers)
     pieces = learn(counts, special_tokens=special, **asked)
     measured = coverage.measure(
         Tokenizer(pieces, **settings), progress(kept, "measuring", total=len(kept), unit="lines")
@@ -292,26 +255,7 @@ def _learned(
     return tokenizer, report
 
 
-def _corpus(paths: Sequence[str]) -> Iterator[str]:
-    for path in paths:
-        empty = True
-        for line in files.read_lines(path):
-            empty = empty and is_blank(line)
-            yield line
-        if empty:
-            raise InputError(f"{path}: expected text, but the file is empty")
-
-
-def _taught(lines: Iterable[str], kept: list[str], held_out: int) -> Iterator[str]:
-    """The lines to learn from; the others go into `kept`."""
-    for line in progress(lines, "cutting", unit="lines"):
-        if is_held_out(line, held_out) and not is_blank(line) and len(kept) < _MOST_HELD_OUT:
-            kept.append(line)
-        else:
-            yield line
-
-
-def _unseen_syllables(lines: Iterable[str], counts: dict[CorpusWord, int], settings: dict) -> list[str]:
+def _unseen_syllables(lines: Iterable[str], counts: Mapping[CorpusWord, int], settings: dict) -> list[str]:
     seen = {char for word in counts for char in word.surface}
     normalize = Segmenter(**settings).normalize
     chars = {char for line in lines for char in normalize(line).text}

@@ -4,9 +4,10 @@ import pytest
 
 pytest.importorskip("apache_beam", reason="needs the extra `beam`: pip install -e '.[beam,test]'")
 
+from kobert_tf2 import beam_map
 from kobert_tf2.errors import InputError
 from kobert_tf2.pretraining_data import beam_runner, local_runner
-from kobert_tf2.pretraining_data.instances import Settings
+from kobert_tf2.pretraining_data.instances import DocumentTokenizer, Settings
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 RUNNER = ["--runner=FnApiRunner"]
@@ -55,10 +56,38 @@ def test_parts_of_one_document_lend_each_other_nothing_there_either(tmp_path, ca
     assert capsys.readouterr().err.count("warning: the corpus is one document of 400 sentences") == 2
 
 
-def test_outputs_that_are_there_are_not_replaced(tmp_path):
+def test_outputs_that_are_there_are_kept_and_those_of_other_flags_refused(tmp_path):
+    counts = local_runner.create(request(tmp_path, "local"))
+    before = contents(tmp_path / "local")
+    assert beam_runner.create(request(tmp_path, "local"), RUNNER) == counts
+    with pytest.raises(InputError, match="begun with other flags"):
+        beam_runner.create(request(tmp_path, "local", random_seed=1), RUNNER)
+    assert contents(tmp_path / "local") == before
+
+
+def test_a_pipeline_that_was_stopped_goes_on_from_what_is_whole(tmp_path, monkeypatch):
+    """What an earlier pipeline, or a local run, finished of the blocks is not made again."""
     local_runner.create(request(tmp_path, "local"))
-    with pytest.raises(InputError, match="already there"):
-        beam_runner.create(request(tmp_path, "local"), RUNNER)
+    real = beam_map.run
+    monkeypatch.setattr(beam_map, "run", lambda *given, **named: real(*given, **named) and _stop(named["what"]))
+    with pytest.raises(KeyboardInterrupt):
+        beam_runner.create(request(tmp_path, "beam"), RUNNER)
+    monkeypatch.setattr(beam_map, "run", real)
+    monkeypatch.setattr(DocumentTokenizer, "documents", None)  # No text is tokenized again.
+    beam_runner.create(request(tmp_path, "beam"), RUNNER)
+    assert contents(tmp_path / "beam") == contents(tmp_path / "local")
+
+
+def _stop(stage: str):
+    assert stage == "tokenize"
+    raise KeyboardInterrupt
+
+
+def test_overwrite_replaces_an_earlier_set(tmp_path):
+    local_runner.create(request(tmp_path, "local", random_seed=1))
+    local_runner.create(request(tmp_path, "beam"))
+    beam_runner.create(request(tmp_path, "beam", random_seed=1, overwrite=True), RUNNER)
+    assert contents(tmp_path / "beam") == contents(tmp_path / "local")
 
 
 def test_a_mistake_found_on_a_worker_is_the_same_sentence(tmp_path):
@@ -68,3 +97,13 @@ def test_a_mistake_found_on_a_worker_is_the_same_sentence(tmp_path):
         InputError, match=r"^.*/corpus-1\.txt, line 1: expected UTF-8 text.*iconv -f CP949 .*> utf8\.txt$"
     ):
         beam_runner.create(made, RUNNER)
+    assert not list((tmp_path / "beam").iterdir())
+
+
+def test_relative_paths_are_the_same_records(tmp_path, monkeypatch):
+    local_runner.create(request(tmp_path, "local"))
+    monkeypatch.chdir(tmp_path)
+    made = request(tmp_path, "beam", input_file="corpus-*.txt", output_file="beam/r", work_dir="scratch")
+    beam_runner.create(made, RUNNER)
+    assert contents(tmp_path / "beam") == contents(tmp_path / "local")
+    assert not (tmp_path / "scratch").exists()

@@ -6,20 +6,15 @@ import sys
 
 import pytest
 from paths import ROOT
+from vocabulary_corpus import CORPUS
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.vocabulary import coverage, learning
-from kobert_tf2.vocabulary.learning import CorpusWord, count_words, learn
+from kobert_tf2.vocabulary.counting import count_words
+from kobert_tf2.vocabulary.learning import learn
 
 SPECIAL = list(learning.SPECIAL_TOKENS)
-NOUNS = "사과나무 학교 도서관 박물관 시장 바다 마을 역사 과학 음악 영화 친구 선생님 할머니 강아지 고양이".split()
-PLACES = "서울 부산 대구 광주 대전 울산 제주 강릉 전주 수원".split()
-CORPUS = [
-    f"{place}에서 {noun}{'을' if (ord(noun[-1]) - 0xAC00) % 28 else '를'} 보았다. 좋았고 {1900 + i * 7 % 120}년이었다."
-    for i, noun in enumerate(NOUNS)
-    for place in PLACES
-]
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +25,6 @@ def counts():
 def write(path, content: bytes) -> str:
     path.write_bytes(content)
     return str(path)
-
-
-def test_words_are_counted_as_the_tokenizer_cuts_them(counts):
-    assert counts[CorpusWord("서울", "", False)] == len(NOUNS)
-    assert counts[CorpusWord("에서", "", True)] == len(CORPUS)
-    assert CorpusWord("에서", "", False) not in counts
-    with_tags = count_words(CORPUS, {"tags": True, "decompose_compounds": True})
-    assert with_tags[CorpusWord("나무", "NNG", True)] == len(PLACES)
-
-
-def test_the_number_of_workers_changes_nothing(counts, monkeypatch):
-    monkeypatch.setattr(learning, "_LINES_PER_BLOCK", 37)
-    assert list(count_words(CORPUS, {}, num_workers=2).items()) == list(counts.items())
 
 
 SETTINGS = [{}, {"continuation": "morpheme"}, {"tags": True}, {"pre_tokenizer": "none"}, {"decompose_compounds": True}]

@@ -1,0 +1,243 @@
+"""One function over many items by an Apache Beam pipeline, the results in the items' order: `parallel`, on a cluster.
+
+The pipeline is as plain as one can be, so that every runner of Beam runs it: the items, spread over the workers, the
+function, and its results gathered into one file. Everything large goes through `folder`, which all workers and this
+machine must share (NFS, `gs://`), as they share input and output: the function reads and writes there, and is itself a
+file there. A function must make the same files when it is run again, for a runner starts again what was on a worker
+that died.
+
+Needs the extra `beam`, or `dask` for a cluster without Java.
+"""
+
+import functools
+import importlib.metadata
+import os
+import pickle
+import re
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.runners import runner as beam_runners
+
+from kobert_tf2 import files
+from kobert_tf2.errors import InputError
+
+# Another version of one of these on a worker may give other bytes.
+_SAME_EVERYWHERE = ("kobert_tf2", "numpy", "mecab-python3", "python-mecab-ko-dic", "tokenizers", "sentencepiece")
+
+
+def run(
+    function: Callable[[Any], Any], items: Sequence, *, options: Sequence[str], folder: str, what: str = "map"
+) -> list:
+    """`function(item)` of every item on the workers of the pipeline.
+
+    Args:
+      function: can be pickled, and returns what JSON holds, which does not depend on where it runs.
+      options: of the pipeline, such as `--runner=DaskRunner`.
+      folder: an absolute path that all workers see.
+      what: the name of the step, for the runner's pages.
+
+    Raises: `InputError` where the function raises one on a worker (the first by the order of the items), or an
+    `OSError`; where a worker cannot see `folder`, or has other versions of what decides the result.
+    """
+    name = f"{folder}/beam-{secrets.token_hex(4)}"
+    function_path, results_path = f"{name}.function", f"{name}.results"
+    with files.whole_file(function_path, "wb") as file:
+        pickle.dump((_versions(), function), file)
+    try:
+        _run_pipeline(_pipeline(options), what, list(enumerate(items)), function_path, results_path)
+        if not files.exists(results_path):
+            raise InputError(f"{folder}: the pipeline ended, but its results are not here; {_SHARED}")
+        outcomes = files.read_json(results_path, list)
+    finally:
+        files.remove(function_path)
+        files.remove(results_path)
+    if error := next((outcome["error"] for outcome in outcomes if "error" in outcome), None):
+        raise InputError(error)
+    return [outcome["result"] for outcome in outcomes]
+
+
+_AGAIN = "give the same command again to go on"
+_SHARED = "the workers must share the folders of the input, the output and --work_dir with this machine"
+
+
+def check(options: Sequence[str]) -> None:
+    """Raises `InputError` for a runner that Beam does not have, or a Dask scheduler that does not answer: better now
+    than after hours."""
+    made = _pipeline_options(options)
+    name = made.view_as(StandardOptions).runner or StandardOptions.DEFAULT_RUNNER
+    if name == _DASK:
+        _check_dask(made)
+        return
+    try:
+        beam_runners.create_runner(name)
+    except (AttributeError, ImportError, ValueError, TypeError) as error:
+        said = str(error).strip().split("\n")[0]
+        raise InputError(f"--beam_option=--runner={name}: Beam has no such runner here: {said}") from None
+
+
+def _check_dask(options: PipelineOptions) -> None:
+    import distributed
+    from apache_beam.runners.dask.dask_runner import DaskOptions
+
+    given = options.view_as(DaskOptions).get_all_options(drop_default=True, current_only=True)
+    scheduler = {name: value for name, value in given.items() if name in ("address", "scheduler_file", "timeout")}
+    if not {"address", "scheduler_file"} & set(scheduler):
+        return  # Dask will start processes on this machine.
+    try:
+        distributed.Client(**scheduler).close()
+    except (OSError, ValueError) as error:
+        at = scheduler.get("address") or scheduler["scheduler_file"]
+        said = str(error).split("\n")[0]
+        raise InputError(
+            f"{at}: the Dask scheduler cannot be reached ({said}); start it with: dask scheduler"
+        ) from None
+
+
+def absolute(paths: str) -> str:
+    """Comma-separated local paths or globs as workers with another working folder find them."""
+    parts = [part.strip() for part in paths.split(",") if part.strip()]
+    return ",".join(part if files.is_remote(part) else os.path.abspath(part) for part in parts)
+
+
+# ------------------------------------------------------------------------------------------------------- the pipeline
+
+
+# Beam knows its other runners by their short names.
+_DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"
+
+
+def _pipeline_options(options: Sequence[str]) -> PipelineOptions:
+    options = [f"--runner={_DASK}" if option == "--runner=DaskRunner" else option for option in options]
+    try:
+        return PipelineOptions(options)
+    except SystemExit:  # What argparse does; it has printed the reason.
+        raise InputError(f"--beam_option: Beam cannot read the options {' '.join(options)}") from None
+
+
+def _pipeline(options: Sequence[str]) -> beam.Pipeline:
+    named = [option.partition("=")[0] for option in options]
+    if not {"--dask_npartitions", "--dask_partition_size"} & set(named):
+        # Dask would put 128 items into one task; other runners do not read this.
+        options = [*options, "--dask_partition_size=1"]
+    made = _pipeline_options(options)
+    made.view_as(SetupOptions).save_main_session = False
+    return beam.Pipeline(options=made)
+
+
+def _run_pipeline(pipeline: beam.Pipeline, what: str, items: list, function_path: str, results_path: str) -> None:
+    _ = (
+        pipeline
+        | "items" >> beam.Create(items)
+        | "spread" >> beam.Reshuffle()
+        | what >> beam.ParDo(_Call(function_path))
+        | "gather" >> beam.GroupByKey()
+        | "results" >> beam.Map(_write_results, path=results_path)
+    )
+    try:
+        result = pipeline.run()
+        try:
+            result.wait_until_finish()
+            _check_that_dask_has_not_gone(result)
+        finally:
+            _disconnect(result)
+    except Exception as error:
+        raise (_in_a_sentence(error) or error) from None
+
+
+def _check_that_dask_has_not_gone(result: Any) -> None:
+    """Beam's DaskRunner calls a pipeline done whose scheduler has gone away."""
+    states = {future.status for future in getattr(result, "futures", ())}
+    if states - {"finished"}:
+        raise ChildProcessError(f"the connection to the Dask scheduler was lost; {_AGAIN}")
+
+
+def _disconnect(result: Any) -> None:
+    """Beam's DaskRunner leaves its connection open, and with it a cluster that it has started on this machine."""
+    client: Any = getattr(result, "client", None)
+    if hasattr(client, "close"):
+        cluster = client.cluster
+        client.close()
+        if cluster is not None:
+            cluster.close()
+
+
+def _in_a_sentence(error: Exception) -> Exception | None:
+    """What a user can mend among the errors of runners, which pass on those of workers as text.
+
+    An `InputError` takes back what was begun; after a `ChildProcessError` the same command goes on.
+    """
+    said = f"{type(error).__name__}: {error}"
+    if type(error).__name__ == "KilledWorker":
+        return ChildProcessError(
+            "a worker died each time that one came to the same piece of work (out of memory?); give the same command "
+            "again to go on, with more memory for each worker (dask worker --nthreads=1 --memory-limit=...)"
+        )
+    if type(error).__name__ in ("CancelledError", "FutureCancelledError", "CommClosedError"):
+        return ChildProcessError(f"the connection to the Dask scheduler was lost; {_AGAIN}")
+    if "job server jar" in said:
+        return InputError(f"this runner needs Beam's job server, in Java: {str(error).splitlines()[0]}")
+    if missing := re.search(r"ModuleNotFoundError: No module named '([\w.]+)'", said):
+        return InputError(
+            f"a worker of the pipeline has no module {missing[1]}; the workers need this package with the same extras "
+            "and the same versions as this machine"
+        )
+    return None
+
+
+class _Call(beam.DoFn):
+    """(number, item) -> one key, (number, outcome): {"result": ...} or {"error": a sentence}."""
+
+    def __init__(self, function_path: str) -> None:
+        self._function_path = function_path
+
+    # No annotations: Beam reads them as types of the data, and chooses coders by them.
+    def process(self, numbered):  # type: ignore[no-untyped-def]
+        number, item = numbered
+        yield 0, (number, _outcome(self._function_path, item))
+
+
+def _outcome(function_path: str, item: Any) -> dict:
+    try:
+        return {"result": _function(function_path)(item)}
+    except InputError as error:
+        return {"error": str(error)}
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        return {"error": f"{named}{error.strerror or error} (on {socket.gethostname()})"}
+
+
+@functools.lru_cache(maxsize=1)
+def _function(path: str) -> Callable[[Any], Any]:
+    if not files.exists(path):
+        raise InputError(f"{os.path.dirname(path)}: the worker on {socket.gethostname()} does not see it; {_SHARED}")
+    with files.open_binary(path) as file:
+        versions, function = pickle.load(file)
+    for package, here in _versions().items():
+        if here != versions[package]:
+            raise InputError(
+                f"the worker on {socket.gethostname()} has {package} {here}, but the machine that started the pipeline "
+                f"has {versions[package]}; install the same everywhere, for other versions may give other bytes"
+            )
+    return function
+
+
+def _versions() -> dict[str, str]:
+    return {name: _version(name) for name in _SAME_EVERYWHERE}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
+def _write_results(gathered, path):  # type: ignore[no-untyped-def]
+    _, outcomes = gathered
+    ordered = dict(outcomes)  # A runner may have run an item twice.
+    files.write_json(path, [ordered[number] for number in sorted(ordered)], indent=None)
