@@ -107,6 +107,7 @@ def create(request: Request, *, workers: Workers | None = None) -> dict:
 
 def _create(request: Request, *, workers: Workers) -> dict:
     outputs = request.outputs()
+    tokenizer = DocumentTokenizer(request.tokenizer, mask_unit=request.settings.mask_unit)
     blocks = list(_cut(files.match(request.input_file), request))
     if not any(block.documents for block in blocks):
         raise InputError(f"{request.input_file}: expected sentences, but there is none")
@@ -117,7 +118,7 @@ def _create(request: Request, *, workers: Workers) -> dict:
             return ledger.finish(ledger.car["counts"])
         plan = plan_of(request, blocks=len(blocks), shards=len(outputs))
         worker = Worker(
-            tokenizer=DocumentTokenizer(request.tokenizer, mask_unit=request.settings.mask_unit),
+            tokenizer=tokenizer,
             unk_id=request.tokenizer.unk_id,
             input_format=request.input_format,
             work=ledger.work.path,
