@@ -8,6 +8,7 @@ import importlib
 from typing import Any
 
 from kobert_tf2.keras_objects import register_with_keras
+from kobert_tf2.quiet_tensorflow import load_quietly
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ _MODULE_OF = {
 
 __all__ = list(_MODULE_OF)
 
+load_quietly()
 register_with_keras()
 
 

@@ -7,16 +7,17 @@ and ends with `run(main)`. Nothing in the package imports this module.
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from absl import app, flags, logging
 
-from kobert_tf2 import command_help, files, flag_bounds, flag_files, outputs
+from kobert_tf2 import command_help, files, flag_bounds, flag_files, outputs, quiet_tensorflow, screen
 from kobert_tf2.errors import InputError
 
 FLAGS = flags.FLAGS
 Settings = TypeVar("Settings")
+flags.DEFINE_bool("verbose", False, "Show what TensorFlow and its libraries write while they load and work.")
 
 
 def define_tokenizer_flags(*, learning: bool = False) -> None:
@@ -155,14 +156,44 @@ def _refuse_inputs_as_outputs() -> None:
     outputs.refuse_inputs(paths, given(INPUT_FLAGS))
 
 
-def run(main: Callable[[], dict | None]) -> None:
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """What a user sees at the end of a program.
+
+    Attributes:
+      made: paths by what they are; those that are None or not there are left out.
+      next_command: one that works as it stands, of `screen.command`.
+      then: other commands, with capital letters where something is to be filled in.
+    """
+
+    made: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    next_command: str | None = None
+    then: tuple[str, ...] = ()
+
+
+def ending_of_finetuning(predictions: str) -> Ending:
+    """What a fine-tuning made in `--output_dir`; its model is exported next."""
+    folder = FLAGS.output_dir
+    export = {"model_dir": os.path.abspath(f"{folder}/model"), "output_dir": os.path.abspath(f"{folder}/export")}
+    made = {
+        "model": f"{folder}/model",
+        "predictions": f"{folder}/{predictions}",
+        "scores": f"{folder}/eval_results.txt",
+        "report": f"{folder}/report.html",
+    }
+    return Ending(made, screen.command("export_model.py", export) if FLAGS.do_train else None)
+
+
+def run(main: Callable[[], dict | None], ending: Callable[[dict], Ending] | None = None) -> None:
     """Parses the flags, calls `main()` and ends the process.
 
     What `main` returns is printed as one JSON object on the last line of standard output; everything else belongs on
-    standard error. An `InputError`, or an `OSError` such as a full disk, is printed as a sentence and ends with 1;
+    standard error: its figures as a table, and what `ending` makes of it. An `InputError`, or an `OSError` such as a
+    full disk, is printed as a sentence and ends with 1;
     any other exception is a mistake of ours and keeps its traceback.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if sys.stderr is None:  # Closed by the shell: `print` would write to standard output instead.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):  # A terminal that has no Hangul must not end a run.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -171,7 +202,7 @@ def run(main: Callable[[], dict | None]) -> None:
     if {"--help", "-h", "-help", "--h"} & set(sys.argv[1:]):
         command_help.show(FLAGS.get_key_flags_for_module(sys.argv[0]))
         sys.exit(0)
-    app.run(lambda argv: sys.exit(_call(main, argv)), flags_parser=_parse)
+    app.run(lambda argv: sys.exit(_call(main, argv, ending)), flags_parser=_parse)
 
 
 def _count_shared_flags_among_the_programs() -> None:
@@ -189,13 +220,16 @@ def _parse(argv: list[str]) -> list[str]:
         sys.exit(1)
 
 
-def _call(main: Callable[[], dict | None], argv: list[str]) -> int:
+def _call(main: Callable[[], dict | None], argv: list[str], ending: Callable[[dict], Ending] | None = None) -> int:
     if len(argv) > 1:
         print(f"error: expected flags alone, but got {' '.join(argv[1:])!r}; see --help", file=sys.stderr)
         return 1
     try:
         flag_bounds.check({name: FLAGS[name].value for name in FLAGS})
         _refuse_inputs_as_outputs()
+        if FLAGS.verbose:
+            os.environ[quiet_tensorflow.LEVEL] = "0"
+        os.environ.setdefault(quiet_tensorflow.LEVEL, "2")
         result = main()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -215,5 +249,21 @@ def _call(main: Callable[[], dict | None], argv: list[str]) -> int:
         print("error: interrupted", file=sys.stderr)
         return 130
     if result is not None:
+        _show_end(result, ending(result) if ending else Ending())
         print(files.json_text(result, encoding=sys.stdout.encoding or "utf-8"), flush=True)
     return 0
+
+
+def _show_end(result: dict, ending: Ending) -> None:
+    there = {what: path for what, path in ending.made.items() if path and files.exists(path)}
+    made = {what: path if files.is_remote(path) else os.path.abspath(path) for what, path in there.items()}
+    width = max(map(len, made), default=0)
+    lines = [f"  {what:{width}}  {path}" for what, path in made.items()]  # Whole, however long: they are copied.
+    parts = [("results", screen.results(result)), ("made", "\n".join(lines))]
+    if ending.next_command:
+        parts.append(("next", ending.next_command))
+    parts += [("then, with your own files", command) for command in ending.then]
+    for title, text in parts:
+        if text:
+            print(f"\n{title}\n{text}", file=sys.stderr)
+    sys.stderr.flush()

@@ -5,35 +5,26 @@ loads Keras only when it is needed. So the registration waits for Keras' own imp
 """
 
 import importlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import sys
-import types
-from collections.abc import Sequence
+from collections.abc import Callable
+
+from kobert_tf2.import_hooks import around_import
 
 _MODULES = ("kobert_tf2.bert.models", "kobert_tf2.training.optimizers")
 _WITHOUT_KERAS = {"kobert_tf2.bert.config", "kobert_tf2.bert.checkpoint_files", "kobert_tf2.bert.other_models"}
 
 
-class _WaitForKeras(importlib.abc.MetaPathFinder):
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != "keras":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("keras")
-        if spec is None or spec.loader is None:
-            return spec
-        run = spec.loader.exec_module
+def register_with_keras() -> None:
+    """Registers our classes with Keras, now if it is loaded or else when it will be."""
+    if "keras" in sys.modules:
+        _register()
+    else:
+        around_import("keras", _load_and_register)
 
-        def run_and_register(module: types.ModuleType) -> None:
-            run(module)
-            _register()
 
-        spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
-        return spec
+def _load_and_register(load: Callable[[], None]) -> None:
+    load()
+    _register()
 
 
 def _register() -> None:
@@ -42,11 +33,3 @@ def _register() -> None:
     if not begun and sys.modules["keras"].config.backend() == "tensorflow":
         for module in _MODULES:
             importlib.import_module(module)
-
-
-def register_with_keras() -> None:
-    """Registers our classes with Keras, now if it is loaded or else when it will be."""
-    if "keras" in sys.modules:
-        _register()
-    else:
-        sys.meta_path.insert(0, _WaitForKeras())

@@ -16,7 +16,7 @@ import os
 
 from absl import flags
 
-from kobert_tf2 import command_line, files
+from kobert_tf2 import command_line, files, screen
 from kobert_tf2.vocabulary import learning
 
 FLAGS = flags.FLAGS
@@ -66,5 +66,21 @@ def counter() -> learning.Counter | None:
     return functools.partial(beam_counting.counted, options=FLAGS.beam_option, work=work)
 
 
+def ending(result: dict) -> command_line.Ending:
+    folder = os.path.abspath(FLAGS.output_dir)
+    create = {
+        "input_file": FLAGS.input_file,
+        "vocab_file": folder,
+        "output_file": f"{os.path.dirname(folder)}/records/corpus.tfrecord",
+        "max_seq_length": 128,
+        "max_predictions_per_seq": 20,
+        "dupe_factor": 5,
+    }
+    return command_line.Ending(
+        {"vocabulary": f"{folder}/vocab.txt", "tokenizer": folder},
+        screen.command("create_pretraining_data.py", create),
+    )
+
+
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, ending)

@@ -9,9 +9,11 @@ sides, each by its own library where that is installed (pip install 'kobert_tf2[
 difference; answers that differ by more than rounding end it with status 1, and nothing is written.
 """
 
+import os
+
 from absl import flags
 
-from kobert_tf2 import command_line
+from kobert_tf2 import command_line, screen
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("input", None, "TF1 checkpoint, model directory, hub id or keras-hub preset.", required=True)
@@ -43,5 +45,12 @@ def main() -> dict:
     )
 
 
+def ending(result: dict) -> command_line.Ending:
+    look = {"model": os.path.abspath(FLAGS.output)}
+    return command_line.Ending(
+        {"model": FLAGS.output}, screen.command("doctor.py", look) if FLAGS.to != "keras_hub" else None
+    )
+
+
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, ending)

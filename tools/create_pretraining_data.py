@@ -8,7 +8,7 @@ import os
 
 from absl import flags
 
-from kobert_tf2 import command_line
+from kobert_tf2 import command_line, screen
 from kobert_tf2.errors import InputError
 from kobert_tf2.pretraining_data import local_runner
 from kobert_tf2.pretraining_data.instances import Settings
@@ -104,5 +104,17 @@ def mask_unit() -> str:
     return FLAGS.mask_unit or "pieces"
 
 
+def ending(result: dict) -> command_line.Ending:
+    output = os.path.abspath(FLAGS.output_file.split(",")[0])
+    pretrain = {
+        "flagfile": "tiny",  # To see it run; `small` and `base` are for real.
+        "input_file": f"{output}*",
+        "vocab_file": os.path.abspath(FLAGS.vocab_file),
+        "output_dir": f"{os.path.dirname(output)}/pretrained",
+    }
+    manifest = f"{output}.json"
+    return command_line.Ending({"manifest": manifest}, screen.command("pretrain.py", pretrain))
+
+
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, ending)

@@ -12,7 +12,7 @@ import sys
 
 from absl import flags
 
-from kobert_tf2 import command_line, files
+from kobert_tf2 import command_line, files, screen
 from kobert_tf2.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -145,7 +145,19 @@ def _look_closer(questions, predictions) -> None:
         mrc_report.write(FLAGS.report, questions, predictions, spans, FLAGS.metric)
 
 
+def ending(result: dict) -> command_line.Ending:
+    made = {name: FLAGS[name].value for name in ("report", "per_question_file", "misses_file", "josa_report")}
+    model = f"{os.path.dirname(os.path.abspath(FLAGS.predictions_file or ''))}/model"
+    look = {name: FLAGS[name].value for name in ("data_file", "predictions_file", "metric", "nbest_file")}
+    export = {"model_dir": model, "output_dir": f"{os.path.dirname(model)}/export"}
+    if FLAGS.predictions_file and not FLAGS.report:
+        page = {**look, "report": f"{os.path.dirname(model)}/report.html"}
+        return command_line.Ending(made, screen.command("evaluate_mrc.py", page))
+    has_model = FLAGS.predictions_file and files.exists(f"{model}/config.json")
+    return command_line.Ending(made, screen.command("export_model.py", export) if has_model else None)
+
+
 if __name__ == "__main__":
     define_flags()
     flags.mark_flags_as_required(["data_file"])
-    command_line.run(main)
+    command_line.run(main, ending)

@@ -7,9 +7,11 @@ spans, found in the graph): it loads with TensorFlow alone. Where the reader's t
 the same model with `answer_text` besides (strings in, answers out): whoever loads it needs tensorflow-text.
 """
 
+import os
+
 from absl import flags
 
-from kobert_tf2 import command_line
+from kobert_tf2 import command_line, screen
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model_dir", None, "The model directory (or TF1 checkpoint) to export.", required=True)
@@ -66,5 +68,11 @@ def main() -> dict:
     )
 
 
+def ending(result: dict) -> command_line.Ending:
+    serve = {"model_dir": os.path.abspath(FLAGS.output_dir)}
+    is_served = result["head"] == "reading" and FLAGS.format == "saved_model"
+    return command_line.Ending({"export": result["path"]}, screen.command("serve.py", serve) if is_served else None)
+
+
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, ending)

@@ -50,7 +50,11 @@ def main() -> dict:
     return tag.finetune(command_line.settings_from_flags(tag.FinetuneSettings))
 
 
+def ending(result: dict) -> command_line.Ending:
+    return command_line.ending_of_finetuning("predictions.json")
+
+
 if __name__ == "__main__":
     define_flags()
     flags.mark_flag_as_required("output_dir")
-    command_line.run(main)
+    command_line.run(main, ending)

@@ -4,9 +4,11 @@ A run that was stopped or killed goes on with the same command. `--preflight` co
 a TPU.
 """
 
+import os
+
 from absl import flags
 
-from kobert_tf2 import command_line
+from kobert_tf2 import command_line, screen
 
 FLAGS = flags.FLAGS
 
@@ -55,6 +57,21 @@ def main() -> dict:
     return pretrain.pretrain(settings)
 
 
+def ending(result: dict) -> command_line.Ending:
+    folder = FLAGS.output_dir
+    model = f"{folder}/model"
+    read = {"init_checkpoint": os.path.abspath(model), "output_dir": "reader", "do_train": True, "do_predict": True}
+    classify = {"init_checkpoint": os.path.abspath(model), "output_dir": "classifier", "do_train": True}
+    return command_line.Ending(
+        {"model": model, "log": f"{folder}/train_log.jsonl", "report": f"{folder}/report.html"},
+        screen.command("doctor.py", {"model": os.path.abspath(model)}) if FLAGS.do_train else None,
+        then=(
+            screen.command("finetune_mrc.py", {**read, "train_file": "TRAIN.json", "predict_file": "DEV.json"}),
+            screen.command("finetune_classifier.py", {**classify, "train_file": "TRAIN.tsv"}),
+        ),
+    )
+
+
 if __name__ == "__main__":
     define_flags()
-    command_line.run(main)
+    command_line.run(main, ending)

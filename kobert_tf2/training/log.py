@@ -1,22 +1,25 @@
-"""What a run says while it runs: `train_log.jsonl`, TensorBoard events, a progress bar or plain lines.
+"""What a run says while it runs: `train_log.jsonl`, TensorBoard events, a line on a terminal or plain lines.
 
 The file log of a resumed run reads as if it had never been stopped: records past the checkpoint are taken out again.
 """
 
+import collections
 import json
 import math
-import sys
+import statistics
 import time
 from typing import Self
 
 import tensorflow as tf
-import tqdm
 
-from kobert_tf2 import files
+from kobert_tf2 import files, screen
 from kobert_tf2.errors import InputError
+from kobert_tf2.progress import Progress
 
-_SECONDS_BETWEEN_LINES = 10.0
-
+_STEPS_BETWEEN_LINES = 100
+_RECENT_CALLS = 20
+# Shown where a wide terminal has room, in this order; others after them.
+_SHOWN_FIRST = ("masked_lm_accuracy", "next_sentence_accuracy", "accuracy", "learning_rate")
 
 # What tf.summary.scalar writes; that function would need the tensorboard package on the training machine.
 _SCALAR = tf.compat.v1.SummaryMetadata(
@@ -42,21 +45,27 @@ class Window:
 
 
 class Speed:
-    """Steps a second, without the first call, which compiles."""
+    """Steps a second, without compilation: the first call does not count, and `recent` is a median of calls."""
 
     def __init__(self) -> None:
-        self._began: float | None = None
+        self._began = self._last = math.nan
         self._steps = 0
+        self._seconds_a_step: collections.deque[float] = collections.deque(maxlen=_RECENT_CALLS)
         self.steps_per_second = math.nan
+        self.recent = math.nan
 
     def after(self, steps: int) -> float:
+        """To be called after each call of so many steps; returns `recent`."""
         now = time.monotonic()
-        if self._began is None:
+        if math.isnan(self._began):
             self._began = now
         else:
             self._steps += steps
             self.steps_per_second = self._steps / max(now - self._began, 1e-9)
-        return self.steps_per_second
+            self._seconds_a_step.append((now - self._last) / steps)
+            self.recent = 1 / max(statistics.median(self._seconds_a_step), 1e-9)
+        self._last = now
+        return self.recent
 
 
 class TrainingLog:
@@ -66,11 +75,10 @@ class TrainingLog:
         self._path = f"{output_dir}/train_log.jsonl" if output_dir else None
         self._events = tf.summary.create_file_writer(f"{output_dir}/events") if output_dir else None
         self._num_steps = num_steps
-        self._line_at = time.monotonic()
-        self._bar = tqdm.tqdm(
-            total=num_steps, initial=start, unit="step", disable=quiet or not sys.stderr.isatty(), dynamic_ncols=True
+        self._progress = Progress(
+            num_steps, unit="steps", start=start, units_between_lines=_STEPS_BETWEEN_LINES, quiet=quiet
         )
-        self._quiet = quiet or not self._bar.disable
+        self._progress.update(start, ["compiling"])
         if self._path:
             _keep_records_up_to(self._path, start)
 
@@ -78,7 +86,7 @@ class TrainingLog:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.close()
+        self._progress.__exit__(*exception)
         if self._events:
             self._events.close()
 
@@ -94,24 +102,13 @@ class TrainingLog:
             self._events.flush()
 
     def progress(self, step: int, values: dict[str, float], steps_per_second: float) -> None:
-        """Moves the bar; without a terminal, a plain line every few seconds."""
-        self._bar.n = step
-        self._bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
-        self._bar.refresh()
-        now = time.monotonic()
-        if self._quiet or (now - self._line_at < _SECONDS_BETWEEN_LINES and step < self._num_steps):
-            return
-        self._line_at = now
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        print(
-            f"step {step}/{self._num_steps}: {shown}, {self._left(step, steps_per_second)} left",
-            file=sys.stderr,
-            flush=True,
-        )
-
-    def _left(self, step: int, steps_per_second: float) -> str:
-        known = math.isfinite(steps_per_second) and steps_per_second > 0
-        return tqdm.tqdm.format_interval((self._num_steps - step) / steps_per_second) if known else "?"
+        """Shows the values of the last steps, loss and speed first, and the time left: all of it but compilation."""
+        shown = {name: value for name, value in values.items() if not math.isnan(value)}
+        loss, speed = shown.pop("loss", math.nan), shown.pop("tokens_per_second", math.nan)
+        first = [f"loss {screen.number(loss)}", f"{screen.number(speed)} tokens/s" if speed == speed else "compiled"]
+        names = sorted(shown, key=lambda name: (*(name != first for first in _SHOWN_FIRST), name))
+        left = (self._num_steps - step) / steps_per_second if steps_per_second > 0 else math.nan
+        self._progress.update(step, first, left, [f"{name} {screen.number(shown[name])}" for name in names])
 
 
 def _step(line: bytes, path: str, number: int) -> int:

@@ -170,7 +170,7 @@ def train(
                     if on_record:
                         on_record(number, record)
                     window = training_log.Window()
-            log.progress(step, record | {"tokens_per_second": tokens_per_second}, speed.steps_per_second)
+            log.progress(step, (window.means() or record) | {"tokens_per_second": tokens_per_second}, speed.recent)
 
             # ---- Save ----
             stopping = run.agree(sigterm.came)

@@ -402,10 +402,11 @@ def split_heads(x: tf.Tensor, *, batch: int, num_heads: int, parts: int) -> list
 
 def _transposed(x: tf.Tensor, axes: tuple) -> tf.Tensor:
     """`tf.transpose(x, axes)` where the last axis stays the last: moved in pieces of 64 bits where its size allows."""
-    together = tf.int64.size // x.dtype.size
+    # Not as int64, which oneDNN reports on standard error that it cannot take.
+    together = tf.float64.size // x.dtype.size
     if x.shape[-1] % together:
         return tf.transpose(x, axes)
-    words = tf.bitcast(tf.reshape(x, (*x.shape[:-1], -1, together)), tf.int64)
+    words = tf.bitcast(tf.reshape(x, (*x.shape[:-1], -1, together)), tf.float64)
     transposed = tf.bitcast(tf.transpose(words, axes), x.dtype)
     return tf.reshape(transposed, (*transposed.shape[:-2], -1))
 
