@@ -128,7 +128,7 @@ EXTRAS = {
     "apache_beam": "beam",
     **dict.fromkeys(("dask", "distributed"), "dask"),
     "kiwipiepy": "sentences",
-    **dict.fromkeys(("fastapi", "uvicorn"), "serve"),
+    **dict.fromkeys(("fastapi", "fastapi_offline", "prometheus_client", "uvicorn"), "serve"),
     **dict.fromkeys(("onnx", "onnxruntime", "tf2onnx"), "onnx"),
     **dict.fromkeys(("torch", "transformers"), "torch"),
 }

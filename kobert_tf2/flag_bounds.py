@@ -38,6 +38,10 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "masked_lm_prob": (0, 1),
     "short_seq_prob": (0, 1),
     "null_score_diff_threshold": (-math.inf, math.inf),
+    **dict.fromkeys(("max_waiting", "max_per_address"), (1, 100_000)),
+    **dict.fromkeys(("max_question_length", "max_context_length"), (1, 10_000_000)),
+    "max_connections": (10, 100_000),
+    **dict.fromkeys(("header_seconds", "body_seconds", "total_seconds", "drain_seconds"), (0.1, 86_400)),
 }
 
 

@@ -55,17 +55,18 @@ class Workers:
         waiting: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
         try:
             for block in itertools.islice(blocks, _WINDOW * self.num_workers):
-                waiting.append(self._submit(block))
+                waiting.append(self.submit(block))
             while waiting:
                 result = waiting.popleft().result()
                 for block in itertools.islice(blocks, 1):
-                    waiting.append(self._submit(block))
+                    waiting.append(self.submit(block))
                 yield result
         finally:
             for future in waiting:
                 future.cancel()
 
-    def _submit(self, block: Any) -> concurrent.futures.Future[Any]:
+    def submit(self, block: Any) -> concurrent.futures.Future[Any]:
+        """`function(block)`, as soon as a process is free; `BrokenProcessPool` where its process was ended."""
         with _no_main_program():
             return self._executor.submit(_call, block)
 
@@ -73,6 +74,12 @@ class Workers:
         self._executor.shutdown(cancel_futures=True)
         with contextlib.suppress(FileNotFoundError):
             os.remove(self._pickled)
+
+    def kill(self) -> None:
+        """`close` that waits for no block: a process that works on one is killed."""
+        for process in list((self._executor._processes or {}).values()):
+            process.kill()
+        self.close()
 
     def __enter__(self) -> "Workers":
         return self

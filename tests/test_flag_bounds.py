@@ -13,10 +13,7 @@ from kobert_tf2.errors import InputError
 
 TOOLS = [path for path in (ROOT / "tools").glob("*.py") if not path.stem.startswith(("benchmark", "__init__"))]
 # Any number will do, or the tool itself says which will.
-UNBOUNDED = {
-    "random_seed",
-    *("max_question_length", "max_context_length", "max_waiting", "drain_seconds"),
-}
+UNBOUNDED = {"random_seed"}
 
 
 def number_flags(path: pathlib.Path) -> set[str]:

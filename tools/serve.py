@@ -1,4 +1,4 @@
-"""Serves a reader over HTTP: POST /answer, GET /healthz, an OpenAPI page at /docs, a page to try it at /.
+"""Serves a model over HTTP: POST /answer of a reader or /entities of a tagger, GET /healthz, /docs, a page at /.
 
     pip install '.[serve]'
     python tools/serve.py --model_dir=export
@@ -6,8 +6,8 @@
     curl -H 'Content-Type: application/json' http://127.0.0.1:8080/answer \
         -d '{"question": "수도는 어디인가?", "context": "대한민국의 수도는 서울이다."}'
 
-It listens on the loopback interface alone unless --host says otherwise: there is no login, so what is in front of it
-must decide who may ask. SIGTERM: no new requests, those that came are answered, then it ends.
+It listens on the loopback interface alone unless --host says otherwise; then give it --api_key_file, and a proxy in
+front that speaks TLS. /metrics is for Prometheus. SIGTERM: no new requests, those that came are answered, then it ends.
 """
 
 import sys
@@ -27,39 +27,52 @@ flags.DEFINE_float(
     None,
     "There is no answer if its score exceeds the best span's by more. Not given: as trained or exported.",
 )
-flags.DEFINE_integer("max_question_length", 1_000, "Characters of a question at most.", lower_bound=1)
-flags.DEFINE_integer("max_context_length", 100_000, "Characters of a context at most.", lower_bound=1)
-flags.DEFINE_integer("max_waiting", 256, "Requests that may wait; the next one is answered with 503.", lower_bound=1)
-flags.DEFINE_integer("drain_seconds", 30, "How long SIGTERM waits for the answers that are due.", lower_bound=1)
+flags.DEFINE_integer("max_question_length", 1_000, "Characters of a question at most.")
+flags.DEFINE_integer("max_context_length", 100_000, "Characters of a context, or a text, at most.")
+flags.DEFINE_integer("max_waiting", 512, "Requests that may be in work or wait; the next is answered with 503.")
+flags.DEFINE_integer("max_connections", 1_000, "Open connections; for a new one, the longest idle one is closed.")
+flags.DEFINE_integer(
+    "max_per_address", 64, "Requests at a time from one address. Not given: loopback, where proxies are, not counted."
+)
+flags.DEFINE_float("header_seconds", 10, "How long a client may take to send a request's headers.")
+flags.DEFINE_float("body_seconds", 20, "How long a client may take to send a request's body.")
+flags.DEFINE_float("total_seconds", 300, "How long a request may be in work; then it is answered with 503.")
+flags.DEFINE_string("api_key_file", None, "One key a line: requests need one, as Authorization: Bearer KEY.")
+flags.DEFINE_list("allowed_hosts", [], "Names that a Host header may have: example.com,*.example.com. Empty: any.")
+flags.DEFINE_bool("access_log", False, "A line of JSON for each request on standard output, without its texts.")
+flags.DEFINE_float("drain_seconds", 30, "How long after SIGTERM the service ends at the latest.")
 
 
 def main() -> None:
     try:
-        import uvicorn
-
-        from kobert_tf2.serving import http
+        from kobert_tf2.serving import access, http, services
+        from kobert_tf2.serving.server import Server
     except ImportError as error:
         raise InputError(f"serving needs {error.name}, which is not installed: pip install '.[serve]'") from None
-    from kobert_tf2.serving.predictor import Predictor
 
+    who = http.Access(
+        keys=tuple(access.read_keys(FLAGS.api_key_file)) if FLAGS.api_key_file else (),
+        allowed_hosts=tuple(FLAGS.allowed_hosts),
+        log=sys.stdout if FLAGS.access_log else None,
+    )
     threshold = FLAGS.null_score_diff_threshold
-    settings = {} if threshold is None else {"null_score_diff_threshold": threshold}
-    predictor = Predictor.load(FLAGS.model_dir, precision=FLAGS.precision, **settings)
-    predictor.answer("무엇인가?", "이것은 첫 질문이 기다리지 않게 한다.")
+    reading = {} if threshold is None else {"null_score_diff_threshold": threshold}
+    service = services.load(FLAGS.model_dir, precision=FLAGS.precision, **reading)
+    services.warm_up(service)
     limits = http.Limits(
         question_characters=FLAGS.max_question_length,
         context_characters=FLAGS.max_context_length,
         waiting=FLAGS.max_waiting,
+        connections=FLAGS.max_connections,
+        per_address=FLAGS.max_per_address,
+        count_loopback=FLAGS["max_per_address"].present > 0,
+        header_seconds=FLAGS.header_seconds,
+        body_seconds=FLAGS.body_seconds,
+        total_seconds=FLAGS.total_seconds,
     )
     print(f"{FLAGS.model_dir} is loaded", file=sys.stderr)
-    uvicorn.run(
-        http.make_app(predictor, limits),
-        host=FLAGS.host,
-        port=FLAGS.port,
-        timeout_graceful_shutdown=FLAGS.drain_seconds,
-        limit_concurrency=4 * FLAGS.max_waiting,
-        access_log=False,
-    )
+    app = http.make_app(service, limits, who)
+    Server(app, host=FLAGS.host, port=FLAGS.port, limits=limits, drain_seconds=FLAGS.drain_seconds).run()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ functions as in `tasks/read.py`. Nothing is built again after the first call.
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,11 +19,12 @@ from kobert_tf2.bert.kernels import tracing
 from kobert_tf2.bert.models import BertForQuestionAnswering
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading import answers, josa
-from kobert_tf2.reading.answers import Answer, Span, with_probabilities
+from kobert_tf2.reading.answers import Span, with_probabilities
 from kobert_tf2.reading.settings import ReadingSettings, strips_josa
 from kobert_tf2.reading.squad_files import Question
-from kobert_tf2.reading.windows import INPUTS, make_windows, predict_logits
+from kobert_tf2.reading.windows import INPUTS, Windows, make_windows, predict_logits
 from kobert_tf2.serving.export import SETTINGS_FILE, check_vocabulary
+from kobert_tf2.serving.signatures import HEADS
 from kobert_tf2.tokenization.batches import Batch, prediction_batches
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
@@ -79,14 +81,14 @@ class Predictor:
     def _of_export(cls, path: str, precision: str, settings: dict) -> "Predictor":
         if precision != "float32":
             raise InputError(f"{path}: an export computes in float32; load the model directory for {precision}")
-        about = files.read_json(f"{path}/assets/{SETTINGS_FILE}", dict)
+        about = read_settings(path)
         if about.get("head") != "reading":
             raise InputError(f"{path}: expected a reader, but this export's head is {about.get('head')}")
         kept = ReadingSettings.checked_fields(about.get("reading"), f"{path}/assets/{SETTINGS_FILE}, reading")
         config = BertConfig.from_json(f"{path}/assets/config.json")
         tokenizer = Tokenizer.from_pretrained(f"{path}/assets")
         settings = ReadingSettings.fitting(config.max_position_embeddings, kept=kept, **settings)
-        if "answer_text" in (about.get("signatures") or ()):
+        if "answer_text" in about["signatures"]:
             import tensorflow_text  # noqa: F401 - its operations are in the graph
         loaded = tf.saved_model.load(path)
         return cls(loaded.signatures["serving_default"], tokenizer, settings, keep_alive=loaded)
@@ -122,22 +124,41 @@ class Predictor:
         results = []
         for first in range(0, len(questions), QUESTIONS_AT_ONCE):
             block = questions[first : first + QUESTIONS_AT_ONCE]
-            for question, found in zip(block, self._found(block), strict=True):
-                spans = with_probabilities(found.ranked(self.settings.null_score_diff_threshold))
-                best = [self._entry(question, span, strip_josa) for span in spans[:n_best]]
-                null = {} if found.null_score_diff is None else {"null_score_diff": found.null_score_diff}
-                results.append(_result(best, n_best, strip_josa) | null)
+            windows = make_windows(block, self.tokenizer, **self.settings.lengths)
+            batches = serving_batches(windows.lengths, windows.input_ids.shape[1])
+            logits = predict_logits(windows, batches, self._outputs)
+            results += self.decode(block, windows, *logits, n_best=n_best, strip_josa=strip_josa)
         return results
 
-    def _found(self, questions: Sequence[Question]) -> list[Answer]:
-        windows = make_windows(questions, self.tokenizer, **self.settings.lengths)
-        batches = serving_batches(windows.lengths, windows.input_ids.shape[1])
-        logits = predict_logits(windows, batches, self._outputs)
+    def decode(
+        self,
+        questions: Sequence[Question],
+        windows: Windows,
+        start_logits: np.ndarray,
+        end_logits: np.ndarray,
+        *,
+        n_best: int = 1,
+        strip_josa: bool = True,
+    ) -> list[dict]:
+        """What `answer` gives for each question, from the logits of its windows, float32 [W, S]."""
         with_null = self.settings.null_score_diff_threshold is not None
-        return answers.decode(questions, windows, *logits, **self.settings.best, with_null=with_null)
+        logits = start_logits, end_logits
+        results = []
+        found = answers.decode(questions, windows, *logits, **self.settings.best, with_null=with_null)
+        for question, answer in zip(questions, found, strict=True):
+            spans = with_probabilities(answer.ranked(self.settings.null_score_diff_threshold))
+            best = [self._entry(question, span, strip_josa) for span in spans[:n_best]]
+            null = {} if answer.null_score_diff is None else {"null_score_diff": answer.null_score_diff}
+            results.append(_result(best, n_best, strip_josa) | null)
+        return results
 
-    def _outputs(self, batches: Iterable[dict[str, np.ndarray]]) -> Iterable[dict]:
-        return (self._forward(**{name: tf.constant(value) for name, value in batch.items()}) for batch in batches)
+    def forward(self, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """`start_logits` and `end_logits`, float32 [windows, width], of int32 features of that shape."""
+        outputs = self._forward(**{name: tf.constant(value) for name, value in features.items()})
+        return {name: outputs[name].numpy() for name in ("start_logits", "end_logits")}
+
+    def _outputs(self, batches: Iterable[dict[str, np.ndarray]]) -> Iterable[dict[str, np.ndarray]]:
+        return map(self.forward, batches)
 
     def _entry(self, question: Question, span: Span, strip_josa: bool) -> dict:
         answer = {
@@ -167,6 +188,22 @@ def find_export(path: str) -> str | None:
     numbered = [name.rstrip("/") for name in tf.io.gfile.listdir(path)]
     versions = [int(name) for name in numbered if name.isdecimal() and files.exists(f"{path}/{name}/saved_model.pb")]
     return f"{path}/{max(versions)}" if versions else None
+
+
+def read_settings(export: str) -> dict[str, Any]:
+    """What was exported, as `export.py` keeps it beside the model.
+
+    Raises:
+        InputError: no such file, or one that is not ours.
+    """
+    path = f"{export}/assets/{SETTINGS_FILE}"
+    about = files.read_json(path, dict)
+    head, signatures = about.get("head"), about.get("signatures")
+    if head not in HEADS:
+        raise InputError(f"{path}: expected head to be one of {', '.join(HEADS)}, but got {head!r:.100}")
+    if not isinstance(signatures, list) or not all(isinstance(name, str) for name in signatures):
+        raise InputError(f"{path}: expected signatures to be a list of names, but got {signatures!r:.100}")
+    return about
 
 
 def serving_batches(lengths: np.ndarray, longest: int) -> list[Batch]:

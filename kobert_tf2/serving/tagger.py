@@ -1,7 +1,7 @@
 """Entities found by a model that is loaded once: text in, entities with their places in the text out."""
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -10,9 +10,11 @@ from kobert_tf2.bert import checkpoint_files
 from kobert_tf2.bert.models import BertForTokenClassification
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import entities
+from kobert_tf2.labelling.entities import TokenWindows
 from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.serving.export import check_vocabulary
 from kobert_tf2.serving.predictor import compiled, dtype_policy, serving_batches
+from kobert_tf2.tokenization.encoding import Encoding
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 # Texts whose windows are in memory at the same time.
@@ -99,8 +101,19 @@ class Tagger:
         windows = entities.make_windows(encodings, self.tokenizer, max_seq_length=self.max_seq_length)
         logits = np.zeros((*windows.input_ids.shape, len(self.labels)), np.float32)
         for batch in serving_batches(windows.input_mask.sum(axis=1), windows.input_ids.shape[1]):
-            inputs = {name: tf.constant(array[batch.rows, : batch.width]) for name, array in windows.features().items()}
-            logits[batch.rows, : batch.width] = self._forward(**inputs)["logits"].numpy()
+            inputs = {name: array[batch.rows, : batch.width] for name, array in windows.features().items()}
+            logits[batch.rows, : batch.width] = self.forward(inputs)["logits"]
+        return self.decode(texts, encodings, windows, logits)
+
+    def forward(self, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """`logits`, float32 [windows, width, labels], of int32 [windows, width] features."""
+        outputs = self._forward(**{name: tf.constant(value) for name, value in features.items()})
+        return {"logits": outputs["logits"].numpy()}
+
+    def decode(
+        self, texts: Sequence[str], encodings: Sequence[Encoding], windows: TokenWindows, logits: np.ndarray
+    ) -> list[list[dict]]:
+        """What `tag` gives for each text, from the logits of its windows, float32 [W, S, labels]."""
         per_text = entities.token_logits(windows, logits, encodings)
         return [
             [self._entry(text, entity) for entity in entities.decode(one, encoding, self.labels)]

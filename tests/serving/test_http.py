@@ -3,7 +3,6 @@
 The framework is an extra: without it these tests are skipped.
 """
 
-import asyncio
 import concurrent.futures
 import json
 import os
@@ -24,42 +23,14 @@ from paths import ROOT
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 testclient = pytest.importorskip("fastapi.testclient", reason="the framework's test client needs httpx")
 
-from kobert_tf2.errors import InputError  # noqa: E402
+from stand_in_service import StandIn  # noqa: E402
+
 from kobert_tf2.serving import http, http_page  # noqa: E402
-
-
-class FirstWord:
-    """Answers with the first word of the context and takes its last syllable for a particle. Remembers its batches."""
-
-    def __init__(self, seconds: float = 0.0):
-        self.batches, self._seconds = [], seconds
-
-    def answer_batch(self, pairs, *, n_best=1, strip_josa=True):
-        self.batches.append([question for question, _ in pairs])
-        time.sleep(self._seconds)
-        if any("broken" in question for question, _ in pairs):
-            raise RuntimeError("a mistake of ours")
-        if any(not question.strip() for question, _ in pairs):
-            raise InputError("question 0: the question is empty")
-        return [self._answer(context, n_best, strip_josa) for _, context in pairs]
-
-    def _answer(self, context, n_best, strip_josa):
-        words = [(m.group(), m.start(), m.end()) for m in re.finditer(r"\S+", context)]
-        spans = [self._span(context, *word, strip_josa) for word in words[:n_best]]
-        if not spans:
-            return {"text": "", "start": 0, "end": 0, "score": 0.0, "probability": 0.0}
-        return dict(spans[0], n_best=spans) if n_best > 1 else spans[0]
-
-    def _span(self, context, text, start, end, strip_josa):
-        span = {"text": text, "start": start, "end": end, "score": 1.5, "probability": 0.75}
-        if strip_josa:
-            span["stripped"] = {"text": text[:-1], "start": start, "end": end - 1, "removed": ["", text[-1]]}
-        return span
 
 
 @pytest.fixture
 def reader():
-    return FirstWord()
+    return StandIn()
 
 
 @pytest.fixture
@@ -109,10 +80,16 @@ def test_malformed_input_is_a_4xx_with_one_sentence(client, body, status, senten
     assert len(response.text) < 300
 
 
-def test_other_paths_methods_and_bodies_without_a_length_are_refused_with_a_sentence(client):
+def test_other_paths_and_methods_are_refused_with_a_sentence(client):
     assert client.get("/nowhere").json() == {"error": "Not Found"}
     assert client.get("/answer").status_code == 405
-    assert client.post("/answer", content=iter([b"{}"])).status_code == 411
+
+
+def test_a_body_without_a_length_is_read_up_to_the_limit(client):
+    headers = {"Content-Type": "application/json"}
+    body = json.dumps({"question": "?", "context": "가 나"}).encode()
+    assert client.post("/answer", content=iter([body[:9], body[9:]]), headers=headers).json()["text"] == "가"
+    assert client.post("/answer", content=iter([b"x" * 3000] * 2), headers=headers).status_code == 413
 
 
 def test_a_mistake_of_ours_is_a_500_and_the_service_lives_on(client):
@@ -123,7 +100,7 @@ def test_a_mistake_of_ours_is_a_500_and_the_service_lives_on(client):
 def test_health_openapi_and_page(client):
     client.post("/answer", json={"question": "?", "context": "ab"})
     assert client.get("/healthz").json() == {"status": "ok", "waiting": 0, "answered": 1, "batches": 1}
-    assert set(client.get("/openapi.json").json()["paths"]) == {"/answer", "/healthz"}
+    assert set(client.get("/openapi.json").json()["paths"]) == {"/answer", "/healthz", "/metrics"}
     assert client.get("/docs").status_code == 200
     page = client.get("/")
     assert "default-src 'none'" in page.headers["content-security-policy"]
@@ -140,40 +117,6 @@ def test_the_page_speaks_both_languages_in_full():
     korean, english = texts.partition("\nconst element")[0].split("\n  en: {")
     for block in (korean, english):
         assert {name for name in used if f"{name}:" not in block} == set()
-
-
-def ask_together(app_reader, limits, questions):
-    """Puts all questions in before the first is computed; returns answers or exceptions."""
-
-    async def run():
-        batcher = http.Batcher(app_reader, limits)
-        batcher.start()
-        asks = [http.Ask(question, context, 1, True) for question, context in questions]
-        answers = await asyncio.gather(*(batcher.answer(ask) for ask in asks), return_exceptions=True)
-        await batcher.close()
-        return answers
-
-    return asyncio.run(run())
-
-
-def test_questions_that_come_together_are_computed_together(reader):
-    answers = ask_together(reader, http.Limits(batch_questions=8), [(f"{n}?", f"답{n} 둘") for n in range(20)])
-    assert [answer["text"] for answer in answers] == [f"답{n}" for n in range(20)]
-    assert [len(batch) for batch in reader.batches] == [8, 8, 4]
-
-
-def test_a_batch_is_bounded_in_characters_and_no_question_is_lost(reader):
-    limits = http.Limits(batch_characters=100)
-    answers = ask_together(reader, limits, [("?", "가" * 60), ("?", "나" * 60), ("?", "다"), ("?", "라" * 300)])
-    assert [answer["text"][0] for answer in answers] == ["가", "나", "다", "라"]
-    assert [len(batch) for batch in reader.batches] == [1, 2, 1]
-
-
-def test_when_too_many_wait_the_next_is_refused(reader):
-    answers = ask_together(reader, http.Limits(waiting=3), [("?", "가")] * 10)
-    refused = [answer for answer in answers if isinstance(answer, http.TooManyWaitingError)]
-    assert len(answers) - len(refused) >= 3
-    assert len(refused) >= 5
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -269,23 +212,32 @@ def test_under_load_none_is_lost_and_memory_stays_flat(server):
     assert min(np.diff(resident[1:])) < 2_000, resident
 
 
+def test_it_listens_on_the_loopback_address_alone(server):
+    port = int(server.url.rpartition(":")[2])
+    for address in ("127.0.0.2", socket.gethostbyname(socket.gethostname())):  # of this machine, whatever else it has
+        if address != "127.0.0.1":
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((address, port), timeout=5)
+
+
 # The tool with a reader that tells how many questions it is computing, and does not answer before it may.
-BLOCKED = """
+BLOCKED = f"""
 import pathlib, runpy, sys, time, types
-class Predictor:
-    @classmethod
-    def load(cls, path, **settings):
-        reader = cls()
-        reader.folder = pathlib.Path(path)
-        return reader
-    def answer(self, question, context):
-        pass
-    def answer_batch(self, pairs, *, n_best=1, strip_josa=True):
-        (self.folder / "computing").write_text(f"{len(pairs)}.")
+sys.path.insert(0, {str(ROOT / "tests" / "support")!r})
+from stand_in_service import StandIn
+class Blocked(StandIn):
+    def forward(self, features):
+        (self.folder / "computing").write_text(f"{{len(features['input_ids'])}}.")
         while not (self.folder / "go").exists():
             time.sleep(0.01)
-        return [{"text": c, "start": 0, "end": len(c), "score": 0.0, "probability": 1.0} for _, c in pairs]
-sys.modules["kobert_tf2.serving.predictor"] = types.SimpleNamespace(Predictor=Predictor)
+        return super().forward(features)
+def load(path, **settings):
+    service = Blocked(answer=lambda ask: {{"text": ask.context, "start": 0, "end": len(ask.context),
+                                          "score": 0.0, "probability": 1.0}})
+    service.folder = pathlib.Path(path)
+    return service
+from kobert_tf2.serving import services
+services.load, services.warm_up = load, lambda service: None
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -304,8 +256,7 @@ def test_sigterm_answers_what_has_come_and_ends(tmp_path):
     computing = tmp_path / "computing"
 
     def have_all_come() -> bool:
-        taken = computing.read_text() if computing.exists() else ""
-        return taken.endswith(".") and int(taken[:-1]) + server.get("/healthz")["waiting"] == 4
+        return computing.exists() and server.get("/healthz")["waiting"] == 4
 
     def is_closed() -> bool:
         try:

@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 uvicorn = pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
 
+from stand_in_service import StandIn  # noqa: E402
+
 from kobert_tf2.serving import http  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -21,31 +23,24 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debi
 CONTEXT = "😀 대한민국의 수도는 서울이다. <b>서울</b>은 크다."
 
 
-class Seoul:
+def seoul(asked):
     """Answers 서울이다, with 이다 as what is taken off, and an evil second candidate."""
-
-    def answer_batch(self, pairs, *, n_best=1, strip_josa=True):
-        return [self._answer(context) for _, context in pairs]
-
-    def _answer(self, context):
-        start = context.find("서울이다")
-        if start < 0:
-            return {"text": "", "start": 0, "end": 0, "score": 0.0, "probability": 0.0, "n_best": []}
-        best = {"text": "서울이다", "start": start, "end": start + 4, "score": 3.25, "probability": 0.8}
-        best["stripped"] = {"text": "서울", "start": start, "end": start + 2, "removed": ["", "이다"]}
-        if start == 0:  # a text that begins with the answer: none is given, the nearest candidate is shown
-            none = {"text": "", "start": 0, "end": 0, "score": 9.0, "probability": 0.9}
-            return dict(none, n_best=[none, best], null_score_diff=5.75)
-        evil = "<img src=x onerror=document.title='evil'>"
-        other = {"text": evil, "start": 0, "end": 1, "score": 1.0, "probability": 0.1}
-        return dict(
-            best, n_best=[best, dict(other, stripped={"text": evil, "start": 0, "end": 1, "removed": ["", ""]})]
-        )
+    start = asked.context.find("서울이다")
+    if start < 0:
+        return {"text": "", "start": 0, "end": 0, "score": 0.0, "probability": 0.0, "n_best": []}
+    best = {"text": "서울이다", "start": start, "end": start + 4, "score": 3.25, "probability": 0.8}
+    best["stripped"] = {"text": "서울", "start": start, "end": start + 2, "removed": ["", "이다"]}
+    if start == 0:  # a text that begins with the answer: none is given, the nearest candidate is shown
+        none = {"text": "", "start": 0, "end": 0, "score": 9.0, "probability": 0.9}
+        return dict(none, n_best=[none, best], null_score_diff=5.75)
+    evil = "<img src=x onerror=document.title='evil'>"
+    other = {"text": evil, "start": 0, "end": 1, "score": 1.0, "probability": 0.1}
+    return dict(best, n_best=[best, dict(other, stripped={"text": evil, "start": 0, "end": 1, "removed": ["", ""]})])
 
 
 @pytest.fixture(scope="module")
 def url():
-    server = uvicorn.Server(uvicorn.Config(http.make_app(Seoul()), port=0, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(http.make_app(StandIn(answer=seoul)), port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

@@ -1,0 +1,318 @@
+"""Requests as windows, computed a few at a time, so that a short request never waits for a long one to end.
+
+A request goes through three steps: its text becomes windows, the model computes these, the outputs become an answer.
+Short texts are cut in a thread, long ones in a process of their own, because the tokenizer holds Python's lock. The
+model takes turns: each takes a few windows of the requests with the fewest left, and one place in four goes to the
+request that has waited longest, so that long ones come to their end too. How many windows a turn takes follows from
+how fast the last turns were.
+
+A request whose client is gone is cancelled, and nothing of it is computed any more.
+"""
+
+import asyncio
+import collections
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from kobert_tf2.parallel import Workers
+from kobert_tf2.serving.limits import Limits
+from kobert_tf2.tokenization.batches import prediction_batches
+
+# Windows are padded to the next multiple of 16, so that few shapes occur.
+WIDTHS = tuple(range(16, 513, 16))
+# How long a turn should take: what a short request waits for, at most, before it is computed.
+TURN_SECONDS = 0.2
+# Tokens of a turn: the most, and what the first turn takes, before it is known how fast the model is.
+_MOST_TOKENS, _FIRST_TOKENS = 8192, 512
+# Tokens of one call of the model within a turn.
+_TOKENS_OF_A_CALL = 4096
+_OLDEST_EVERY = 4
+
+
+class TooManyWaitingError(Exception):
+    """More requests wait than may."""
+
+
+class DrainedError(Exception):
+    """The service ends before this request could be answered."""
+
+
+class Prepared(NamedTuple):
+    """The windows of a request: int32 [windows, sequence] arrays by the model's input names, how many tokens each
+    window has, and whatever `finish` needs besides."""
+
+    features: dict[str, np.ndarray]
+    lengths: np.ndarray
+    source: Any = None
+
+
+Row = dict[str, np.ndarray]
+
+
+class Service(Protocol):
+    """What a model does for a request. `prepare` can be pickled, and needs no TensorFlow."""
+
+    prepare: Callable[[Any], Prepared]
+
+    def forward(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs, first dimension windows, for int32 [windows, width] features."""
+
+    def finish(self, request: Any, prepared: Prepared, rows: list[Row]) -> dict:
+        """The answer, from the outputs of each window: those of a token dimension are as wide as the window was cut."""
+
+
+@dataclasses.dataclass(eq=False)
+class _Job:
+    """A request whose windows are being computed."""
+
+    prepared: Prepared
+    finished: asyncio.Future
+    order: int
+    next: int = 0
+    rows: list[Row] = dataclasses.field(default_factory=list)
+
+    @property
+    def left(self) -> int:
+        return len(self.prepared.lengths) - self.next
+
+
+class _Place(NamedTuple):
+    job: _Job
+    row: int
+
+
+class Scheduler:
+    """Runs requests through a `Service`. `start` and `close` are called in the event loop."""
+
+    def __init__(self, service: Service, limits: Limits = Limits()):  # noqa: B008 - it cannot change
+        self._service, self._limits = service, limits
+        self._short_texts, self._long_answers, self._model = (
+            ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("short-texts", "long-answers", "model")
+        )
+        self._long_texts = _LongTexts(service.prepare)
+        self._jobs: list[_Job] = []
+        self._wake = asyncio.Event()
+        self._turns = _TurnSize()
+        self._places = self._arrived = 0
+        self._running: set[asyncio.Task] = set()
+        self._loop_task: asyncio.Task | None = None
+        self._drained = False
+        self.turns = self.answered = self.windows = 0
+
+    def start(self) -> None:
+        self._long = asyncio.Semaphore(self._limits.long_at_once)
+        self._loop_task = asyncio.create_task(self._take_turns())
+
+    async def close(self) -> None:
+        """Drops what is still in work, and ends."""
+        self.drop_all()
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._loop_task
+        self._long_texts.close()
+        for thread in (self._short_texts, self._long_answers, self._model):
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    def drop_all(self) -> None:
+        """Ends every request that is not answered yet, and every later one, with `DrainedError`."""
+        self._drained = True
+        for task in self._running:
+            task.cancel()
+
+    @property
+    def waiting(self) -> int:
+        """Requests in work."""
+        return len(self._running)
+
+    async def run(self, request: Any) -> dict:
+        """The service's answer to a request that has a `size()` in characters.
+
+        Raises: `TooManyWaitingError`, `DrainedError`, and what the service raised.
+        """
+        if self._drained:
+            raise DrainedError
+        if len(self._running) >= self._limits.waiting:
+            raise TooManyWaitingError
+        task = asyncio.ensure_future(self._run(request))
+        self._running.add(task)
+        try:
+            answer = await task
+        except asyncio.CancelledError:
+            if self._drained and task.cancelled():
+                raise DrainedError from None
+            task.cancel()
+            raise
+        finally:
+            self._running.discard(task)
+        self.answered += 1
+        return answer
+
+    async def _run(self, request: Any) -> dict:
+        if request.size() <= self._limits.short_characters:
+            prepared = await _in_thread(self._short_texts, self._service.prepare, request)
+            rows = await self._compute(prepared)
+            return await _in_thread(self._short_texts, self._service.finish, request, prepared, rows)
+        async with self._long:
+            prepared = await self._long_texts.prepare(request)
+            rows = await self._compute(prepared)
+            return await _in_thread(self._long_answers, self._service.finish, request, prepared, rows)
+
+    async def _compute(self, prepared: Prepared) -> list[Row]:
+        self._arrived += 1
+        job = _Job(prepared, asyncio.get_running_loop().create_future(), self._arrived)
+        if not job.left:
+            return []
+        self._jobs.append(job)
+        self._wake.set()
+        try:
+            await job.finished
+        finally:
+            if job in self._jobs:
+                self._jobs.remove(job)
+        return job.rows
+
+    # --- Turns of the model ---
+
+    async def _take_turns(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if not self._jobs:
+                self._wake.clear()
+                await self._wake.wait()
+            turn = self._choose()
+            try:
+                outputs, tokens, seconds = await loop.run_in_executor(self._model, self._forward, turn)
+            except Exception as error:  # goes to each that asked: the service lives on
+                self._fail({place.job for place in turn}, error)
+                continue
+            self._turns.add(tokens, seconds)
+            self.turns += 1
+            self.windows += len(turn)
+            self._give(turn, outputs)
+
+    def _choose(self) -> list[_Place]:
+        """The windows of the next turn: at least one, and as many as fit into its time."""
+        places: list[_Place] = []
+        tokens = 0
+        waiting = list(self._jobs)
+        while waiting:
+            oldest = self._places % _OLDEST_EVERY == _OLDEST_EVERY - 1
+            job = min(waiting, key=_by_age if oldest else _by_windows)
+            tokens += _width(job.prepared.lengths[job.next])
+            if places and tokens > self._turns.tokens:
+                break
+            places.append(_Place(job, job.next))
+            self._places += 1
+            job.next += 1
+            if not job.left:
+                waiting.remove(job)
+                self._jobs.remove(job)
+        return places
+
+    def _forward(self, turn: list[_Place]) -> tuple[list[Row], int, float]:
+        """In the model's thread: the outputs of each place, how many tokens were computed, and how long it took."""
+        began = time.perf_counter()
+        names = turn[0].job.prepared.features
+        features = {name: np.stack([p.job.prepared.features[name][p.row] for p in turn]) for name in names}
+        lengths = np.array([place.job.prepared.lengths[place.row] for place in turn])
+        rows: list[Row] = [{} for _ in turn]
+        batches = prediction_batches(lengths, _widths(features), _rows_of_a_call, powers_of_two=True)
+        for batch in batches:
+            inputs = {name: array[batch.rows, : batch.width] for name, array in features.items()}
+            outputs = self._service.forward(inputs)
+            for place, number in enumerate(batch.rows):
+                rows[number] = {name: output[place] for name, output in outputs.items()}
+        tokens = sum(len(batch.rows) * batch.width for batch in batches)
+        return rows, tokens, time.perf_counter() - began
+
+    def _give(self, turn: list[_Place], outputs: list[Row]) -> None:
+        for (job, _), row in zip(turn, outputs, strict=True):
+            job.rows.append(row)
+            if len(job.rows) == len(job.prepared.lengths) and not job.finished.done():
+                job.finished.set_result(None)
+
+    def _fail(self, jobs: set[_Job], error: Exception) -> None:
+        for job in jobs:
+            if job in self._jobs:
+                self._jobs.remove(job)
+            if not job.finished.done():
+                job.finished.set_exception(error)
+
+
+async def _in_thread(thread: ThreadPoolExecutor, function: Callable, *args: Any) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(thread, function, *args)
+
+
+def _by_windows(job: _Job) -> tuple[int, int]:
+    return job.left, job.order
+
+
+def _by_age(job: _Job) -> int:
+    return job.order
+
+
+class _TurnSize:
+    """How many tokens a turn may take, from the speed of the last turns."""
+
+    def __init__(self) -> None:
+        self.tokens = _FIRST_TOKENS
+        self._recent: collections.deque[tuple[int, float]] = collections.deque(maxlen=8)
+
+    def add(self, tokens: int, seconds: float) -> None:
+        self._recent.append((tokens, seconds))
+        rate = sum(one for one, _ in self._recent) / max(sum(time for _, time in self._recent), 1e-6)
+        # No more than twice as many: a turn of few tokens says little about one of many.
+        self.tokens = int(min(rate * TURN_SECONDS, 2 * self.tokens, _MOST_TOKENS))
+        self.tokens = max(self.tokens, 1)
+
+
+def _width(length: int) -> int:
+    return -(-int(length) // 16) * 16
+
+
+def _widths(features: dict[str, np.ndarray]) -> list[int]:
+    longest = features["input_ids"].shape[1]
+    return [*(width for width in WIDTHS if width < longest), longest]
+
+
+def _rows_of_a_call(width: int) -> int:
+    return 1 << (max(1, _TOKENS_OF_A_CALL // width).bit_length() - 1)
+
+
+class _LongTexts:
+    """`prepare` in a process of its own, which is started for the first long text."""
+
+    def __init__(self, prepare: Callable[[Any], Prepared]):
+        self._prepare = prepare
+        self._workers: Workers | None = None
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="long-texts")
+
+    async def prepare(self, request: Any) -> Prepared:
+        future = await asyncio.get_running_loop().run_in_executor(self._starter, self._submit, request)
+        try:
+            return await asyncio.wrap_future(future)
+        except BrokenProcessPool:  # the next text starts another process
+            self._end_process()
+            raise
+
+    def _submit(self, request: Any) -> Future[Prepared]:
+        if self._workers is None:
+            self._workers = Workers(self._prepare, num_workers=1)
+        return self._workers.submit(request)
+
+    def close(self) -> None:
+        self._starter.shutdown(wait=False, cancel_futures=True)
+        self._end_process()
+
+    def _end_process(self) -> None:
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.kill()

@@ -1,0 +1,81 @@
+"""The JSON of the HTTP service: what is sent, what comes back. FastAPI checks both and writes /openapi.json of it."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from kobert_tf2.serving.limits import Limits
+
+MAX_N_BEST = 20
+_STRICT = ConfigDict(extra="forbid")
+
+
+class Bare(BaseModel):
+    """The answer without particles, endings and loose marks."""
+
+    text: str
+    start: int
+    end: int
+    removed: list[str] = Field(description="What was taken off before and behind it.")
+
+
+class Answer(BaseModel):
+    text: str = Field(description="The answer, as the context spells it; empty where there is none.")
+    start: int = Field(description="Its first character in the context, counted in code points.")
+    end: int = Field(description="Past its last character.")
+    score: float
+    probability: float = Field(description="Among the best spans.")
+    stripped: Bare | None = None
+    answer: str | None = Field(
+        None, description="The text or the stripped one: which of them the model was trained to give."
+    )
+
+
+class Answers(Answer):
+    n_best: list[Answer] | None = None
+    null_score_diff: float | None = Field(
+        None, description='Where a question may have none: how much higher "no answer" scores than the best span.'
+    )
+    milliseconds: float
+
+
+class Entity(BaseModel):
+    text: str = Field(description="The entity, as the text spells it.")
+    type: str
+    start: int = Field(description="Its first character in the text, counted in code points.")
+    end: int = Field(description="Past its last character.")
+    score: float = Field(description="The mean probability of its labels.")
+
+
+class Entities(BaseModel):
+    entities: list[Entity]
+    milliseconds: float
+
+
+class Health(BaseModel):
+    status: str
+    waiting: int = Field(description="Requests in work or waiting.")
+    answered: int
+    batches: int = Field(description="Turns of the model so far.")
+
+
+class Error(BaseModel):
+    error: str = Field(description="One sentence.")
+
+
+def question_model(limits: Limits) -> type[BaseModel]:
+    question = Annotated[str, Field(min_length=1, max_length=limits.question_characters, examples=["수도는 어디인가?"])]
+    context = Annotated[str, Field(max_length=limits.context_characters, examples=["대한민국의 수도는 서울이다."])]
+    return create_model(
+        "Question",
+        __config__=_STRICT,
+        question=(question, ...),
+        context=(context, ...),
+        n_best=(Annotated[int, Field(ge=1, le=MAX_N_BEST)], 1),
+        strip_josa=(bool, True),
+    )
+
+
+def text_model(limits: Limits) -> type[BaseModel]:
+    text = Annotated[str, Field(max_length=limits.context_characters, examples=["세종대왕은 한양에서 태어났다."])]
+    return create_model("Text", __config__=_STRICT, text=(text, ...))

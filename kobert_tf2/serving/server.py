@@ -1,0 +1,56 @@
+"""uvicorn with this service's protocol, and an end that comes when it should."""
+
+import asyncio
+import resource
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from kobert_tf2.serving.limits import Limits
+from kobert_tf2.serving.protocol import protocol_class
+
+# Of the time for draining, what is kept for telling those who wait that there will be no answer.
+_FAREWELL_SECONDS = 0.5
+
+# Files and sockets that the process has open besides its connections.
+_OTHER_FILES = 200
+
+
+class Server(uvicorn.Server):
+    """Serves an application of `make_app`. On SIGTERM it takes no new requests and answers those that came; what is
+    not answered `drain_seconds` later gets a 503."""
+
+    def __init__(self, app: FastAPI, *, host: str, port: int, limits: Limits, drain_seconds: float):
+        self._app, self._limits, self._drain_seconds = app, limits, drain_seconds
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                http=protocol_class(limits),
+                ws="none",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=drain_seconds,  # type: ignore[arg-type]  # it may be a fraction
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        _allow_open_files(self._limits.connections + _OTHER_FILES)
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        last = max(self._drain_seconds - _FAREWELL_SECONDS, self._drain_seconds / 2)
+        timer = asyncio.get_running_loop().call_later(last, self._app.state.scheduler.drop_all)
+        await super().shutdown(sockets)
+        timer.cancel()
+
+
+def _allow_open_files(wanted: int) -> None:
+    """Lets this process open so many files, if the system allows it: the usual 1,024 are fewer than 1,000 connections
+    and TensorFlow's own together."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -1,0 +1,148 @@
+"""What the HTTP service does with each kind of model: one class for each, and `load`, which finds the kind."""
+
+import abc
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from kobert_tf2.bert import checkpoint_files, heads
+from kobert_tf2.errors import InputError
+from kobert_tf2.serving import requests, schemas
+from kobert_tf2.serving.export import head_of
+from kobert_tf2.serving.limits import Limits
+from kobert_tf2.serving.predictor import Predictor, find_export, read_settings
+from kobert_tf2.serving.scheduling import Prepared, Row
+from kobert_tf2.serving.tagger import Tagger
+
+
+class HttpService(abc.ABC):
+    """A `Service` with its place in the HTTP interface.
+
+    Attributes:
+        kind: the name by which the page knows what to show.
+        path: where requests are posted to.
+        summary: one sentence for the documentation of the interface.
+        response_model: the answer's fields, but for `milliseconds`.
+        example: the fields of a short request.
+        prepare: see `Service`.
+    """
+
+    kind: ClassVar[str]
+    path: ClassVar[str]
+    summary: ClassVar[str]
+    response_model: ClassVar[type[BaseModel]]
+    example: ClassVar[dict[str, Any]]
+    prepare: Callable[[Any], Prepared]
+
+    @abc.abstractmethod
+    def request_model(self, limits: Limits) -> type[BaseModel]: ...
+
+    @abc.abstractmethod
+    def request(self, fields: dict[str, Any]) -> Any:
+        """The request that `prepare` takes, from the fields of `request_model`."""
+
+    @abc.abstractmethod
+    def forward(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+
+    @abc.abstractmethod
+    def finish(self, request: Any, prepared: Prepared, rows: list[Row]) -> dict: ...
+
+
+class ReadingService(HttpService):
+    """Answers to questions, of a `Predictor`."""
+
+    kind, path, summary = "reading", "/answer", "Answers a question about a text."
+    response_model = schemas.Answers
+    example: ClassVar[dict[str, Any]] = {"question": "수도는 어디인가?", "context": "대한민국의 수도는 서울이다."}
+
+    def __init__(self, predictor: Any):
+        self._predictor = predictor
+        self.prepare = functools.partial(
+            requests.prepare_ask, tokenizer=predictor.tokenizer, lengths=predictor.settings.lengths
+        )
+
+    def request_model(self, limits: Limits) -> type[BaseModel]:
+        return schemas.question_model(limits)
+
+    def request(self, fields: dict[str, Any]) -> requests.Ask:
+        return requests.Ask(**fields)
+
+    def forward(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return self._predictor.forward(features)
+
+    def finish(self, ask: requests.Ask, prepared: Prepared, rows: list[Row]) -> dict:
+        question, windows = prepared.source
+        logits = (
+            requests.stacked(rows, name, windows.input_ids.shape[1], -np.inf) for name in ("start_logits", "end_logits")
+        )
+        return self._predictor.decode([question], windows, *logits, n_best=ask.n_best, strip_josa=ask.strip_josa)[0]
+
+
+class EntitiesService(HttpService):
+    """The entities of a text, of a `Tagger`."""
+
+    kind, path, summary = "entities", "/entities", "Finds the entities of a text."
+    response_model = schemas.Entities
+    example: ClassVar[dict[str, Any]] = {"text": "세종대왕은 한양에서 태어났다."}
+
+    def __init__(self, tagger: Any):
+        self._tagger = tagger
+        self.prepare = functools.partial(
+            requests.prepare_text, tokenizer=tagger.tokenizer, max_seq_length=tagger.max_seq_length
+        )
+
+    def request_model(self, limits: Limits) -> type[BaseModel]:
+        return schemas.text_model(limits)
+
+    def request(self, fields: dict[str, Any]) -> requests.Text:
+        return requests.Text(**fields)
+
+    def forward(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return self._tagger.forward(features)
+
+    def finish(self, request: requests.Text, prepared: Prepared, rows: list[Row]) -> dict:
+        encoding, windows = prepared.source
+        if not rows:
+            return {"entities": []}
+        logits = requests.stacked(rows, "logits", windows.input_ids.shape[1], 0.0)
+        return {"entities": self._tagger.decode([request.text], [encoding], windows, logits)[0]}
+
+
+def load(path: str, *, precision: str = "float32", **reading: Any) -> HttpService:
+    """The service of a model directory, a hub id or an export, by the head that it names.
+
+    Args:
+        precision: "float32" or "bfloat16"; an export computes in float32.
+        reading: for a reader, fields of `ReadingSettings` that differ from the kept ones.
+
+    Raises:
+        InputError: nothing to load there, or a head that no service is for.
+    """
+    head = _head_of(path)
+    if head == "reading":
+        return ReadingService(Predictor.load(path, precision=precision, **reading))
+    if reading:
+        raise InputError(f"{path}: {', '.join(reading)}: expected a reader, but the model's head is {head}")
+    if head == "tokens":
+        return EntitiesService(Tagger.load(path, precision=precision))
+    raise InputError(f"{path}: expected a model that answers questions or finds entities, but its head is {head}")
+
+
+def warm_up(service: HttpService) -> None:
+    """Answers one request, so that the first client does not wait for what is made when it is first needed."""
+    request = service.request(service.example)
+    prepared = service.prepare(request)
+    outputs = service.forward(prepared.features)
+    service.finish(request, prepared, [{name: output[0] for name, output in outputs.items()}])
+
+
+def _head_of(path: str) -> str:
+    export = find_export(path)
+    if export is not None:
+        return read_settings(export)["head"]
+    source = checkpoint_files.find_source(path)
+    # A checkpoint of TF1 does not name its head: only a reader's can be told by its weights alone.
+    return "reading" if source.format == "tf1" and heads.describe(source).architecture is None else head_of(source)
