@@ -108,6 +108,28 @@ def define_running_flags() -> None:
     flags.DEFINE_integer("num_tpu_cores", 8, "Cores that the TPU is expected to have, checked if it is given.")
 
 
+def define_preflight_flags() -> None:
+    """What a run on a TPU can be asked before there is one; the values are those of `preflight.PreflightSettings`."""
+    flags.DEFINE_bool("preflight", False, "Compile this run's program as a TPU would run it and count; needs no TPU.")
+    flags.DEFINE_string("tpu_topology", "v3-8", "For --preflight: v2-8, v3-8, v3-32, v4-8, v5e-8, v5p-8, v6e-8 ...")
+    flags.DEFINE_bool(
+        "tpu_compiler",
+        False,
+        "For --preflight: compile with the TPU's own compiler, for all cores (extra tpu_compiler, no TPU, no network): "
+        "whether it compiles, memory of a core, all-reduces, an upper bound of the speed.",
+    )
+    flags.DEFINE_integer("preflight_timeout", 1800, "Seconds that one compilation by the TPU compiler may take.")
+
+
+def require_output_dir() -> None:
+    """A run must be told where to write; a preflight writes nothing."""
+    flags.register_multi_flags_validator(
+        ["output_dir", "preflight"],
+        lambda values: bool(values["output_dir"] or values["preflight"]),
+        "Flag --output_dir must have a value other than None.",
+    )
+
+
 def settings_from_flags(cls: type[Settings]) -> Settings:
     """Fills a dataclass of settings from the flags: each field that has a flag of its name takes that flag's value.
 
@@ -172,7 +194,9 @@ class Ending:
 
 
 def ending_of_finetuning(predictions: str) -> Ending:
-    """What a fine-tuning made in `--output_dir`; its model is exported next."""
+    """What a fine-tuning made in `--output_dir`; its model is exported next. A preflight made nothing."""
+    if FLAGS.preflight:
+        return Ending()
     folder = FLAGS.output_dir
     export = {"model_dir": os.path.abspath(f"{folder}/model"), "output_dir": os.path.abspath(f"{folder}/export")}
     made = {

@@ -46,7 +46,8 @@ ALLOWED = {
     "bert": FOUNDATION,
     "training": MODEL,
     "conversion": MODEL | {"tokenization"},
-    "tasks": TEXT | MODEL | {"pretraining_data", "reading", "labelling", "training"},
+    "tpu": MODEL | {"training"},
+    "tasks": TEXT | MODEL | {"pretraining_data", "reading", "labelling", "training", "tpu"},
     "serving": TEXT | MODEL | {"reading", "labelling"},
 }
 TEXT_HALF = FOUNDATION | {"tokenization", "vocabulary", "pretraining_data", "reading", "labelling"}

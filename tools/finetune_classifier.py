@@ -44,12 +44,16 @@ def define_flags() -> None:
     flags.DEFINE_integer("num_workers", 1, "Processes that tokenize.")
     command_line.define_tokenizer_flags()
     command_line.define_running_flags()
+    command_line.define_preflight_flags()
 
 
 def main() -> dict:
-    from kobert_tf2.tasks import classify
+    from kobert_tf2.tasks import classify, preflight
 
-    return classify.finetune(command_line.settings_from_flags(classify.FinetuneSettings))
+    settings = command_line.settings_from_flags(classify.FinetuneSettings)
+    if FLAGS.preflight:
+        return classify.preflight(settings, command_line.settings_from_flags(preflight.PreflightSettings))
+    return classify.finetune(settings)
 
 
 def ending(result: dict) -> command_line.Ending:
@@ -58,5 +62,5 @@ def ending(result: dict) -> command_line.Ending:
 
 if __name__ == "__main__":
     define_flags()
-    flags.mark_flag_as_required("output_dir")
+    command_line.require_output_dir()
     command_line.run(main, ending)

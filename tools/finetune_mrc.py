@@ -56,12 +56,16 @@ def define_flags() -> None:
     flags.DEFINE_bool("verbose_logging", False, "Of the original; without effect.")
     command_line.define_tokenizer_flags()
     command_line.define_running_flags()
+    command_line.define_preflight_flags()
 
 
 def main() -> dict:
-    from kobert_tf2.tasks import read
+    from kobert_tf2.tasks import preflight, read
 
-    return read.finetune(command_line.settings_from_flags(read.FinetuneSettings))
+    settings = command_line.settings_from_flags(read.FinetuneSettings)
+    if FLAGS.preflight:
+        return read.preflight(settings, command_line.settings_from_flags(preflight.PreflightSettings))
+    return read.finetune(settings)
 
 
 def ending(result: dict) -> command_line.Ending:
@@ -70,5 +74,5 @@ def ending(result: dict) -> command_line.Ending:
 
 if __name__ == "__main__":
     define_flags()
-    flags.mark_flags_as_required(["output_dir"])
+    command_line.require_output_dir()
     command_line.run(main, ending)

@@ -42,12 +42,16 @@ def define_flags() -> None:
     flags.DEFINE_integer("num_workers", 1, "Processes that tokenize.", lower_bound=1)
     command_line.define_tokenizer_flags()
     command_line.define_running_flags()
+    command_line.define_preflight_flags()
 
 
 def main() -> dict:
-    from kobert_tf2.tasks import tag
+    from kobert_tf2.tasks import preflight, tag
 
-    return tag.finetune(command_line.settings_from_flags(tag.FinetuneSettings))
+    settings = command_line.settings_from_flags(tag.FinetuneSettings)
+    if FLAGS.preflight:
+        return tag.preflight(settings, command_line.settings_from_flags(preflight.PreflightSettings))
+    return tag.finetune(settings)
 
 
 def ending(result: dict) -> command_line.Ending:
@@ -56,5 +60,5 @@ def ending(result: dict) -> command_line.Ending:
 
 if __name__ == "__main__":
     define_flags()
-    flags.mark_flag_as_required("output_dir")
+    command_line.require_output_dir()
     command_line.run(main, ending)

@@ -40,24 +40,23 @@ def define_flags() -> None:
     flags.DEFINE_float("learning_rate", 5e-5, "The peak, at the end of the warm-up.")
     flags.DEFINE_integer("num_train_steps", 100000, "Where training ends, and the learning rate is 0.")
     flags.DEFINE_integer("num_warmup_steps", 10000, "Steps of linear warm-up.")
-    flags.DEFINE_bool(
-        "preflight", False, "Compile this run's program for one TPU core and count; needs no TPU, no data."
-    )
-    flags.DEFINE_string("tpu_topology", "v3-8", "For --preflight: v2-8, v3-8, v3-32, v4-8, v5e-8, v5p-8, v6e-8 ...")
     command_line.define_tokenizer_flags()
     command_line.define_running_flags()
+    command_line.define_preflight_flags()
 
 
 def main() -> dict:
-    from kobert_tf2.tasks import pretrain
+    from kobert_tf2.tasks import preflight, pretrain
 
     settings = command_line.settings_from_flags(pretrain.PretrainSettings)
     if FLAGS.preflight:
-        return pretrain.preflight(settings, tpu_topology=FLAGS.tpu_topology)
+        return pretrain.preflight(settings, command_line.settings_from_flags(preflight.PreflightSettings))
     return pretrain.pretrain(settings)
 
 
 def ending(result: dict) -> command_line.Ending:
+    if FLAGS.preflight:
+        return command_line.Ending()
     folder = FLAGS.output_dir
     model = f"{folder}/model"
     read = {"init_checkpoint": os.path.abspath(model), "output_dir": "reader", "do_train": True, "do_predict": True}

@@ -25,6 +25,7 @@ from kobert_tf2.bert.labels import Labels
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import labels, sentences
 from kobert_tf2.labelling.sentences import Example
+from kobert_tf2.tasks import preflight as preflight_module
 from kobert_tf2.tasks import start
 from kobert_tf2.tasks.hold_out import hold_out
 from kobert_tf2.tokenization import pretrained, unknown
@@ -118,6 +119,12 @@ def finetune(settings: FinetuneSettings) -> dict:
             summary["predictions"] = f"{output_dir}/predictions.tsv"
             write_predictions(summary["predictions"], prediction, probabilities, names)
     return summary | {"truncated": encoding.truncated, "unknown_share": encoding.unknown_share}
+
+
+def preflight(settings: FinetuneSettings, asked: preflight_module.PreflightSettings) -> dict:
+    """Compiles the training program of these settings as a TPU would run it and counts; needs no TPU and no data."""
+    targets: dict[str, list[int]] = {"labels": []}
+    return preflight_module.of_fine_tuning(MODEL, TASK, settings, asked, targets=targets, lengths_vary=False)
 
 
 def _check_asked(settings: FinetuneSettings) -> None:

@@ -1,185 +1,362 @@
-"""What can be known about a TPU run without a TPU: compiles one core's N-step program with XLA, and counts.
+"""What can be known about a TPU run without a TPU: compiles the N-step program that training would run, and counts.
 
-The program is the one that training runs, forward, backward, clipping and optimizer in a loop of N steps, for one
-core's rows of the batch; on several cores it has all-reduces of the gradients and metrics besides. XLA compiles it
-for the CPU: that every operation has an XLA kernel and every shape is static is thereby known; that libtpu compiles
-it too is not.
-
-No TPU library is touched.
+The program is the whole of it: forward, backward, clipping and optimizer in a loop of N steps, of one of all replicas,
+with the sums of gradients and metrics over them. By default XLA compiles one replica's part for the CPU: that every
+operation has an XLA kernel and every shape is static is thereby known. With `tpu_compiler` the TPU's own compiler,
+libtpu, compiles the program for all cores of the topology (`kobert_tf2/tpu`): whether it compiles and fits is then its
+answer, no estimate. No TPU is touched either way.
 """
 
+import dataclasses
 import math
-import re
-from typing import NamedTuple
+import sys
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.errors import InputError
-from kobert_tf2.training import steps
+from kobert_tf2.tasks import start
+from kobert_tf2.tpu import compiler, hlo, program, topologies
+from kobert_tf2.tpu.topologies import Topology
+from kobert_tf2.training import loop, optimizers, steps
+from kobert_tf2.training.settings import EpochTaskSettings, TaskSettings
 
-_GIB = 1 << 30
+_GIB, _MIB = 1 << 30, 1 << 20
 _UTILISATION = 0.4
-# Types that a TPU does not have. It has no strings either; 64-bit integers are emulated in pairs of 32 bits.
-_FOREIGN_TYPES = ("f64", "c128", "c64")
+_LARGEST = 5
+_SOME_STEPS = 1000  # The length of a run without data; the program is the same for any.
+USUAL_VOCABULARY = 32_000  # Of a run without data, where the configuration leaves vocab_size out.
+_LANES = 128  # The innermost axis of an array on a TPU fills whole multiples of this.
+_UNPROVED = "the run on hardware: TensorFlow's own bridge to it and its versions there, speed, infeed"
+_UNPROVED_BY_XLA = f"compilation by libtpu (--tpu_compiler), the all-reduces, {_UNPROVED}"
 
 
-class Topology(NamedTuple):
-    """`cores`: replicas that TensorFlow sees. Memory in GiB and peak bfloat16 TFLOP/s are of one of them."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreflightSettings:
+    """What a preflight is asked for; the fields are flags of the training tools.
 
-    cores: int
-    memory: float
-    peak: float
-
-
-# For a chip, Google's pages cloud.google.com/tpu/docs/{v3,v4,v5e,v5p,v6e} (read 2026-11) say: v3 123 TFLOP/s and
-# 32 GiB, v4 275 and 32 GiB, v5e 197 and 16 GB, v5p 459 and 95 GB, v6e 918 and 32 GB; for v2 none was found, and its
-# board of four chips was announced with 180 TFLOP/s and 64 GB. A chip of v2 and v3 is two cores, each a replica, and
-# the name counts cores; v4 and v5p count them too (v5p-8 is the slice 2x2x1, four chips) but join the two of a chip to
-# one; v5e and v6e count chips. GB stands for GiB there; what the runtime keeps for itself is not taken off.
-TOPOLOGIES = {
-    "v2-8": Topology(8, 8, 22.5),
-    "v2-32": Topology(32, 8, 22.5),
-    "v3-8": Topology(8, 16, 61.5),
-    "v3-32": Topology(32, 16, 61.5),
-    "v4-8": Topology(4, 32, 275),
-    "v5e-1": Topology(1, 16, 197),
-    "v5e-4": Topology(4, 16, 197),
-    "v5e-8": Topology(8, 16, 197),
-    "v5p-8": Topology(4, 95, 459),
-    "v6e-8": Topology(8, 32, 918),
-}
-
-
-def preflight(
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    task: steps.Task,
-    batch: dict[str, tf.TensorSpec],
-    *,
-    topology: str,
-    iterations_per_loop: int,
-    micro_batch_size: int | None = None,
-) -> dict:
-    """Compiles and counts for a global `batch` ({feature: spec [global batch, ...]}) on `topology`; returns the report.
-
-    Raises `InputError` where the program does not compile or the batch does not divide.
+    Attributes:
+      tpu_topology: a name such as v3-8; see `topologies.find`.
+      tpu_compiler: whether libtpu compiles the program.
+      preflight_timeout: seconds that one compilation by libtpu may take.
     """
-    if topology not in TOPOLOGIES:
-        raise InputError(f"expected --tpu_topology among {', '.join(TOPOLOGIES)}, but got {topology!r}")
-    chosen = TOPOLOGIES[topology]
-    rows = next(iter(batch.values())).shape[0]
-    if rows % chosen.cores:
-        raise InputError(f"--train_batch_size={rows} cannot be divided among the {chosen.cores} cores of {topology}")
-    optimizer.build(model.trainable_variables)
-    hlo = _compiled(model, optimizer, task, batch, rows // chosen.cores, iterations_per_loop, micro_batch_size)
 
-    program = parse(hlo)
-    flops = program.flops * steps.micro_batches(rows // chosen.cores, micro_batch_size) * chosen.cores
-    memory = _memory(model, optimizer, batch, (micro_batch_size or rows // chosen.cores), iterations_per_loop)
+    tpu_topology: str = "v3-8"
+    tpu_compiler: bool = False
+    preflight_timeout: int = 1800
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """The run that is looked at.
+
+    Attributes:
+      model, optimizer, task: what is trained, as `loop.train` takes them.
+      batch: {feature: spec [global batch, ...]}.
+      iterations_per_loop: steps in one call of the compiled program.
+      micro_batch_size: rows of a replica whose gradients are taken at once; None: all.
+    """
+
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    task: steps.Task
+    batch: dict[str, tf.TensorSpec]
+    iterations_per_loop: int
+    micro_batch_size: int | None = None
+
+    @classmethod
+    def of(
+        cls, settings: TaskSettings, model: keras.Model, task: steps.Task, features: dict[str, tuple], schedule: dict
+    ) -> "PlannedRun":
+        """The run of these settings; `features` are {name: (shape of a row, dtype)}."""
+        optimizer = optimizers.create_optimizer(settings.optimizer, learning_rate=settings.learning_rate, **schedule)
+        batch = {
+            name: tf.TensorSpec([settings.train_batch_size, *shape], dtype) for name, (shape, dtype) in features.items()
+        }
+        iterations = loop.steps_in_a_call(settings.iterations_per_loop, batch)
+        return cls(
+            model=model,
+            optimizer=optimizer,
+            task=task,
+            batch=batch,
+            iterations_per_loop=iterations,
+            micro_batch_size=settings.micro_batch_size,
+        )
+
+    @property
+    def rows(self) -> int:
+        return next(iter(self.batch.values())).shape[0]
+
+    def lower(self, replicas: int, rows: int) -> program.Lowered:
+        """The program of one of so many replicas, for a global batch of `rows`."""
+        batch = {name: tf.TensorSpec([rows, *x.shape[1:]], x.dtype, name=name) for name, x in self.batch.items()}
+        return program.lower_training(
+            self.model,
+            self.optimizer,
+            self.task,
+            batch,
+            replicas=replicas,
+            iterations=self.iterations_per_loop,
+            micro_batch_size=self.micro_batch_size,
+        )
+
+
+def preflight(run: PlannedRun, settings: PreflightSettings) -> dict:
+    """Compiles and counts; shows what was found on standard error and returns the report.
+
+    Raises `InputError`, after the report, for what a TPU would not run: the batch cannot be divided, an operation has
+    no kernel there, a shape is not static, the memory does not suffice (then with what would).
+    """
+    topology = topologies.find(settings.tpu_topology)
+    rows = _rows_of_a_core(run, topology)
+    if settings.tpu_compiler and (missing := compiler.what_is_missing()):
+        raise InputError(missing)
+    replicas = topology.cores if settings.tpu_compiler else 1
+    lowered = run.lower(replicas, rows * replicas)
+    source = hlo.survey(hlo.parse(lowered.text()))
+    _refuse_what_has_no_kernel(source, lowered)
+    report = _counted(run, topology, rows, source)
+    if settings.tpu_compiler:
+        report |= _compiled(run, lowered, source, topology, settings.preflight_timeout)
+    else:
+        lowered.compile_for_cpu()
+    _show(report)
+    if not report["fits"]:
+        way_out = "lower --micro_batch_size or --train_batch_size"
+        if settings.tpu_compiler:
+            way_out = _what_would_fit(run, rows, topology, settings.preflight_timeout)
+        raise InputError(f"{_does_not_fit(report, topology)}; {way_out}")
+    return report
+
+
+def of_fine_tuning(
+    model_class: Callable[..., keras.Model],
+    task: steps.Task,
+    settings: EpochTaskSettings,
+    asked: PreflightSettings,
+    *,
+    targets: dict[str, list[int]],
+    lengths_vary: bool,
+) -> dict:
+    """The preflight of a fine-tuning tool, which needs no data: its longest rows, a head with few labels.
+
+    `targets` are {feature of labels: shape of a row's}, int32. Where the lengths of batches vary, a call makes one
+    step, and there is a program for each length; it is the longest that is looked at.
+    """
+    loop.set_precision(settings.precision)
+    source = settings.bert_config_file or settings.init_checkpoint
+    config = start.find_config(settings.bert_config_file, settings.init_checkpoint, vocab_size=USUAL_VOCABULARY)
+    length = settings.max_seq_length
+    start.check_fits(config, source, vocab_size=config.vocab_size, max_seq_length=length)
+    inputs = dict.fromkeys(("input_ids", "input_mask", "segment_ids"), ([length], tf.int32))
+    features = {**inputs, **{name: (shape, tf.int32) for name, shape in targets.items()}}
+    if lengths_vary:
+        features["example_weight"] = ([], tf.float32)
+    run = PlannedRun.of(settings, model_class(config), task, features, settings.schedule(_SOME_STEPS))
+    if lengths_vary:
+        run = dataclasses.replace(run, iterations_per_loop=1)
+    return preflight(run, asked)
+
+
+def _rows_of_a_core(run: PlannedRun, topology: Topology) -> int:
+    rows, cores = run.rows, topology.cores
+    if rows < cores:
+        raise InputError(
+            f"--train_batch_size={rows}: too few rows for the {cores} cores of {topology.name}; give a multiple of it"
+        )
+    if rows % cores:
+        raise InputError(f"--train_batch_size={rows} cannot be divided among the {cores} cores of {topology.name}")
+    steps.micro_batches(rows // cores, run.micro_batch_size)
+    return rows // cores
+
+
+def _refuse_what_has_no_kernel(source: hlo.Program, lowered: program.Lowered) -> None:
+    found = [f"{what}, at {lowered.place(at)}" if at else what for what, at in source.foreign.items()]
+    dynamic = [f"the shape of {lowered.place(at) if at else what} is not static" for what, at in source.dynamic.items()]
+    if dynamic or found:
+        raise InputError(f"the program compiles, but not for a TPU: {'; '.join([*dynamic[:_LARGEST], *found])}")
+
+
+def _show(report: dict) -> None:
+    """On standard error what is found, a line for each thing; the figures of a run that fits are the tool's to show."""
+    for name, value in report.items():
+        if isinstance(value, list):
+            for line in value:
+                print(f"  {name}: {line}", file=sys.stderr)
+        elif isinstance(value, str) or not report["fits"]:
+            print(f"  {name}: {value}", file=sys.stderr)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What the source program and the TPU compiler say
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _counted(run: PlannedRun, topology: Topology, rows: int, source: hlo.Program) -> dict:
+    """What is known before any compiler has worked."""
+    flops = source.flops * steps.micro_batches(rows, run.micro_batch_size) * topology.cores
+    memory = _estimated_memory(run, run.micro_batch_size or rows)
+    book = {"flops_per_step_by_the_book": expected_flops(run.model.config, run.batch)} if _pretrains(run) else {}
     return {
-        "topology": topology,
-        "cores": chosen.cores,
-        "rows_per_core": rows // chosen.cores,
-        "steps_in_one_call": iterations_per_loop,
+        "topology": topology.name,
+        "cores": topology.cores,
+        "rows_per_core": rows,
+        "steps_in_one_call": run.iterations_per_loop,
         "compiled": True,
-        "dynamic_shapes": program.dynamic,
-        "without_a_tpu_kernel": program.foreign,
-        "operations": program.operations,
-        "operations_in_emulated_64_bit_integers": program.emulated,
+        "dynamic_shapes": list(source.dynamic),
+        "without_a_tpu_kernel": list(source.foreign),
+        "operations": source.operations,
+        "operations_in_emulated_64_bit_integers": source.emulated,
         "flops_per_step": flops,
-        "flops_per_step_by_the_book": expected_flops(model.config, batch),
+        **book,
         "memory_per_core_gib": {name: round(size / _GIB, 3) for name, size in memory.items()},
-        "memory_of_a_core_gib": chosen.memory,
-        "fits": sum(memory.values()) < chosen.memory * _GIB,
-        "steps_per_second_at_40_percent_of_peak": _UTILISATION * chosen.peak * 1e12 * chosen.cores / flops,
-        "not_verified": "compilation by libtpu, the all-reduces, infeed speed: these need the hardware",
+        "memory_of_a_core_gib": topology.memory,
+        "fits": sum(memory.values()) < topology.available * _GIB,
+        "steps_per_second_at_40_percent_of_peak": _UTILISATION * topology.peak * 1e12 * topology.cores / flops,
+        "not_verified": _UNPROVED_BY_XLA,
     }
 
 
 def _compiled(
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    task: steps.Task,
-    batch: dict[str, tf.TensorSpec],
-    rows: int,
-    iterations: int,
-    micro_batch_size: int | None,
-) -> str:
-    """One core's program as HLO text, before XLA optimizes it for the CPU; it is compiled to the end all the same."""
-    strategy = tf.distribute.get_strategy()
-    train_steps = steps.TrainSteps(
-        strategy, model, optimizer, task, micro_batch_size=micro_batch_size, jit_compile=True
-    )
-    specs = {name: tf.TensorSpec([iterations, rows, *x.shape[1:]], x.dtype, name=name) for name, x in batch.items()}
-    function, (named, first) = train_steps.program(specs)
-    flat = tf.function(
-        lambda first, *values: function.python_function(dict(zip(named, values, strict=True)), first),
-        jit_compile=True,
-        autograph=False,
-    )
+    run: PlannedRun, lowered: program.Lowered, source: hlo.Program, topology: Topology, timeout: float
+) -> dict:
+    """What the TPU compiler says of the program; with "fits": False where it takes too much memory."""
+    serialized = lowered.hlo()
     try:
-        stages = flat.experimental_get_compiler_ir(first, *named.values())
-        stages(stage="optimized_hlo_serialized")
-        return stages(stage="hlo")
-    except (tf.errors.OpError, ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"the program does not compile with XLA: {reason}") from error
+        found = compiler.compile_program(serialized, topology, topology.cores, timeout=timeout)
+    except compiler.CompilationError as failed:
+        if not failed.is_for_memory:
+            raise InputError(f"{failed}{_where(failed.message, lowered)}") from failed
+        return {"fits": False, "compiler_says": compiler.first_sentence(failed.message), "not_verified": _UNPROVED}
+    module = hlo.parse(found.hlo)
+    micro_batches = steps.micro_batches(run.rows // topology.cores, run.micro_batch_size)
+    step = hlo.step_of(module, inner_repeats=max(1, micro_batches - 1))
+    arguments = hlo.arguments(module)
+    return {
+        "fits": found.memory_used <= topology.available * _GIB,
+        "memory_per_core_gib_by_the_compiler": _in_gib({**found.memory, "total": found.memory_used}),
+        "memory_available_gib": topology.available,
+        "largest_arrays": _largest(module, lowered),
+        "padding_of_arguments_mib": round(sum(x.padded_size - x.size for x in arguments) / _MIB, 1),
+        "all_reduces": {"asked": source.all_reduces, "compiled": step.all_reduces},
+        "all_reduced_mib": round(step.all_reduce_bytes / _MIB, 1),
+        **_float32_products(step, lowered),
+        "host_transfers": [lowered.place(name) for name in step.host_transfers],
+        "transposes": {"count": step.transposes, "mib": round(step.transpose_bytes / _MIB, 1), "pads": step.pads},
+        "bytes_per_step": step.bytes_moved,
+        "percent_of_bytes_in_matrix_products": step.percent_in_products,
+        **_roofline(source.flops * micro_batches, step.bytes_moved, topology),
+        "program_mib": round(len(serialized) / _MIB, 2),
+        "compiler_seconds": round(found.seconds, 1),
+        "compiled_without_network": found.isolated,
+        "advice": _advice(run.model.config, step),
+        "not_verified": _UNPROVED,
+    }
+
+
+def _in_gib(sizes: dict[str, int]) -> dict[str, float]:
+    return {name: round(size / _GIB, 3) for name, size in sizes.items()}
+
+
+def _where(message: str, lowered: program.Lowered) -> str:
+    """Behind the compiler's sentence: the place of the first operation of ours that its message names."""
+    named = next(
+        (name for name in sorted(lowered.places, key=len, reverse=True) if name in message and "/" in name), ""
+    )
+    return f"; at {lowered.place(named)}" if named else ""
+
+
+def _float32_products(step: hlo.Step, lowered: program.Lowered) -> dict:
+    """Where products are in float32 though the run computes in bfloat16; those of the small heads are meant to be."""
+    if keras.config.dtype_policy().compute_dtype == "float32":
+        return {}
+    return {"float32_products": [lowered.place(name) for name in step.float32_products]}
+
+
+def _largest(module: hlo.Module, lowered: program.Lowered) -> list[str]:
+    """The largest arrays of a step and of what the program is given, by our names."""
+    computed = [(shape, lowered.place(name) if name else "") for name, shape in hlo.largest_results(module, _LARGEST)]
+    given = list(zip(hlo.arguments(module), lowered.arguments, strict=False))
+    found = sorted(computed + given, key=lambda pair: -pair[0].padded_size)[:_LARGEST]
+    return [f"{x.padded_size / _MIB:,.1f} MiB, {x.dtype}{list(x.dims)}: {name or 'no name'}" for x, name in found]
+
+
+def _roofline(flops: int, moved: int, topology: Topology) -> dict:
+    """The least time of a step by the chip's published peaks; nothing runs at both of them."""
+    compute, memory = flops / (topology.peak * 1e12), moved / (topology.bandwidth * 1e9)
+    return {
+        "roofline_milliseconds": {"products": round(compute * 1e3, 3), "memory": round(memory * 1e3, 3)},
+        "steps_per_second_upper_bound": round(1 / max(compute, memory), 2),
+    }
+
+
+def _advice(config: BertConfig, step: hlo.Step) -> list[str]:
+    advice = []
+    if config.vocab_size % _LANES:
+        padded = -(-config.vocab_size // _LANES) * _LANES
+        advice.append(
+            f"vocab_size {config.vocab_size} is padded to {padded} on the chip; a multiple of {_LANES} is free"
+        )
+    if step.host_transfers:
+        advice.append("the loop exchanges data with the host: each exchange stops the chip")
+    return advice
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Reading HLO
+# What would fit
 # ----------------------------------------------------------------------------------------------------------------------
 
-_INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = (\w+)\[([\d,<=? ]*)\]\S* ([\w-]+)\((.*)$")
-_OPERAND = re.compile(r"\s*(?:\w+\[[^\]]*\]\S* )?%?([\w.-]+)\s*[,)]")
-_CALLED = re.compile(r'custom_call_target="([^"]+)"')
+
+def _does_not_fit(report: dict, topology: Topology) -> str:
+    if "compiler_says" in report:
+        return f"{topology.name}: {report['compiler_says'].rstrip('.')}"
+    compiled = report.get("memory_per_core_gib_by_the_compiler")
+    total = compiled["total"] if compiled else sum(report["memory_per_core_gib"].values())
+    about = "" if compiled else "about "
+    return f"{topology.name}: the run takes {about}{total:.2f} GiB of a core, which has {topology.available} to give"
 
 
-class Program(NamedTuple):
-    flops: int  # of the matrix products in one step (in one micro-batch)
-    dynamic: list[str]  # instructions whose shape is not static
-    foreign: list[str]  # custom calls and types that a TPU does not have
-    emulated: int  # operations in 64-bit integers
-    operations: int
+def _what_would_fit(run: PlannedRun, rows: int, topology: Topology, timeout: float) -> str:
+    """The largest --micro_batch_size that the TPU compiler finds to fit, and what takes the memory then."""
+    reports: dict[int, dict] = {}
+
+    def fits(size: int) -> bool:
+        smaller = dataclasses.replace(run, micro_batch_size=size)
+        lowered = smaller.lower(topology.cores, run.rows)
+        source = hlo.survey(hlo.parse(lowered.text()))
+        reports[size] = _compiled(smaller, lowered, source, topology, timeout)
+        print(f"  --micro_batch_size={size}: {'fits' if reports[size]['fits'] else 'does not fit'}", file=sys.stderr)
+        return reports[size]["fits"]
+
+    size = largest_that(fits, [n for n in range(1, run.micro_batch_size or rows) if rows % n == 0])
+    if size is None:
+        return "no --micro_batch_size fits: take a smaller model or a TPU with more memory"
+    total = reports[size]["memory_per_core_gib_by_the_compiler"]["total"]
+    largest = "; ".join(reports[size]["largest_arrays"])
+    return f"--micro_batch_size={size} fits with {total:.2f} GiB, its largest arrays: {largest}"
 
 
-def parse(hlo: str) -> Program:
-    """Counts in HLO text. The body of the loop over the steps stands there once, so what is counted is one step."""
-    shapes: dict[str, list[int]] = {}
-    flops, count, emulated, dynamic, foreign = 0, 0, 0, [], set()
-    for line in hlo.splitlines():
-        match = _INSTRUCTION.match(line)
-        if not match:
-            continue
-        name, dtype, dims, operation, rest = match.groups()
-        count += 1
-        emulated += dtype in ("s64", "u64")
-        if "<=" in dims or "?" in dims:
-            dynamic.append(f"{operation} {name}: [{dims}]")
-            continue
-        shapes[name] = [int(size) for size in dims.split(",") if size]
-        if operation == "custom-call":
-            target = _CALLED.search(rest)
-            foreign.add(f"custom-call {target[1] if target else ''}")
-        if dtype in _FOREIGN_TYPES:
-            foreign.add(f"{operation} in {dtype}")
-        if operation == "dot":
-            flops += 2 * math.prod(shapes[name]) * _contracted(rest, shapes)
-    return Program(flops, dynamic, sorted(foreign), emulated, count)
-
-
-def _contracted(rest: str, shapes: dict[str, list[int]]) -> int:
-    """How many products are added up for one element of a dot's result: `%a, %b), ..., lhs_contracting_dims={1}`."""
-    left = _OPERAND.match(rest)[1]
-    dims = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", rest)
-    return math.prod(shapes[left][int(axis)] for axis in dims[1].split(",") if axis)
+def largest_that(fits: Callable[[int], bool], sizes: list[int]) -> int | None:
+    """The largest of the rising `sizes` that fits, by bisection; None where none does."""
+    low, high = 0, len(sizes)
+    while low < high:
+        middle = (low + high) // 2
+        if fits(sizes[middle]):
+            low = middle + 1
+        else:
+            high = middle
+    return sizes[low - 1] if low else None
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Counting without compiling
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _pretrains(run: PlannedRun) -> bool:
+    return "masked_lm_ids" in run.batch
 
 
 def expected_flops(config: BertConfig, batch: dict) -> int:
@@ -201,23 +378,22 @@ def _layer_flops(config: BertConfig, rows: int, queries: int, length: int) -> in
     return 2 * rows * (length * of_all + queries * of_queries + 2 * queries * length * width)
 
 
-def _memory(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, batch: dict, rows: int, iterations: int
-) -> dict[str, float]:
+def _estimated_memory(run: PlannedRun, rows: int) -> dict[str, float]:
     """Bytes of one core. Activations are an estimate: Korthikanti et al. 2022, "Reducing Activation Recomputation",
     eq. 2."""
-    parameters = sum(math.prod(v.shape) * 4 for v in model.variables)
-    memory = {
+    run.optimizer.build(run.model.trainable_variables)
+    parameters = sum(math.prod(v.shape) * 4 for v in run.model.variables)
+    return {
         "parameters": parameters,
-        "optimizer": sum(math.prod(v.shape) * 4 for v in optimizer.variables),
+        "optimizer": sum(math.prod(v.shape) * 4 for v in run.optimizer.variables),
         "gradients": parameters,
-        "batches": sum(iterations * rows * math.prod(x.shape[1:]) * 4 for x in batch.values()),
+        "batches": sum(run.iterations_per_loop * math.prod(x.shape) * 4 for x in run.batch.values()),
+        "activations (estimated)": _activations(run.model.config, run.batch, rows),
     }
-    return memory | {"activations (estimated)": _activations(model, batch, rows)}
 
 
-def _activations(model: keras.Model, batch: dict, rows: int) -> float:
-    config, length = model.config, batch["input_ids"].shape[1]
+def _activations(config: BertConfig, batch: dict, rows: int) -> float:
+    length = batch["input_ids"].shape[1]
     bytes_a_number = 2 if keras.config.dtype_policy().compute_dtype == "bfloat16" else 4
     layer = rows * length * (17 * config.hidden_size + 2.5 * config.num_attention_heads * length)
     logits = rows * batch["masked_lm_ids"].shape[1] * config.vocab_size if "masked_lm_ids" in batch else 0

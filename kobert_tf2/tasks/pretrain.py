@@ -31,14 +31,13 @@ from kobert_tf2.tasks import preflight as preflight_module
 from kobert_tf2.tasks import start
 from kobert_tf2.tokenization import pretrained
 from kobert_tf2.tokenization.tokenizer import Tokenizer
-from kobert_tf2.training import checkpoints, loop, losses, optimizers
+from kobert_tf2.training import checkpoints, loop, losses
 from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
 from kobert_tf2.training.settings import TaskSettings
 
 TASK = loop.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
 _SHUFFLE_BUFFER = 10_000
-_USUAL_VOCABULARY = 32_000  # Of a preflight without data, where the configuration leaves vocab_size out.
 # The loss of a masked LM that has learnt nothing is ln(vocab_size). If it is less than this below that after the
 # warm-up, something is broken.
 _LEARNT_SOMETHING = 0.5
@@ -171,37 +170,22 @@ def _evaluate(job: TrainingJob, model: keras.Model, data: "_Records", settings: 
         )
 
 
-def preflight(settings: PretrainSettings, *, tpu_topology: str) -> dict:
-    """Compiles the training program of these settings for one core of a TPU and counts; needs neither a TPU nor
-    data."""
+def preflight(settings: PretrainSettings, asked: preflight_module.PreflightSettings) -> dict:
+    """Compiles the training program of these settings as a TPU would run it and counts; needs no TPU and no data."""
     loop.set_precision(settings.precision)
     sidecar = (tfrecord.read_sidecar(record_files(settings.input_file)) if settings.input_file else None) or {}
     features = _features(settings.max_seq_length, settings.max_predictions_per_seq, sidecar)
-    vocab_size = sidecar.get("vocab_size", _USUAL_VOCABULARY)
+    vocab_size = sidecar.get("vocab_size", preflight_module.USUAL_VOCABULARY)
     config = start.find_config(settings.bert_config_file, settings.init_checkpoint, vocab_size=vocab_size)
     _check_config(config, settings.bert_config_file or settings.init_checkpoint, features, sidecar.get("vocab_size"))
-    report = preflight_module.preflight(
+    run = preflight_module.PlannedRun.of(
+        settings,
         models.BertForPreTraining(config),
-        optimizers.create_optimizer(settings.optimizer, learning_rate=settings.learning_rate, **settings.schedule),
         TASK,
-        {name: tf.TensorSpec([settings.train_batch_size, x.length], x.dtype) for name, x in features.items()},
-        topology=tpu_topology,
-        iterations_per_loop=settings.iterations_per_loop,
-        micro_batch_size=settings.micro_batch_size,
+        {name: ([x.length], x.dtype) for name, x in features.items()},
+        settings.schedule,
     )
-    for name, value in report.items():
-        print(f"  {name}: {value}", file=sys.stderr)
-    if not report["fits"]:
-        raise InputError(
-            f"{tpu_topology}: a core has {report['memory_of_a_core_gib']} GiB, but this run needs about "
-            f"{sum(report['memory_per_core_gib'].values()):.1f}; lower --micro_batch_size or --train_batch_size"
-        )
-    if report["dynamic_shapes"] or report["without_a_tpu_kernel"]:
-        raise InputError(
-            "the program compiles, but not for a TPU: "
-            + "; ".join((*report["dynamic_shapes"][:5], *report["without_a_tpu_kernel"]))
-        )
-    return report
+    return preflight_module.preflight(run, asked)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.reading.settings import ReadingSettings, strips_josa
 from kobert_tf2.reading.squad_files import Question
 from kobert_tf2.reading.windows import Windows
+from kobert_tf2.tasks import preflight as preflight_module
 from kobert_tf2.tasks import start
 from kobert_tf2.tokenization import batches as batches_by_length
 from kobert_tf2.tokenization import pretrained, unknown
@@ -131,6 +132,14 @@ def finetune(settings: FinetuneSettings) -> dict:
         model = model or job.make(lambda: load(begin, require_trained=True))
         summary |= _predict(job, model, settings, make_windows, tokenizer)
     return summary
+
+
+def preflight(settings: FinetuneSettings, asked: preflight_module.PreflightSettings) -> dict:
+    """Compiles the training program of these settings as a TPU would run it and counts; needs no TPU and no data."""
+    targets: dict[str, list[int]] = {"start_positions": [], "end_positions": []}
+    return preflight_module.of_fine_tuning(
+        models.BertForQuestionAnswering, TASK, settings, asked, targets=targets, lengths_vary=True
+    )
 
 
 def _check_asked(settings: FinetuneSettings) -> None:

@@ -26,6 +26,7 @@ from kobert_tf2.labelling.entity_files import EntityFile, TaggedText
 from kobert_tf2.labelling.labels import choose
 from kobert_tf2.progress import progress
 from kobert_tf2.reading.josa import JosaStripper
+from kobert_tf2.tasks import preflight as preflight_module
 from kobert_tf2.tasks import start
 from kobert_tf2.tasks.hold_out import hold_out
 from kobert_tf2.tokenization import batches as batches_by_length
@@ -119,6 +120,14 @@ def finetune(settings: FinetuneSettings) -> dict:
         if job.is_chief:
             summary |= _write_predictions(settings.output_dir, predicted)
     return summary | {"unknown_share": tagger.unknown_share}
+
+
+def preflight(settings: FinetuneSettings, asked: preflight_module.PreflightSettings) -> dict:
+    """Compiles the training program of these settings as a TPU would run it and counts; needs no TPU and no data."""
+    targets: dict[str, list[int]] = {"labels": [settings.max_seq_length]}
+    return preflight_module.of_fine_tuning(
+        BertForTokenClassification, TASK, settings, asked, targets=targets, lengths_vary=True
+    )
 
 
 def _choose_labels(types: Sequence[str], begin: str | None, config: BertConfig) -> list[str]:

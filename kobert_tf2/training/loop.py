@@ -303,19 +303,22 @@ class _Run:
         return float(total) * num_workers(self._strategy) / self._strategy.num_replicas_in_sync
 
 
+def steps_in_a_call(iterations_per_loop: int, element_spec: object) -> int:
+    """How many batches of these specs are stacked for one call: one alone where their shapes vary."""
+    specs = tf.nest.flatten(element_spec)
+    if not all(spec.shape.is_fully_defined() for spec in specs):
+        return 1
+    bytes_a_step = sum(spec.shape.num_elements() * spec.dtype.size for spec in specs)
+    return max(1, min(iterations_per_loop, _MOST_BYTES_A_CALL // max(bytes_a_step, 1)))
+
+
 class _Calls:
     """How many steps the next call makes, and the call."""
 
     def __init__(
         self, dataset: tf.data.Dataset, train_steps: steps.TrainSteps, iterations_per_loop: int, *, free: bool
     ) -> None:
-        self._steps, self._most = train_steps, max(1, iterations_per_loop)
-        specs = tf.nest.flatten(dataset.element_spec)
-        if not all(spec.shape.is_fully_defined() for spec in specs):
-            self._most = 1
-        else:
-            bytes_a_step = sum(spec.shape.num_elements() * spec.dtype.size for spec in specs)
-            self._most = max(1, min(self._most, _MOST_BYTES_A_CALL // max(bytes_a_step, 1)))
+        self._steps, self._most = train_steps, steps_in_a_call(iterations_per_loop, dataset.element_spec)
         # The number of steps in a call changes no result where the loop is around the compiled step. Where it is part
         # of what XLA compiles, or other machines must make the same calls, it depends on the step alone.
         self._free = free and not train_steps.loops_on_device

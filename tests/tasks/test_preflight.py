@@ -1,30 +1,13 @@
 """What is counted without a TPU is what the program holds."""
 
+import dataclasses
+
 import pytest
 import tensorflow as tf
 import training_runs
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.tasks import preflight
-
-HLO = """
-%body (p: (f32[4,8], s32[])) -> f32[4,6] {
-  %a = f32[4,8]{1,0} parameter(0)
-  %b.1 = f32[8,6]{1,0} parameter(1)
-  %d = f32[4,6]{1,0} dot(f32[4,8]{1,0} %a, f32[8,6]{1,0} %b.1), lhs_contracting_dims={1}, rhs_contracting_dims={0}
-  %e = f32[4,6]{1,0} dot(%a, %b.1), lhs_contracting_dims={1}, rhs_contracting_dims={0}
-  %ragged = s32[<=128]{0} custom-call(%a), custom_call_target="PadToStatic"
-  %wide = f64[4]{0} convert(%a)
-  ROOT %call = f32[4]{0} custom-call(%a), custom_call_target="xla_python_cpu_callback"
-}
-"""
-
-
-def test_products_dynamic_shapes_and_foreign_operations_are_found_in_hlo():
-    program = preflight.parse(HLO)
-    assert program.flops == 2 * (2 * 4 * 6 * 8)
-    assert program.dynamic == ["custom-call ragged: [<=128]"]
-    assert program.foreign == ["convert in f64", "custom-call xla_python_cpu_callback"]
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +16,17 @@ def report():
     return check(model, optimizer, 16)
 
 
-def check(model, optimizer, rows: int, topology: str = "v3-8") -> dict:
+def planned(model, optimizer, rows: int, **changes) -> preflight.PlannedRun:
     features = training_runs.features(rows)
     batch = {name: tf.TensorSpec(x.shape, tf.as_dtype(x.dtype)) for name, x in features.items()}
-    return preflight.preflight(model, optimizer, training_runs.task(), batch, topology=topology, iterations_per_loop=5)
+    run = preflight.PlannedRun(
+        model=model, optimizer=optimizer, task=training_runs.task(), batch=batch, iterations_per_loop=5
+    )
+    return dataclasses.replace(run, **changes)
+
+
+def check(model, optimizer, rows: int, topology: str = "v3-8") -> dict:
+    return preflight.preflight(planned(model, optimizer, rows), preflight.PreflightSettings(tpu_topology=topology))
 
 
 def test_the_program_compiles_with_static_shapes_and_nothing_foreign(report):
@@ -65,13 +55,64 @@ def test_a_topology_that_does_not_exist_is_told():
         check(None, None, 8, "v9-1")
 
 
-def test_every_topology_has_the_figures_of_its_chips():
-    """Per chip, as cloud.google.com/tpu/docs has them: GiB, TFLOP/s in bfloat16, replicas."""
-    chips = {"v2": (16, 45, 2), "v3": (32, 123, 2), "v4": (32, 275, 1), "v5p": (95, 459, 1)}
-    chips |= {"v5e": (16, 197, 1), "v6e": (32, 918, 1)}
-    for name, topology in preflight.TOPOLOGIES.items():
-        generation, count = name.split("-")
-        memory, peak, replicas = chips[generation]
-        assert (topology.memory * replicas, topology.peak * replicas) == (memory, peak), name
-        number_of_chips = int(count) // (1 if generation in ("v5e", "v6e") else 2)
-        assert topology.cores == number_of_chips * replicas, name
+def test_fewer_rows_than_cores_are_told():
+    with pytest.raises(InputError, match="train_batch_size=4: too few rows for the 8 cores of v3-8"):
+        check(None, None, 4)
+
+
+@pytest.mark.parametrize("sizes", [[], [1], [1, 2, 3, 4, 6, 8, 12], list(range(1, 40))])
+def test_the_largest_size_that_fits_is_found(sizes):
+    for limit in range(max(sizes, default=0) + 2):
+        expected = max((size for size in sizes if size <= limit), default=None)
+        assert preflight.largest_that(lambda size, limit=limit: size <= limit, sizes) == expected
+
+
+def with_sums(sums) -> preflight.steps.Task:
+    usual = training_runs.task()
+
+    def of(outputs, batch):
+        terms, metrics = usual.sums(outputs, batch)
+        name = next(iter(terms))
+        return terms | {name: terms[name] + sums(batch)}, metrics
+
+    return preflight.steps.Task(weights=usual.weights, sums=of)
+
+
+def length_as_string(batch) -> tf.Tensor:
+    text = tf.strings.as_string(batch["input_ids"])
+    return tf.reduce_sum(tf.cast(tf.strings.length(text), tf.float32))
+
+
+def sum_of_some(batch) -> tf.Tensor:
+    return tf.cast(tf.reduce_sum(tf.boolean_mask(batch["input_ids"], batch["input_ids"] > 3)), tf.float32)
+
+
+@pytest.mark.parametrize(
+    ("sums", "reason"),
+    [
+        (length_as_string, r"operation AsString cannot be compiled, at AsString \(kobert_tf2/training/steps.py:\d+\)"),
+        (sum_of_some, r"the shape of boolean_mask/Where \(kobert_tf2/training/steps.py:\d+\) is not static"),
+    ],
+)
+def test_strings_and_dynamic_shapes_are_refused_with_their_place(sums, reason):
+    model, optimizer = training_runs.model_and_optimizer(tf.distribute.get_strategy(), tiny=True)
+    run = planned(
+        model, optimizer, 8, task=dataclasses.replace(with_sums(sums), inputs=training_runs.task(tiny=True).inputs)
+    )
+    with pytest.raises(InputError, match=reason):
+        preflight.preflight(run, preflight.PreflightSettings())
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        (tf.TensorSpec([8, 16], tf.string), "feature 'input_mask': a TPU takes no strings"),
+        (tf.TensorSpec([8, None], tf.int32), r"feature 'input_mask': expected a static shape, but got \(1, None\)"),
+    ],
+)
+def test_features_that_no_tpu_takes_are_refused_by_name(spec, reason):
+    run = planned(None, None, 8)
+    with pytest.raises(InputError, match=reason):
+        preflight.preflight(
+            dataclasses.replace(run, batch=run.batch | {"input_mask": spec}), preflight.PreflightSettings()
+        )

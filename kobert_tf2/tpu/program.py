@@ -1,0 +1,212 @@
+"""The very program that a TPU would run, as HLO: N training steps of one of several replicas, or one forward pass.
+
+TensorFlow lowers it as it lowers what `tf.function(jit_compile=True)` compiles. The replicas' part of `tf.distribute`
+is played by a replica context whose sums are XLA's all-reduces over all replicas and whose number is asked of XLA when
+the program runs, so that the one program is that of every replica, as on a TPU.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+from tensorflow.compiler.tf2xla.python import xla
+
+from kobert_tf2.errors import InputError
+from kobert_tf2.training import steps
+
+_OURS, _THIS_ROOM = "/kobert_tf2/", "/kobert_tf2/tpu/"
+_FUNCTIONS_OF_AN_OPERATION = ("body", "cond", "then_branch", "else_branch", "f")
+
+
+class Replica(tf.distribute.ReplicaContext):
+    """One of `count` replicas, whichever of them runs the program."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(tf.distribute.get_strategy(), 0)
+        self._count = count
+
+    @property
+    def num_replicas_in_sync(self) -> int:
+        return self._count
+
+    @property
+    def replica_id_in_sync_group(self) -> tf.Tensor:
+        return xla.replica_id() if self._count > 1 else tf.constant(0)
+
+    def all_reduce(self, reduce_op: tf.distribute.ReduceOp, value: Any, options: object = None) -> Any:
+        """The sum over the replicas; our programs ask for no other reduction."""
+        if reduce_op != tf.distribute.ReduceOp.SUM:
+            raise NotImplementedError(f"expected a sum over the replicas, but got {reduce_op}")
+        if self._count == 1:
+            return value
+        group = [list(range(self._count))]
+        return tf.nest.map_structure(
+            lambda x: gen_xla_ops.xla_all_reduce(x, group, reduce_op="Add", mode="CrossReplica"), value
+        )
+
+
+class Lowered(NamedTuple):
+    """A program before any compiler has optimized it.
+
+    Attributes:
+      stages: `stages(stage="hlo_serialized")` and so on, as `experimental_get_compiler_ir` returns it.
+      places: {TensorFlow operation: the line of this package that made it}, "kobert_tf2/bert/layers.py:123".
+      arguments: the names of what the program is given, in order.
+    """
+
+    stages: Callable
+    places: dict[str, str]
+    arguments: list[str]
+
+    def hlo(self) -> bytes:
+        """The serialized HloModuleProto."""
+        return self._stage("hlo_serialized")
+
+    def text(self) -> str:
+        return self._stage("hlo")
+
+    def compile_for_cpu(self) -> None:
+        """To the end, whatever comes of it: what XLA cannot compile is an `InputError`."""
+        self._stage("optimized_hlo_serialized")
+
+    def _stage(self, stage: str) -> Any:
+        try:
+            return self.stages(stage=stage)
+        except (tf.errors.OpError, ValueError, TypeError) as error:
+            raise refusal(error, self.places) from error
+
+    def place(self, operation: str) -> str:
+        """`operation` as HLO names it, in our words, and the line of ours that it comes from where that is known."""
+        return place(operation, self.places)
+
+
+def lower_training(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    task: steps.Task,
+    batch: dict[str, tf.TensorSpec],
+    *,
+    replicas: int,
+    iterations: int,
+    micro_batch_size: int | None,
+) -> Lowered:
+    """`iterations` training steps in a loop, for a global `batch` ({feature: spec [global batch, ...]})."""
+    check_static(batch)
+    one = steps.ReplicaStep(
+        model, optimizer, task, seed=0, micro_batch_size=micro_batch_size, jit_gradients=False, for_cpu=False
+    )
+    stacked = {name: tf.TensorSpec([iterations, *x.shape], x.dtype, name=name) for name, x in batch.items()}
+    first = tf.TensorSpec([], tf.int32, name="first")
+    optimizer.build(model.trainable_variables)
+    names = _names((*model.variables, *optimizer.variables))
+    return _lower(steps.over_steps(one), (stacked, first), replicas, names)
+
+
+def lower_forward(model: keras.Model, inputs: dict[str, tf.TensorSpec]) -> Lowered:
+    """One forward pass on one core; `inputs` are {feature: spec [batch, ...]}."""
+    check_static(inputs)
+    return _lower(lambda batch: model(batch, training=False), (inputs,), 1, _names(model.variables))
+
+
+def _names(variables: Iterable[keras.Variable]) -> dict[int, str]:
+    """By the variable's handle, which is what a traced function captures."""
+    return {id(variable.value.handle): variable.path for variable in variables}
+
+
+def check_static(batch: dict[str, tf.TensorSpec]) -> None:
+    """Refuses features that no TPU takes: strings, and shapes that are not known."""
+    for name, spec in batch.items():
+        if spec.dtype == tf.string:
+            raise InputError(f"feature {name!r}: a TPU takes no strings; tokenize before the records are written")
+        if not spec.shape.is_fully_defined():
+            raise InputError(f"feature {name!r}: expected a static shape, but got {spec.shape}")
+
+
+def _lower(function: Callable, arguments: tuple, replicas: int, names: dict[int, str]) -> Lowered:
+    """`function(*arguments)` as one replica's program; nested arguments become flat ones, which XLA wants."""
+    flat = tf.nest.flatten(arguments)
+
+    def program(*values: tf.Tensor) -> Any:
+        with Replica(replicas):
+            return function(*tf.nest.pack_sequence_as(arguments, values))
+
+    compiled = tf.function(program, jit_compile=True, autograph=False)
+    concrete = compiled.get_concrete_function(*flat)
+    places = {operation.name: line for operation in _operations(concrete.graph) if (line := _line_of(operation))}
+    try:
+        stages = compiled.experimental_get_compiler_ir(*flat)
+    except (tf.errors.OpError, ValueError, TypeError) as error:
+        raise refusal(error, places) from error
+    captured = [names.get(id(handle), "a constant") for handle in concrete.captured_inputs]
+    return Lowered(stages, places, [*(spec.name for spec in flat), *captured])
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Which of our lines an operation comes from
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _operations(graph: tf.Graph) -> Iterator[tf.Operation]:
+    """Of the graph and of all functions that it calls."""
+    for operation in graph.get_operations():
+        yield operation
+        for attribute in _FUNCTIONS_OF_AN_OPERATION:
+            function = operation.node_def.attr[attribute].func.name if attribute in operation.node_def.attr else ""
+            if function and (inner := _graph_of(graph, function)):
+                yield from _operations(inner)
+
+
+def _graph_of(graph: tf.Graph, name: str) -> tf.Graph | None:
+    while graph is not None:
+        if graph._is_function(name):
+            return getattr(graph._get_function(name), "graph", None)
+        graph = getattr(graph, "outer_graph", None)
+    return None
+
+
+def _line_of(operation: tf.Operation) -> str:
+    """The innermost line of this package on the way to the operation; "" where there is none."""
+    for frame in reversed(operation.traceback or ()):
+        if _OURS in frame.filename and _THIS_ROOM not in frame.filename:
+            return f"{_OURS.strip('/')}/{frame.filename.rpartition(_OURS)[2]}:{frame.lineno}"
+    return ""
+
+
+def place(operation: str, places: dict[str, str]) -> str:
+    """The name of a TensorFlow operation in our words, with the line that it comes from.
+
+    "gradient_tape/while/bert_1/encoder_layer_0_1/MatMul" -> "gradient of encoder_layer_0/MatMul
+    (kobert_tf2/bert/kernels/plain.py:61)". XLA puts the names of the loops before those of the operations.
+    """
+    parts = operation.split(";")[0].split("/")
+    backward = "gradient_tape" in parts
+    parts = [part for part in parts if part != "gradient_tape"]
+    line = next((places[name] for name in _candidates(parts) if name in places), "")
+    *scopes, last = [part for part in parts if part != "while" and not part.startswith("bert_")] or [operation]
+    readable = "/".join([*(re.sub(r"_1$", "", scope) for scope in scopes), last])
+    return f"{'gradient of ' if backward else ''}{readable}" + (f" ({line})" if line else "")
+
+
+def _candidates(parts: list[str]) -> Iterator[str]:
+    """An operation's name, then those of what it was made within: a gradient's ends with that of its operation."""
+    for start in range(len(parts)):
+        for end in range(len(parts), start, -1):
+            if parts[start:end] != ["while"]:
+                yield "/".join(parts[start:end])
+        if parts[start] != "while":
+            return
+
+
+def refusal(error: Exception, places: dict[str, str]) -> InputError:
+    """TensorFlow's refusal to lower a program: its first sentence, and where the operation was made."""
+    message = str(error)
+    node = re.search(r"\{\{node ([^}]+)\}\}", message)
+    reason = next((line.strip() for line in message.splitlines() if line.strip()), type(error).__name__)
+    unsupported = re.search(r"XLA_\w+_JIT: (\w+) \(No registered", message)
+    if unsupported:
+        reason = f"operation {unsupported[1]} cannot be compiled"
+    where = f", at {place(node[1], places)}" if node else ""
+    return InputError(f"the program does not compile with XLA: {reason}{where}")
