@@ -30,6 +30,9 @@ _MODULE_OF = {
     "BertAdam": "training.optimizers",
     "Predictor": "serving.predictor",
     "Tagger": "serving.tagger",
+    "Embedder": "features.embedder",
+    "embed": "features.embedder",
+    "SentenceIndex": "features.search",
 }
 
 __all__ = list(_MODULE_OF)

@@ -17,7 +17,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("max_seq_length", "max_predictions_per_seq", "max_query_length", "max_answer_length"), _LENGTH),
     **dict.fromkeys(("doc_stride", "n_best_size"), _LENGTH),
     **dict.fromkeys(("train_batch_size", "eval_batch_size", "predict_batch_size", "micro_batch_size"), _ROWS),
-    **dict.fromkeys(("batch_size", "keep_checkpoints"), _ROWS),
+    **dict.fromkeys(("batch_size", "keep_checkpoints", "top_k"), _ROWS),
     **dict.fromkeys(("num_train_steps", "save_checkpoints_steps", "log_steps", "iterations_per_loop"), _STEPS),
     **dict.fromkeys(("max_eval_steps", "held_out_steps"), _STEPS),
     "num_warmup_steps": (0, 2**31 - 1),

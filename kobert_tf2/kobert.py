@@ -15,7 +15,7 @@ TOOLS = next(folder for folder in (_PACKAGE / "tools", _PACKAGE.parent / "tools"
 # In the order in which a project comes to need them.
 _ORDER = (
     *("quickstart", "doctor", "build-vocab", "build-user-dictionary", "create-pretraining-data", "pretrain"),
-    *("finetune-mrc", "evaluate-mrc", "finetune-classifier", "finetune-ner", "extract-features"),
+    *("finetune-mrc", "evaluate-mrc", "finetune-classifier", "finetune-ner", "extract-features", "search-sentences"),
     *("convert-checkpoint", "export-model", "serve"),
 )
 

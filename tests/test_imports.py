@@ -46,9 +46,10 @@ ALLOWED = {
     "bert": FOUNDATION,
     "training": MODEL,
     "conversion": MODEL | {"tokenization"},
+    "features": TEXT | MODEL,
     "tpu": MODEL | {"training"},
-    "tasks": TEXT | MODEL | {"pretraining_data", "reading", "labelling", "training", "tpu"},
-    "serving": TEXT | MODEL | {"reading", "labelling"},
+    "tasks": TEXT | MODEL | {"pretraining_data", "reading", "labelling", "training", "tpu", "features"},
+    "serving": TEXT | MODEL | {"reading", "labelling", "features"},
 }
 TEXT_HALF = FOUNDATION | {"tokenization", "vocabulary", "pretraining_data", "reading", "labelling"}
 TENSOR_LIBRARIES = {"tensorflow", "keras", "keras_hub", "keras_nlp", "tensorflow_text", "torch", "jax"}

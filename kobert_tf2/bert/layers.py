@@ -167,6 +167,8 @@ class EncoderLayer(_ConfiguredLayer):
     """Self-attention and a feed-forward network, a residual and a normalisation after each: [B, S, H] -> [B, S, H].
 
     With `positions`, int32 [B, P], only the outputs at these positions are computed, [B, P, H]; they attend to all.
+    With `output_attentions` also how much each attends to each, float32 [B, N, P, S]: computed a second time, by
+    `plain.attention_probabilities`, because the kernels do not keep it.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -201,7 +203,8 @@ class EncoderLayer(_ConfiguredLayer):
         mask_scores: keras.KerasTensor,
         positions: keras.KerasTensor | None = None,
         training: bool = False,
-    ) -> keras.KerasTensor:
+        output_attentions: bool = False,
+    ) -> Any:
         kernel = kernels.choose(training, hidden, mask_scores, dense=self._dense_layers())
         query_states = hidden if positions is None else kernel.rows_of(hidden, positions)
         attended = kernel.attention(
@@ -220,9 +223,17 @@ class EncoderLayer(_ConfiguredLayer):
             drop=self.attention_output_dropout.drop(training),
         )
         inner = kernel.dense_activation(states, self.intermediate, self.activation)
-        return kernel.dense_residual_norm(
+        output = kernel.dense_residual_norm(
             inner, self.feed_forward_output, states, self.output_norm, drop=self.output_dropout.drop(training)
         )
+        return (output, self._attentions(query_states, hidden, mask_scores)) if output_attentions else output
+
+    def _attentions(
+        self, query_states: keras.KerasTensor, hidden: keras.KerasTensor, mask_scores: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        query = plain.split_heads(self.query(query_states), self.config.num_attention_heads)
+        key = plain.split_heads(self.key(hidden), self.config.num_attention_heads)
+        return plain.attention_probabilities(query, key, mask_scores)
 
     def _dense_layers(self) -> tuple:
         attention = (self.query, self.key, self.value, self.attention_output)
@@ -232,6 +243,22 @@ class EncoderLayer(_ConfiguredLayer):
         self, hidden_shape: tuple, mask_scores_shape: tuple, positions_shape: tuple | None = None
     ) -> tuple:
         return hidden_shape if positions_shape is None else (*positions_shape, hidden_shape[-1])
+
+    def compute_output_spec(
+        self,
+        hidden: keras.KerasTensor,
+        mask_scores: keras.KerasTensor,
+        positions: keras.KerasTensor | None = None,
+        training: bool = False,
+        output_attentions: bool = False,
+    ) -> Any:
+        positions_shape = None if positions is None else positions.shape
+        shape = self.compute_output_shape(hidden.shape, mask_scores.shape, positions_shape)
+        output = keras.KerasTensor(shape, dtype=self.compute_dtype)
+        if not output_attentions:
+            return output
+        heads = (shape[0], self.config.num_attention_heads, shape[1], hidden.shape[1])
+        return output, keras.KerasTensor(heads, dtype="float32")
 
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")

@@ -118,11 +118,13 @@ class BertBackbone(_BertModel):
     Inputs: `{"input_ids", "input_mask", "segment_ids"}`, int32 [batch, sequence]; `input_mask` is 1 on tokens and
     0 on padding. Outputs: `sequence_output` [batch, sequence, hidden]; `pooled_output` [batch, hidden] unless
     `add_pooling_layer` is false; `hidden_states`, a list of `num_hidden_layers` + 1 tensors like
-    `sequence_output`, where `output_hidden_states` asks for it.
+    `sequence_output`, where `output_hidden_states` asks for it; `attentions`, for each layer float32 [batch, heads,
+    sequence, sequence], how much each token attends to each (without dropout), where `output_attentions` does.
 
     Called with `output_positions`, int32 [batch, positions], `sequence_output` is [batch, positions, hidden], of these
-    alone, and there are no `hidden_states`. The last layer computes no more than these and the first token, so a head
-    that reads few positions saves most of a layer; a head that reads the pooled output alone asks for [batch, 0].
+    alone, and there are no `hidden_states` and no `attentions`. The last layer computes no more than these and the
+    first token, so a head that reads few positions saves most of a layer; a head that reads the pooled output alone
+    asks for [batch, 0].
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class BertBackbone(_BertModel):
         *,
         add_pooling_layer: bool = True,
         output_hidden_states: bool = False,
+        output_attentions: bool = False,
         dtype: str | keras.DTypePolicy | None = None,
         **kwargs: Any,
     ) -> None:
@@ -147,13 +150,21 @@ class BertBackbone(_BertModel):
         inputs = _backbone_inputs()
         mask_scores = attention_mask(inputs["input_mask"])
         hidden_states = [embeddings(inputs["input_ids"], inputs["segment_ids"])]
+        attentions = []
         for layer in encoder_layers:
-            hidden_states.append(layer(hidden_states[-1], mask_scores))
-        outputs = {"sequence_output": hidden_states[-1]}
+            if output_attentions:
+                output, attention = layer(hidden_states[-1], mask_scores, output_attentions=True)
+                attentions.append(attention)
+            else:
+                output = layer(hidden_states[-1], mask_scores)
+            hidden_states.append(output)
+        outputs: dict[str, Any] = {"sequence_output": hidden_states[-1]}
         if pooler is not None:
             outputs["pooled_output"] = pooler(hidden_states[-1])
         if output_hidden_states:
             outputs["hidden_states"] = hidden_states
+        if output_attentions:
+            outputs["attentions"] = attentions
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
 
         # Record: with the torch backend, a model takes attributes only once it is made
@@ -164,6 +175,7 @@ class BertBackbone(_BertModel):
         self.pooler = pooler
         self.add_pooling_layer = add_pooling_layer
         self.output_hidden_states = output_hidden_states
+        self.output_attentions = output_attentions
         self._layer_policy = policy
 
     def call(
@@ -213,6 +225,7 @@ class BertBackbone(_BertModel):
             super().get_config(),
             add_pooling_layer=self.add_pooling_layer,
             output_hidden_states=self.output_hidden_states,
+            output_attentions=self.output_attentions,
         )
 
 

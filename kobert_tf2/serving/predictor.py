@@ -15,14 +15,14 @@ import tensorflow as tf
 from kobert_tf2 import files
 from kobert_tf2.bert import checkpoint_files
 from kobert_tf2.bert.config import BertConfig
-from kobert_tf2.bert.kernels import tracing
+from kobert_tf2.bert.inference import compiled, dtype_policy
 from kobert_tf2.bert.models import BertForQuestionAnswering
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading import answers, josa
 from kobert_tf2.reading.answers import Span, with_probabilities
 from kobert_tf2.reading.settings import ReadingSettings, strips_josa
 from kobert_tf2.reading.squad_files import Question
-from kobert_tf2.reading.windows import INPUTS, Windows, make_windows, predict_logits
+from kobert_tf2.reading.windows import Windows, make_windows, predict_logits
 from kobert_tf2.serving.export import SETTINGS_FILE, check_vocabulary
 from kobert_tf2.serving.signatures import HEADS
 from kobert_tf2.tokenization.batches import Batch, prediction_batches
@@ -214,21 +214,6 @@ def serving_batches(lengths: np.ndarray, longest: int) -> list[Batch]:
         return 1 << (max(1, TOKENS_IN_A_BATCH // width).bit_length() - 1)
 
     return prediction_batches(lengths, widths, rows, powers_of_two=True)
-
-
-def dtype_policy(precision: str) -> str:
-    if precision not in ("float32", "bfloat16"):
-        raise InputError(f"precision: expected float32 or bfloat16. Received: {precision!r}")
-    # Not mixed_bfloat16, which gives the same numbers here: it would cast every weight again in every call, 10 of 37 ms
-    # (4 layers, width 512, one question), and keep twice the memory.
-    return precision
-
-
-def compiled(model):
-    """The model as one traced function of any batch and length."""
-    spec = {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS}
-    with tracing.for_cpu(final_weights=True):
-        return tf.function(lambda **inputs: model(inputs, training=False)).get_concrete_function(**spec)
 
 
 def _question(place: int, question: str, context: str) -> Question:

@@ -7,13 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 from kobert_tf2.bert import checkpoint_files
+from kobert_tf2.bert.inference import compiled, dtype_policy
 from kobert_tf2.bert.models import BertForTokenClassification
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import entities
 from kobert_tf2.labelling.entities import TokenWindows
 from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.serving.export import check_vocabulary
-from kobert_tf2.serving.predictor import compiled, dtype_policy, serving_batches
+from kobert_tf2.serving.predictor import serving_batches
 from kobert_tf2.tokenization.encoding import Encoding
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 

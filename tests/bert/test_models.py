@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from small_models import MODELS, batch, config
+import warm_python
+from small_models import MODELS, batch, config, with_large_weights
 
 from kobert_tf2.bert.models import BertBackbone, BertForPreTraining, BertForQuestionAnswering
 from kobert_tf2.errors import InputError
@@ -108,3 +109,33 @@ def test_a_model_takes_what_a_tokenizer_gives():
     expected = keras.ops.convert_to_numpy(model(ours)["start_logits"])
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(inputs)["start_logits"]), expected)
     np.testing.assert_allclose(model.predict(inputs, verbose=0)["start_logits"], expected, atol=1e-6)
+
+
+ATTENTIONS = """
+import sys, numpy as np, torch, transformers
+batch = {name: torch.tensor(array).long() for name, array in np.load(sys.argv[1] + "/batch.npz").items()}
+model = transformers.BertModel.from_pretrained(sys.argv[1] + "/m", attn_implementation="eager").eval()
+names = {"input_ids": "input_ids", "attention_mask": "input_mask", "token_type_ids": "segment_ids"}
+with torch.no_grad():
+    outputs = model(**{theirs: batch[ours] for theirs, ours in names.items()}, output_attentions=True)
+np.savez(sys.argv[1] + "/theirs.npz", *[attention.numpy() for attention in outputs.attentions])
+"""
+
+
+def test_attention_weights_are_those_of_transformers(tmp_path):
+    pytest.importorskip("transformers")
+    model = with_large_weights(BertBackbone(config(hidden_act="gelu"), output_attentions=True))
+    model.save_pretrained(tmp_path / "m")
+    np.savez(tmp_path / "batch.npz", **batch())
+    result = warm_python.run(["-c", ATTENTIONS, tmp_path], imported="transformers")
+    assert result.returncode == 0, result.stderr
+    theirs = np.load(tmp_path / "theirs.npz")
+    outputs = model(batch())
+    assert len(outputs["attentions"]) == len(theirs.files) == 2
+    for i, ours in enumerate(outputs["attentions"]):
+        assert difference(ours, theirs[f"arr_{i}"]) <= TOLERANCE
+    without = BertBackbone.from_pretrained(tmp_path / "m")(batch())
+    assert "attentions" not in without
+    assert difference(outputs["sequence_output"], np.asarray(without["sequence_output"])) <= TOLERANCE
+    again = type(model).from_config(model.get_config())
+    assert again.output_attentions

@@ -3,11 +3,10 @@
 import itertools
 import json
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+import warm_python
 from hypothesis import given
 from hypothesis import strategies as st
 from korean_text import SPECIAL, VOCAB, texts
@@ -98,8 +97,7 @@ def test_calls_and_decoding_equal_those_of_transformers(tmp_path):
         ids = [[rng.randrange(size) for _ in range(rng.randint(1, 12))] for _ in range(30)]
         tasks.append([folder, calls(rng, 150), ids])
     (tmp_path / "tasks.json").write_text(json.dumps(tasks), "utf-8")
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "tasks.json")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    result = warm_python.run(["-c", SCRIPT, tmp_path / "tasks.json"], imported="transformers", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     for (folder, asked, ids), theirs in zip(tasks, json.loads(result.stdout.splitlines()[-1]), strict=True):
         tokenizer = Tokenizer.from_pretrained(folder)

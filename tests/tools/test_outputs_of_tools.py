@@ -18,7 +18,19 @@ TOOLS = {path.stem: path for path in (ROOT / "tools").glob("*.py") if path.stem 
 NEITHER = {
     "model",
     *("beam_option", "gcp_project", "master", "tpu_name", "tpu_topology", "tpu_zone", "task_name", "architecture"),
-    *("case", "contestants", "model_garden_python", "passes", "precisions", "shapes", "sizes", "num_workers", "host"),
+    *(
+        "layers",
+        "query",
+        "case",
+        "contestants",
+        "model_garden_python",
+        "passes",
+        "precisions",
+        "shapes",
+        "sizes",
+        "num_workers",
+        "host",
+    ),
 }
 
 
@@ -62,6 +74,7 @@ TABLE = {
         more={"misses_file": "--ceiling"},
     ),
     "convert_checkpoint": Tool("--input=bert", {"output": "config.json"}),
+    "extract_features": Tool("--input_file=corpus.txt --init_checkpoint=bert", {"output_file": None}),
     "export_model": Tool("--model_dir=bert", {"output_dir": "1/thesis.txt"}),
     "finetune_classifier": Tool(TRAIN, {"output_dir": "eval_results.txt"}),
     "finetune_mrc": Tool(TRAIN.replace("train.tsv", "data.json"), {"output_dir": "predictions.json"}),

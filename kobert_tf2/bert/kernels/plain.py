@@ -152,11 +152,18 @@ def attend(
 
     [B, N, P, D], [B, N, S, D] twice and [B, 1, 1, S] -> [B, N, P, D].
     """
+    probabilities = attention_probabilities(query, key, mask_scores)
+    return ops.matmul(drop_out(ops.cast(probabilities, value.dtype), drop), value)
+
+
+def attention_probabilities(
+    query: keras.KerasTensor, key: keras.KerasTensor, mask_scores: keras.KerasTensor
+) -> keras.KerasTensor:
+    """How much each position attends to each: [B, N, P, D], [B, N, S, D] and [B, 1, 1, S] -> float32 [B, N, P, S]."""
     scale = ops.cast(query.shape[-1] ** -0.5, query.dtype)
     scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * scale  # [B, N, P, S]
     # Under a mixed policy Keras hands `mask_scores` over in the compute type.
-    probabilities = ops.softmax(ops.cast(scores, "float32") + ops.cast(mask_scores, "float32"), axis=-1)
-    return ops.matmul(drop_out(ops.cast(probabilities, value.dtype), drop), value)
+    return ops.softmax(ops.cast(scores, "float32") + ops.cast(mask_scores, "float32"), axis=-1)
 
 
 def split_heads(x: keras.KerasTensor, num_heads: int) -> keras.KerasTensor:

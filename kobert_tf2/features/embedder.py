@@ -1,0 +1,319 @@
+"""Texts as vectors: what a BERT computes for each token of a text, and one vector for a text.
+
+A text longer than the model's rows is read in overlapping windows, or cut, as asked; what is cut is counted.
+
+Letters for shapes: K layers asked for, T tokens of one text, H hidden width, N attention heads.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kobert_tf2 import arguments, files
+from kobert_tf2.bert import checkpoint_files, heads, matching
+from kobert_tf2.bert.config import BertConfig
+from kobert_tf2.bert.inference import compiled, dtype_policy
+from kobert_tf2.bert.models import BertBackbone
+from kobert_tf2.errors import InputError
+from kobert_tf2.tokenization.batches import prediction_batches
+from kobert_tf2.tokenization.encoding import Encoding
+from kobert_tf2.tokenization.spans import max_context, window_spans
+from kobert_tf2.tokenization.tokenizer import Tokenizer
+
+POOLINGS = ("mean", "cls", "pooled")
+LONG_TEXTS = ("windows", "truncate")
+# Rows are padded to the next of these, so that the model sees few shapes.
+_MULTIPLE = 16
+# Batches whose outputs are in memory at the same time: rows of like length are put together among them.
+_BATCHES_AT_ONCE = 4
+
+
+class Row(NamedTuple):
+    """Tokens with their special tokens, as the model reads them; `segment_ids` is 1 for a second text."""
+
+    input_ids: list[int]
+    segment_ids: list[int]
+
+
+class Output(NamedTuple):
+    """What the model computes for one row, float32."""
+
+    states: np.ndarray  # [K, T, H], the output of each layer asked for
+    pooled: np.ndarray | None  # [H]; None where the model has no pooler
+    attentions: np.ndarray | None  # [K, N, T, T]; None where not asked for
+
+
+class Embedder:
+    """Makes vectors of texts. Make one with `Embedder.load`; it may be shared by threads."""
+
+    def __init__(self, model: BertBackbone, tokenizer: Tokenizer, *, path: str = "the model"):
+        """`model` was made with `output_hidden_states`, and with `output_attentions` where `run` is to give those."""
+        if len(tokenizer) > model.config.vocab_size:
+            raise InputError(
+                f"{path}: its tokenizer has {len(tokenizer):,} pieces, but the model's vocab_size is "
+                f"{model.config.vocab_size:,}"
+            )
+        self.model, self.tokenizer, self._path = model, tokenizer, path
+        self._forward = functools.lru_cache(maxsize=4)(self._traced)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, *, precision: str = "float32") -> "Embedder":
+        """Loads a model directory, a TF1 checkpoint or a hub id, whatever heads it has.
+
+        Args:
+            precision: "float32" or "bfloat16".
+
+        Raises:
+            InputError: nothing to load there, or no tokenizer beside it.
+        """
+        path = arguments.path("path", path)
+        model = load_backbone(path, precision=precision)
+        return cls(model, Tokenizer.from_pretrained(checkpoint_files.find_source(path).folder), path=path)
+
+    @property
+    def hidden_size(self) -> int:
+        return self.model.config.hidden_size
+
+    @property
+    def num_layers(self) -> int:
+        return self.model.config.num_hidden_layers
+
+    @property
+    def has_pooler(self) -> bool:
+        """Whether the weights hold a trained pooler, which "pooled" needs."""
+        return self.model.pooler is not None and "pooler" not in self.model.new_parts
+
+    # --- One vector a text ---
+
+    def embed(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: str = "mean",
+        long_texts: str = "windows",
+        max_seq_length: int | None = None,
+        batch_size: int = 32,
+        normalize: bool = False,
+    ) -> np.ndarray:
+        """A vector for each text, float32 [texts, hidden], in order; [0, hidden] of no texts.
+
+        Args:
+            pooling: "mean" of the last layer over all tokens, [CLS] and [SEP] among them, as sentence-transformers has
+                it; "cls", the last layer at [CLS]; or "pooled", the output of the pooler, which was trained to say
+                whether two sentences follow each other.
+            long_texts: what becomes of a text longer than `max_seq_length`. "windows": it is read in windows that
+                overlap by half; "mean" counts each token once, where its window shows the most text around it, the
+                others take the mean of the windows. "truncate": it is cut, and standard error says how many were.
+            max_seq_length: tokens of a row, [CLS] and [SEP] included; by default all that the model has positions for.
+            batch_size: rows computed together.
+            normalize: vectors of length 1, whose dot product is the cosine.
+
+        Raises:
+            InputError, TypeError: an argument of another kind or range, or "pooled" where the weights have no pooler.
+        """
+        if pooling not in POOLINGS:
+            raise InputError(f"pooling: expected one of {', '.join(POOLINGS)}, but got {pooling!r}")
+        if long_texts not in LONG_TEXTS:
+            raise InputError(f"long_texts: expected one of {', '.join(LONG_TEXTS)}, but got {long_texts!r}")
+        if pooling == "pooled":
+            self.check_pooler()
+        length = self.row_length(max_seq_length)
+        batch_size = arguments.whole("batch_size", batch_size, 1)
+        encodings = self.tokenizer.encode_batch(texts)
+        long = sum(len(encoding) > length - 2 for encoding in encodings)
+        if long and long_texts == "truncate":
+            print(f"{long:,} of {len(encodings):,} texts are longer than {length} tokens and were cut", file=sys.stderr)
+        windows = [_windows(i, encoding, length - 2, long_texts) for i, encoding in enumerate(encodings)]
+        rows = [self.row(window.ids) for of_text in windows for window in of_text]
+        sums = np.zeros((len(encodings), self.hidden_size), np.float64)
+        counts = np.zeros(len(encodings))
+        for window, output in zip(
+            (window for of_text in windows for window in of_text), self.run(rows, batch_size=batch_size), strict=True
+        ):
+            values, weights = _pooled(pooling, output, window.counts)
+            sums[window.text] += values
+            counts[window.text] += weights
+        vectors = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
+        return unit_vectors(vectors) if normalize else vectors
+
+    def check_pooler(self) -> None:
+        """Raises `InputError` where the weights hold no pooler."""
+        if not self.has_pooler:
+            raise InputError(
+                f"{self._path}: pooling='pooled' needs a pooler, but the weights hold none; take mean or cls"
+            )
+
+    def row_length(self, max_seq_length: int | None) -> int:
+        """Tokens of a row: as asked, or as many as the model has positions for."""
+        longest = self.model.config.max_position_embeddings
+        return longest if max_seq_length is None else arguments.whole("max_seq_length", max_seq_length, 3, longest)
+
+    # --- All that the model computes ---
+
+    def row(self, first: Sequence[int], second: Sequence[int] | None = None) -> Row:
+        """`[CLS] first [SEP]`, with `second [SEP]` behind it where there is one."""
+        ids = [self.tokenizer.cls_id, *first, self.tokenizer.sep_id]
+        if second is None:
+            return Row(ids, [0] * len(ids))
+        self.model.config.check_takes_pairs(self._path, "a pair of texts was given")
+        return Row([*ids, *second, self.tokenizer.sep_id], [0] * len(ids) + [1] * (len(second) + 1))
+
+    def run(
+        self, rows: Sequence[Row], *, layers: Sequence[int] = (-1,), attentions: bool = False, batch_size: int = 32
+    ) -> Iterator[Output]:
+        """The outputs of every row, in order.
+
+        Args:
+            layers: numbers of layers, 0 the first and -1 the last, as Python counts.
+            attentions: of these layers; the model must have been made with `output_attentions`.
+        """
+        numbers = tuple(layer_numbers(layers, self.num_layers))
+        forward = self._forward(numbers, attentions)
+        for begin in range(0, len(rows), batch_size * _BATCHES_AT_ONCE):
+            yield from self._run_block(rows[begin : begin + batch_size * _BATCHES_AT_ONCE], forward, batch_size)
+
+    def _run_block(self, rows: Sequence[Row], forward: Callable[..., dict], batch_size: int) -> list[Output]:
+        lengths = np.array([len(row.input_ids) for row in rows])
+        longest = self.model.config.max_position_embeddings
+        top = min(-(-int(lengths.max()) // _MULTIPLE) * _MULTIPLE, longest)
+        widths = [*range(_MULTIPLE, top, _MULTIPLE), top]
+        found: list[Output | None] = [None] * len(rows)
+        for batch in prediction_batches(lengths, widths, batch_size):
+            inputs = _padded([rows[i] for i in batch.rows], batch.width, self.tokenizer.pad_id)
+            outputs = {name: value.numpy() for name, value in forward(**inputs).items()}
+            for place, i in enumerate(batch.rows):
+                found[i] = _output_of(outputs, place, int(lengths[i]))
+        return [output for output in found if output is not None]
+
+    def _traced(self, layers: tuple[int, ...], attentions: bool) -> Callable[..., dict]:
+        def chosen(outputs: dict) -> dict:
+            states = [tf.cast(outputs["hidden_states"][layer + 1], tf.float32) for layer in layers]
+            found = {"states": tf.stack(states, axis=1)}
+            if "pooled_output" in outputs:
+                found["pooled"] = tf.cast(outputs["pooled_output"], tf.float32)
+            if attentions:
+                found["attentions"] = tf.stack([outputs["attentions"][layer] for layer in layers], axis=1)
+            return found
+
+        return compiled(self.model, chosen)
+
+
+def load_backbone(
+    path: str, *, precision: str = "float32", config: BertConfig | None = None, attentions: bool = False
+) -> BertBackbone:
+    """The encoder of a checkpoint with all hidden states, and with its pooler where the weights hold one."""
+    source = checkpoint_files.find_source(path, needs_config=config is None)
+    config = config or BertConfig.from_source(source)
+    with checkpoint_files.open_source(source) as checkpoint:
+        held = heads.parts_of(matching.scan(checkpoint, config).found)
+    return BertBackbone.from_pretrained(
+        path,
+        config=config,
+        add_pooling_layer="pooler" in held,
+        output_hidden_states=True,
+        output_attentions=attentions,
+        dtype=dtype_policy(precision),
+    )
+
+
+def layer_numbers(layers: Sequence[int], count: int) -> list[int]:
+    """Numbers of layers from 0 on; one that is not there is an `InputError`."""
+    found = []
+    for place, layer in enumerate(layers):
+        number = arguments.whole(f"layers[{place}]", layer)
+        if not -count <= number < count:
+            raise InputError(
+                f"layers: expected numbers from {-count} to {count - 1} (-1 is the last), but got {number}"
+            )
+        found.append(number % count)
+    return found
+
+
+class _Window(NamedTuple):
+    text: int  # which text it is of
+    ids: list[int]
+    counts: np.ndarray  # bool, of its row: the tokens that "mean" takes from this window
+
+
+def _windows(text: int, encoding: Encoding, room: int, long_texts: str) -> list[_Window]:
+    ids = encoding.ids.tolist()
+    if len(ids) <= room or long_texts == "truncate":
+        ids = ids[:room]
+        return [_Window(text, ids, np.ones(len(ids) + 2, bool))]
+    spans = window_spans(len(ids), room, max(1, room // 2))
+    masks = max_context(spans, len(ids))
+    return [
+        _Window(text, ids[begin:end], np.concatenate([[True], mask, [True]]))
+        for (begin, end), mask in zip(spans, masks, strict=True)
+    ]
+
+
+def _pooled(pooling: str, output: Output, counts: np.ndarray) -> tuple[np.ndarray, int]:
+    """(sum of vectors [H], how many they are) of one window."""
+    if pooling == "mean":
+        return output.states[-1][counts].sum(axis=0), int(counts.sum())
+    if pooling == "cls":
+        return output.states[-1][0], 1
+    assert output.pooled is not None  # `check_pooler`
+    return output.pooled, 1
+
+
+def _padded(rows: Sequence[Row], width: int, pad_id: int) -> dict[str, tf.Tensor]:
+    input_ids = np.full((len(rows), width), pad_id, np.int32)
+    input_mask, segment_ids = np.zeros_like(input_ids), np.zeros_like(input_ids)
+    for i, row in enumerate(rows):
+        size = len(row.input_ids)
+        input_ids[i, :size], segment_ids[i, :size], input_mask[i, :size] = row.input_ids, row.segment_ids, 1
+    arrays = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}
+    return {name: tf.constant(array) for name, array in arrays.items()}
+
+
+def _output_of(outputs: dict[str, np.ndarray], place: int, length: int) -> Output:
+    """One row's share of a batch, without its padding; copies, so that the batch may go."""
+    attentions = outputs["attentions"][place, :, :, :length, :length].copy() if "attentions" in outputs else None
+    pooled = outputs["pooled"][place].copy() if "pooled" in outputs else None
+    return Output(outputs["states"][place, :, :length].copy(), pooled, attentions)
+
+
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
+    """Vectors [n, H] of length 1; one of zeros stays."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# kb.embed
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def embed(
+    texts: Iterable[str], model: str | os.PathLike | Embedder, *, precision: str = "float32", **options: Any
+) -> np.ndarray:
+    """A vector for each text, float32 [texts, hidden]: `Embedder.load(model).embed(texts, **options)`.
+
+    Args:
+        model: a model directory, TF1 checkpoint or hub id, which stays loaded for the next call, or an `Embedder`.
+        options: `pooling`, `long_texts`, `max_seq_length`, `batch_size`, `normalize` of `Embedder.embed`.
+    """
+    if isinstance(model, Embedder):
+        return model.embed(texts, **options)
+    path = arguments.path("model", model)
+    return _loaded(path, precision, _stamp(path)).embed(texts, **options)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(path: str, precision: str, stamp: tuple) -> Embedder:
+    return Embedder.load(path, precision=precision)
+
+
+def _stamp(path: str) -> tuple:
+    """What changes when the files of a folder do: a model that was trained on is loaded again."""
+    folder = path if os.path.isdir(path) else os.path.dirname(path)
+    if files.is_remote(path) or not os.path.isdir(folder or "."):
+        return ()
+    return tuple(sorted((entry.name, entry.stat().st_mtime_ns) for entry in os.scandir(folder or ".")))

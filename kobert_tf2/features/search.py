@@ -1,0 +1,58 @@
+"""Cosine search over sentences: those whose vectors point most nearly the same way as a query's."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from kobert_tf2 import arguments, files
+from kobert_tf2.errors import InputError
+from kobert_tf2.features.embedder import Embedder
+from kobert_tf2.tokenization.normalization import is_blank
+
+
+class Match(NamedTuple):
+    """A sentence found: `position` is its place among those searched, `score` the cosine, from -1 to 1."""
+
+    text: str
+    position: int
+    score: float
+
+
+class SentenceIndex:
+    """Sentences with their vectors, computed once.
+
+    `options` are those of `Embedder.embed`: `pooling`, `long_texts`, `max_seq_length`, `batch_size`.
+    """
+
+    def __init__(self, texts: Iterable[str], embedder: Embedder, **options: object):
+        self.texts = list(arguments.each_text("texts", texts))
+        self._embedder = embedder
+        self._options = {**options, "normalize": True}
+        self.vectors = self._embed(self.texts)  # float32 [texts, hidden]
+
+    def _embed(self, texts: list[str]) -> np.ndarray:
+        return self._embedder.embed(texts, **self._options)  # type: ignore[arg-type]  # checked there, by name
+
+    def search(self, query: str, top_k: int = 5) -> list[Match]:
+        """The `top_k` sentences nearest to a query, nearest first; of equal ones the earlier."""
+        return self.search_batch([query], top_k)[0]
+
+    def search_batch(self, queries: Iterable[str], top_k: int = 5) -> list[list[Match]]:
+        """`search` of every query, in order, computed together."""
+        top_k = arguments.whole("top_k", top_k, 1)
+        found = self._embed(list(arguments.each_text("queries", queries))) @ self.vectors.T  # [queries, texts]
+        return [
+            [Match(self.texts[i], int(i), float(scores[i])) for i in np.argsort(-scores, kind="stable")[:top_k]]
+            for scores in found
+        ]
+
+
+def read_sentences(path: str) -> tuple[list[str], list[int], int]:
+    """(sentences, the number of the line of each, how many lines are empty) of a file with a sentence a line."""
+    lines = list(files.read_lines(path))
+    kept = [(line.strip(), number) for number, line in enumerate(lines, start=1) if not is_blank(line)]
+    if not kept:
+        raise InputError(f"{path}: expected a sentence on each line, but found none")
+    texts, numbers = map(list, zip(*kept, strict=True))
+    return texts, numbers, len(lines) - len(kept)
