@@ -56,7 +56,10 @@ def _find(name: str, within: tuple[str, ...]) -> str:
     names = sorted(path.stem for path in SHIPPED.glob("*.flags")) if SHIPPED else []
     near = difflib.get_close_matches(pathlib.Path(name).stem, names, n=1)
     meant = f"; did you mean {near[0]!r}?" if near else ""
-    raise InputError(f"--flagfile={name}: expected a file, or one of {', '.join(names)}, but there is none{meant}")
+    where = f"{within[-1]}: " if within else ""
+    raise InputError(
+        f"{where}--flagfile={name:.300}: expected a file, or one of {', '.join(names)}, but there is none{meant}"
+    )
 
 
 def _read(path: str) -> list[str]:

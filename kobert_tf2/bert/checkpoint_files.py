@@ -340,8 +340,8 @@ def _read_pickle(local: str, path: str) -> dict:
         import torch
     except ImportError:
         raise InputError(f"{path}: reading it needs PyTorch: pip install 'kobert_tf2[torch]'") from None
-    is_mapped = zipfile.is_zipfile(local)  # PyTorch wrote no zip files before 1.6, and can map nothing else
     try:
+        is_mapped = zipfile.is_zipfile(local)  # PyTorch wrote no zip files before 1.6, and can map nothing else
         tensors = torch.load(local, map_location="cpu", weights_only=True, mmap=is_mapped)
     except Exception as error:
         raise InputError(f"{path}: PyTorch cannot read it as weights ({_first_line(error)})") from None

@@ -40,9 +40,9 @@ class BertConfig:
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range", "layer_norm_eps"):
             _check_number(name, getattr(self, name))
         if isinstance(self.pad_token_id, bool) or not isinstance(self.pad_token_id, int):
-            raise InputError(f"pad_token_id must be a whole number. Received: {self.pad_token_id!r}")
+            raise InputError(f"pad_token_id must be a whole number. Received: {self.pad_token_id!r:.100}")
         if not isinstance(self.tie_word_embeddings, bool):
-            raise InputError(f"tie_word_embeddings must be true or false. Received: {self.tie_word_embeddings!r}")
+            raise InputError(f"tie_word_embeddings must be true or false. Received: {self.tie_word_embeddings!r:.100}")
         if self.hidden_size % self.num_attention_heads:
             raise InputError(
                 f"hidden_size must be a multiple of num_attention_heads. "
@@ -52,13 +52,13 @@ class BertConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 0 and below 1. Received: {getattr(self, name)!r}")
         if self.layer_norm_eps <= 0:
-            raise InputError(f"layer_norm_eps must be above 0. Received: {self.layer_norm_eps!r}")
+            raise InputError(f"layer_norm_eps must be above 0. Received: {self.layer_norm_eps!r:.100}")
         if self.classifier_dropout is not None and not _is_rate(self.classifier_dropout):
             raise InputError(
-                f"classifier_dropout must be at least 0 and below 1. Received: {self.classifier_dropout!r}"
+                f"classifier_dropout must be at least 0 and below 1. Received: {self.classifier_dropout!r:.100}"
             )
         if self.hidden_act not in ACTIVATIONS:
-            raise InputError(f"hidden_act must be one of {', '.join(ACTIVATIONS)}. Received: {self.hidden_act!r}")
+            raise InputError(f"hidden_act must be one of {', '.join(ACTIVATIONS)}. Received: {self.hidden_act!r:.100}")
 
     @classmethod
     def from_google_json(cls, path: str, *, vocab_size: int | None = None) -> "BertConfig":
@@ -131,8 +131,8 @@ class BertConfig:
         """
         if self.hidden_act not in _AS_GOOGLE_SAYS:
             raise InputError(
-                f"hidden_act={self.hidden_act!r} does not exist in the original bert_config.json (its 'gelu' is the "
-                "tanh form), so this model would answer differently there"
+                f"hidden_act={self.hidden_act!r:.100} does not exist in the original bert_config.json (its 'gelu' is "
+                "the tanh form), so this model would answer differently there"
             )
         if self.layer_norm_eps != 1e-12:
             raise InputError(
@@ -144,15 +144,17 @@ class BertConfig:
         return dict(values, hidden_act=_AS_GOOGLE_SAYS[self.hidden_act])
 
 
-_SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-)
+# The largest of each that is taken for meant: a configuration comes from outside, and a billion layers are memory and
+# hours before any weight is missed.
+_SIZES = {
+    "vocab_size": 100_000_000,
+    "hidden_size": 1 << 16,
+    "num_hidden_layers": 1_000,
+    "num_attention_heads": 1 << 16,
+    "intermediate_size": 1 << 20,
+    "max_position_embeddings": 1 << 24,
+    "type_vocab_size": 1 << 16,
+}
 # The values of `hidden_act`, in Hugging Face's meaning; the functions are in `kernels/plain.py`.
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh", "linear")
 _AS_GOOGLE_SAYS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "relu": "relu", "tanh": "tanh", "linear": "linear"}
@@ -174,12 +176,14 @@ def _is_rate(value: object) -> bool:
 
 def _check_size(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} must be a positive whole number. Received: {value!r}")
+        raise InputError(f"{name} must be a positive whole number. Received: {value!r:.100}")
+    if value > _SIZES[name]:
+        raise InputError(f"{name} must be at most {_SIZES[name]:,}. Received: {value:,}")
 
 
 def _check_number(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise InputError(f"{name} must be a number that is not negative. Received: {value!r}")
+        raise InputError(f"{name} must be a number that is not negative. Received: {value!r:.100}")
 
 
 def _read_config(path: str) -> dict:

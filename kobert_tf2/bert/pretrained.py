@@ -5,6 +5,7 @@
 
 import dataclasses
 import hashlib
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -18,7 +19,7 @@ from kobert_tf2.bert.checkpoint_files import Checkpoint, Source
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.labels import Labels
 from kobert_tf2.bert.matching import Contents, Match
-from kobert_tf2.bert.weight_names import Row, names_to_write, part, table, transpose
+from kobert_tf2.bert.weight_names import Row, is_required, keras_shape, names_to_write, part, table, transpose
 from kobert_tf2.errors import InputError
 
 
@@ -92,6 +93,7 @@ def from_pretrained(
     with checkpoint_files.open_source(source, allow_pickle=allow_pickle) as checkpoint:
         contents = matching.scan(checkpoint, config)
         config = as_tied(config, contents)
+        _refuse_far_larger(config, contents)
         contents, kwargs = _with_labels(cls, source, contents, kwargs)
         model = uninitialized(cls, config, contents, **kwargs)
         if require_trained:
@@ -100,6 +102,17 @@ def from_pretrained(
     _initialize(model, new)
     mark_new(model, new)
     return model
+
+
+_ROOM = 1 << 26
+
+
+def _refuse_far_larger(config: BertConfig, contents: Contents) -> None:
+    """An encoder of far more numbers than the checkpoint holds is reported before it takes the memory for them."""
+    needed = {row: keras_shape(row, config) for row in table(config.num_hidden_layers) if is_required(row)}
+    held = sum(math.prod(shape) for shape in contents.checkpoint.shapes.values())
+    if sum(map(math.prod, needed.values())) > 2 * held + _ROOM:
+        matching.match(contents, {row: shape for row, shape in needed.items() if not row.tied_to})
 
 
 def as_tied(config: BertConfig, contents: Contents) -> BertConfig:

@@ -18,6 +18,7 @@ import gzip
 import os
 import re
 import struct
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, NamedTuple
 
@@ -202,7 +203,7 @@ def read_examples(path: str) -> Iterator[bytes]:
             while head := stream.read(12):
                 number += 1
                 yield _read_record(stream, head, f"{path}, record {number}")
-        except (EOFError, gzip.BadGzipFile, OSError) as error:
+        except (EOFError, zlib.error, OSError) as error:  # gzip.BadGzipFile is an OSError.
             if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
                 raise
             raise InputError(f"{path}, after record {number}: the GZIP stream is broken ({error})") from None

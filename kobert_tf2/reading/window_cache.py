@@ -7,6 +7,7 @@ the lengths), and holds that key too, so a stale file cannot be taken for a fres
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,7 +69,7 @@ def _load(path: str, key: str, width: int, pad_id: int) -> Windows | None:
             if str(kept["key"]) != key:
                 return None
             arrays = {name: kept[name] for name in kept.files}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):
         return None
     mask = np.arange(width) < arrays["lengths"][:, None]
     padding = {"input_ids": pad_id, "token_start": -1, "token_end": -1}

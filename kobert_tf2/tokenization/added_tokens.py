@@ -39,7 +39,14 @@ class AddedToken(NamedTuple):
 
 def added_token(value: "str | dict | AddedToken") -> AddedToken:
     """An `AddedToken` from a string or from its fields."""
-    token = AddedToken(value) if isinstance(value, str) else AddedToken(**value) if isinstance(value, dict) else value
+    if isinstance(value, dict) and not value.keys() <= set(AddedToken._fields):
+        raise InputError(f"added_tokens: expected fields of {', '.join(AddedToken._fields)}. Received: {value!r:.200}")
+    fields = value if isinstance(value, dict) else {"content": value}
+    token = value if isinstance(value, AddedToken) else AddedToken(**{"content": "", **fields})
+    if not isinstance(token.content, str) or not all(isinstance(switch, bool) for switch in token[1:]):
+        raise InputError(
+            f"added_tokens: expected a string and switches that are true or false. Received: {value!r:.200}"
+        )
     if not token.content:
         raise InputError("added_tokens: expected a string with characters, but one is empty")
     return token

@@ -90,8 +90,8 @@ def _check_class(path: str, config: dict) -> None:
     name = _class_of(config)
     if name not in (*_CLASSES_OF_WORDPIECE, *_GENERIC_CLASSES):
         raise InputError(
-            f"{path}: tokenizer_class {config['tokenizer_class']!r} cannot be mirrored; expected a BertTokenizer, or a "
-            "SentencePiece model (a .model file) in the folder"
+            f"{path}: tokenizer_class {config['tokenizer_class']!r:.100} cannot be mirrored; expected a BertTokenizer, "
+            "or a SentencePiece model (a .model file) in the folder"
         )
     expected = {
         "tokenize_chinese_chars": True,
@@ -101,7 +101,7 @@ def _check_class(path: str, config: dict) -> None:
     }
     for key, value in expected.items():
         if config.get(key, value) != value and not (key == "never_split" and config[key] == []):
-            raise InputError(f"{path}: {key}={config[key]!r} cannot be mirrored; expected {value!r}")
+            raise InputError(f"{path}: {key}={config[key]!r:.100} cannot be mirrored; expected {value!r}")
 
 
 def _switches_of(config: dict) -> dict:
@@ -127,15 +127,29 @@ def _read_tokenizer_file(path: str) -> tuple[dict[str, int], dict, dict[int, Add
     """(vocabulary, switches, added tokens by their ids)"""
     tokenizers = _library()
     text = files.read_text(path)
+    _check_ids(path, files.parse_json(text, path, dict))
     try:
         parsed = tokenizers.Tokenizer.from_str(text)
     except Exception as error:
-        raise InputError(f"{path}: the tokenizers library cannot read it ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: the tokenizers library cannot read it ({str(error).splitlines()[0]:.300})") from None
     parts = json.loads(parsed.to_str())
     _check_model(path, parts["model"])
     _check_steps(path, parts)
     added = {i: _token_of(token) for i, token in parsed.get_added_tokens_decoder().items()}
     return parsed.get_vocab(with_added_tokens=False), _switches_in(path, parts["normalizer"]), added
+
+
+def _check_ids(path: str, parts: dict) -> None:
+    """The library lists every number up to the highest id, be it 2 ** 32."""
+    model = parts.get("model")
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    added = parts.get("added_tokens")
+    if not isinstance(vocab, dict):
+        return  # The library says what it misses.
+    most = len(vocab) + (len(added) if isinstance(added, list) else 0)
+    wrong = next((piece for piece, i in vocab.items() if type(i) is not int or not 0 <= i < most), None)
+    if wrong is not None:
+        raise InputError(f"{path}: vocab: expected ids below {most:,}, but {wrong!r:.80} has {vocab[wrong]!r:.40}")
 
 
 def _library() -> Any:
@@ -149,23 +163,23 @@ def _library() -> Any:
 def _check_model(path: str, model: dict) -> None:
     if model.get("type", "WordPiece") != "WordPiece":
         raise InputError(
-            f"{path}: model {model['type']!r} cannot be mirrored; expected WordPiece, or the SentencePiece model (a "
-            ".model file) beside it"
+            f"{path}: model {model['type']!r:.100} cannot be mirrored; expected WordPiece, or the SentencePiece "
+            "model (a .model file) beside it"
         )
     for key, expected in (("continuing_subword_prefix", "##"), ("max_input_chars_per_word", MAX_WORD_LENGTH)):
         if model.get(key, expected) != expected:
-            raise InputError(f"{path}: {key}={model[key]!r} cannot be mirrored; expected {expected!r}")
+            raise InputError(f"{path}: {key}={model[key]!r:.100} cannot be mirrored; expected {expected!r}")
 
 
 def _check_steps(path: str, parts: dict) -> None:
     found = (parts["pre_tokenizer"] or {}).get("type")
     if found != "BertPreTokenizer":
-        raise InputError(f"{path}: pre_tokenizer {found!r} cannot be mirrored; expected BertPreTokenizer")
+        raise InputError(f"{path}: pre_tokenizer {found!r:.100} cannot be mirrored; expected BertPreTokenizer")
     after = parts["post_processor"] or {"type": "BertProcessing"}
     sequence = [next(iter(step)) for step in after.get("single", [])]
     if after["type"] != "BertProcessing" and sequence != ["SpecialToken", "Sequence", "SpecialToken"]:
         raise InputError(
-            f"{path}: post_processor {after['type']!r} cannot be mirrored; expected one that writes [CLS] A [SEP]"
+            f"{path}: post_processor {after['type']!r:.100} cannot be mirrored; expected one that writes [CLS] A [SEP]"
         )
 
 
@@ -174,7 +188,7 @@ def _switches_in(path: str, normalizer: dict | None) -> dict:
     # Text is always normalised to NFC here.
     of_bert = [step for step in steps if step["type"] != "NFC"]
     if len(of_bert) != 1 or of_bert[0]["type"] != "BertNormalizer":
-        names = ", ".join(str(step["type"]) for step in steps)
+        names = ", ".join(str(step["type"])[:40] for step in steps[:9])
         raise InputError(f"{path}: normalizer {names} cannot be mirrored; expected BertNormalizer")
     (step,) = of_bert
     for key in ("clean_text", "handle_chinese_chars"):
@@ -205,7 +219,7 @@ def _described(folder: str, config: dict, vocab: dict[str, int], settings: dict,
     missing = {name: token for name, token in special.items() if token not in vocab}
     if missing:
         name, token = next(iter(missing.items()))
-        raise InputError(f"{folder}: {name} is {token!r}, but its vocabulary has no such piece")
+        raise InputError(f"{folder}: {name} is {token!r:.100}, but its vocabulary has no such piece")
     by_content = {token.content: token for token in (*extra, *added.values())}
     apart = [
         token._replace(is_piece=content in pieces)._asdict()
@@ -222,7 +236,7 @@ def _special_tokens(folder: str, config: dict) -> dict[str, str]:
         value = config.get(name)
         content = value.get("content") if isinstance(value, dict) else value
         if content is not None and not isinstance(content, str):
-            raise InputError(f"{folder}: {name}: expected a string, but found {content!r}")
+            raise InputError(f"{folder}: {name}: expected a string, but found {content!r:.100}")
         if content:
             found[name] = content
     return found
@@ -246,7 +260,7 @@ def _added_alone(folder: str, config: dict, vocab: dict[str, int]) -> dict[int, 
     added = {}
     for content, i in read_object(f"{folder}/{ADDED_FILE}").items():
         if isinstance(i, bool) or not isinstance(i, int):
-            raise InputError(f"{folder}/{ADDED_FILE}: expected an id for {content!r}, but found {i!r}")
+            raise InputError(f"{folder}/{ADDED_FILE}: expected an id for {content!r:.100}, but found {i!r:.100}")
         added[i] = AddedToken(content, normalized=content not in named, special=content in named)
     for token in read_object(f"{folder}/{TOKENIZER_FILE}").get("added_tokens") or []:
         added[int(token["id"])] = AddedToken(**{name: token[name] for name in ADDED_FIELDS})
@@ -258,11 +272,13 @@ def _with_ids(folder: str, vocab: dict[str, int], added: dict[int, AddedToken]) 
     for i, token in sorted(added.items()):
         if pieces.get(i, token.content) != token.content:
             raise InputError(
-                f"{folder}: the added token {token.content!r} has id {i}, but the vocabulary has {pieces[i]!r} there"
+                f"{folder}: the added token {token.content!r:.100} has id {i}, but the vocabulary has "
+                f"{pieces[i]!r:.100} there"
             )
         if vocab.get(token.content, i) != i:
             raise InputError(
-                f"{folder}: the added token {token.content!r} has id {i}, but {vocab[token.content]} in the vocabulary"
+                f"{folder}: the added token {token.content!r:.100} has id {i}, but {vocab[token.content]} in the "
+                "vocabulary"
             )
         vocab[token.content] = i
     missing = next((i for i, j in enumerate(sorted(vocab.values())) if i != j), None)

@@ -179,13 +179,13 @@ def _saved_settings(ours: object, path: str) -> dict:
     for name, value in settings.items():
         kind = _KINDS.get(name)
         if kind is None:
-            raise InputError(f"{path}: expected settings of a tokenizer, but found {name!r}")
+            raise InputError(f"{path}: expected settings of a tokenizer, but found {name!r:.100}")
         if not isinstance(value, kind):
             raise InputError(f"{path}: {name}: found {files.json_name(value)}, which this setting cannot be")
     for name in ("user_dictionary", "sentencepiece_model"):
         file = settings.get(name)
         if file and (file in (".", "..") or any(separator in file for separator in "/\\\0")):
-            raise InputError(f"{path}: {name}: expected the name of a file in this folder, but got {file!r}")
+            raise InputError(f"{path}: {name}: expected the name of a file in this folder, but got {file!r:.100}")
     return settings
 
 
@@ -238,7 +238,13 @@ def from_pretrained(cls: type, path: str, **settings: Any) -> Any:
 
 
 def _make(cls: type, found: Found, settings: dict) -> Any:
-    tokenizer = cls(found.vocab or found.place, **settings)
+    try:
+        tokenizer = cls(found.vocab or found.place, **settings)
+    except InputError as error:
+        said = str(error)
+        if found.place in said or found.folder in said:
+            raise
+        raise InputError(f"{found.place}: {said.removeprefix('vocabulary: ')}") from None
     tokenizer.has_tokenizer_file = found.has_tokenizer_file
     if not found.is_bare:
         defaults = hf_files.call_defaults(f"{found.folder}/{CONFIG_FILE}")
