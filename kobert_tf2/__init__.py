@@ -33,6 +33,7 @@ _MODULE_OF = {
     "Embedder": "features.embedder",
     "embed": "features.embedder",
     "SentenceIndex": "features.search",
+    "Classifier": "serving.classifier",
 }
 
 __all__ = list(_MODULE_OF)

@@ -36,6 +36,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "num_train_epochs": (0, 1e6),
     "warmup_proportion": (0, 1),
     "eval_fraction": (0, 1),
+    "threshold": (0, 1),
     "masked_lm_prob": (0, 1),
     "short_seq_prob": (0, 1),
     "null_score_diff_threshold": (-math.inf, math.inf),

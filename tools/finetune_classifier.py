@@ -1,10 +1,15 @@
-"""Trains a classifier of sentences or pairs of sentences; the flags are those of the original run_classifier.py.
+"""Trains a classifier of sentences or pairs: one label, several labels, or a number; the flags are run_classifier's.
 
-The files are TSVs with a header: `document` and `label`, where there are such `id` and `document2`. The whole NSMC, a
-twentieth of it held out:
+Files of NSMC, KorNLI, KorSTS and KLUE (YNAT, NLI, STS, RE) are read as they are; other TSV and JSON files by the names
+of their columns. The whole NSMC, a twentieth of it held out; similarities; several labels, from columns of their own:
 
     python tools/finetune_classifier.py --init_checkpoint=pretrained/model --train_file=ratings.tsv \
         --eval_fraction=0.05 --output_dir=classifier --do_train --do_eval
+    python tools/finetune_classifier.py --init_checkpoint=pretrained/model --train_file=sts-train.tsv \
+        --eval_file=sts-dev.tsv --output_dir=similarity --do_train --do_eval
+    python tools/finetune_classifier.py --init_checkpoint=pretrained/model --problem_type=multi_label \
+        --train_file=train.tsv --eval_file=dev.tsv --text_column=comment --label_column=tags --choose_thresholds \
+        --output_dir=tagger --do_train --do_eval
 """
 
 from absl import flags
@@ -26,14 +31,15 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "task_name", None, "Of the original; without effect: a file's header says what its columns hold."
     )
-    flags.DEFINE_string("data_dir", None, "A folder with train.tsv, dev.tsv and test.tsv.")
+    flags.DEFINE_string("data_dir", None, "A folder with train.tsv, dev.tsv and test.tsv (or .json, .jsonl).")
     flags.DEFINE_string("train_file", None, "Instead of train.tsv in --data_dir.")
     flags.DEFINE_string("eval_file", None, "Instead of dev.tsv in --data_dir.")
     flags.DEFINE_string("predict_file", None, "Instead of test.tsv in --data_dir; needs no labels.")
     flags.DEFINE_float("eval_fraction", 0.0, "Without a file to evaluate on: hold out this part of the training file.")
     flags.DEFINE_bool("do_train", False, "Train.")
-    flags.DEFINE_bool("do_eval", False, "Evaluate: accuracy, F1, the table of confusions.")
+    flags.DEFINE_bool("do_eval", False, "Evaluate: accuracy and F1, or correlations; the table of confusions.")
     flags.DEFINE_bool("do_predict", False, "Write predictions.tsv with the probability of every label.")
+    _define_flags_of_labels()
     flags.DEFINE_integer("max_seq_length", 128, "Pieces a row at most; longer ones are cut, and counted.")
     flags.DEFINE_integer("train_batch_size", 32, "Global: of all replicas together.")
     flags.DEFINE_integer("eval_batch_size", 32, "Global: of all replicas together.")
@@ -45,6 +51,35 @@ def define_flags() -> None:
     command_line.define_tokenizer_flags()
     command_line.define_running_flags()
     command_line.define_preflight_flags()
+
+
+def _define_flags_of_labels() -> None:
+    flags.DEFINE_enum(
+        "problem_type",
+        None,
+        ["single_label", "multi_label", "regression"],
+        "One label of several, any number of labels, or a number. Not given: the trained model's, or by the training "
+        "file: similarities are numbers, lists are several labels.",
+    )
+    flags.DEFINE_string("text_column", None, "The column of the text, by name; by number in a file without a header.")
+    flags.DEFINE_string("pair_column", None, "The column of the second text of a pair, likewise.")
+    flags.DEFINE_string("label_column", None, "The column of the label, likewise; labels.real-label is a JSON path.")
+    flags.DEFINE_string("label_separator", ",", "Between several labels in a cell.")
+    flags.DEFINE_list("score_range", None, "The lowest and the highest number of a regression: 0,5.")
+    flags.DEFINE_float(
+        "threshold", None, "Give each label from this probability on, where there are several. Not given: the model's."
+    )
+    flags.DEFINE_bool(
+        "choose_thresholds", False, "Choose a threshold for each label on the dev examples and keep them in the model."
+    )
+    flags.DEFINE_list(
+        "additional_special_tokens", [], "Strings that are one piece each and are trained: [SUBJ],[/SUBJ]."
+    )
+    flags.DEFINE_list(
+        "entity_markers",
+        None,
+        "Around subject and object of KLUE-RE. Not given: the model's, or [SUBJ],[/SUBJ],[OBJ],[/OBJ].",
+    )
 
 
 def main() -> dict:

@@ -11,14 +11,21 @@ from typing import NamedTuple
 
 from kobert_tf2.errors import InputError
 
-PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
 
 
 class Labels(NamedTuple):
-    """The names in the order of the head's rows. `problem_type` None: not said, which means a single label."""
+    """The names in the order of the head's rows. `problem_type` None: not said; `kind` is what it means then."""
 
     names: tuple[str, ...]
     problem_type: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of problem, one of `PROBLEM_TYPES`. Where none is said, a head of one row gives a number and one of
+        several rows a single label, as `transformers` trains them."""
+        return self.problem_type or (REGRESSION if len(self.names) == 1 else SINGLE_LABEL)
 
     def to_config(self) -> dict:
         """The keys of `config.json`."""

@@ -244,8 +244,8 @@ def _why_not_used(source: Source, contents: Contents, cls: Callable[..., keras.M
     held = described.labels(contents.num_labels or 0)
     if described.has_other_classifier(cls.__name__):
         return f"its classification head is that of a {described.architecture}"
-    if asked.problem_type and held.problem_type and asked.problem_type != held.problem_type:
-        return f"its classification head is for {held.problem_type}, and {asked.problem_type} is asked for"
+    if asked.problem_type and asked.problem_type != held.kind:
+        return f"its classification head is for {held.kind}, and {asked.problem_type} is asked for"
     if set(asked.names) != set(held.names):
         return f"its labels are {', '.join(held.names)}, and {', '.join(asked.names)} are asked for"
     return None

@@ -1,98 +1,36 @@
-"""Labelled sentences: a TSV with a header to features of fixed length.
+"""Examples of sentences and pairs to features of fixed length. Nothing here trains or scores.
 
-The file has a header that names its columns: `document` and `label`, as NSMC has them, and, where there are such, `id`
-and `document2` (the second sentence of a pair). There is no quoting: a quotation mark is a character of the text, and a
-line is cut at its tabs. Names of columns, labels and ids are the same where they look the same: they are composed (NFC)
-and lose zero-width characters. Nothing here trains or scores.
+`sentence_files.py` reads the files; `Example` and `read_tsv` can be had from here too.
 """
 
 import re
-import sys
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from kobert_tf2 import files
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import labels as label_names
-from kobert_tf2.tokenization.normalization import comparable, is_blank
+from kobert_tf2.labelling import problems
+from kobert_tf2.labelling.sentence_files import Example, SentenceFile, read_tsv
+from kobert_tf2.tokenization.normalization import comparable
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
-COLUMNS = ("id", "document", "document2", "label")
-
-
-class Example(NamedTuple):
-    """One line of the file. `id` is its column, or the line's number; `pair` and `label` are None where not given."""
-
-    id: str
-    text: str
-    pair: str | None
-    label: str | None
-
-
-def read_tsv(path: str, *, labelled: bool = True) -> list[Example]:
-    """Reads a TSV whose header has `document` and `label` (and perhaps `id`, `document2`), in any order, among others.
-
-    An empty document is kept: it is a sentence of no tokens. Without `labelled` the column `label` need not be there.
-    Blank lines are passed over, except where `document` is the only column: there they are empty documents. Labels that
-    are not in NFC or have zero-width characters are read without, and their number is said on standard error.
-
-    Raises:
-        InputError: no header, or a column missing; lines that are not UTF-8, with another number of columns than the
-            header or with an empty label: all are counted, the first ten listed.
-    """
-    bad_lines = files.BadLines(path)
-    lines = enumerate(files.read_lines(path, bad_lines), start=1)
-    columns = _header(path, next(lines, (1, ""))[1], labelled=labelled)
-    alone = len(columns) == 1
-    examples, respelled = [], []
-    for number, line in lines:
-        if not alone and "\t" not in line and is_blank(line):
-            continue
-        row = dict(zip(columns, values := line.split("\t"), strict=False))
-        label = comparable(row.get("label", "")) or None
-        if len(values) != len(columns):
-            bad_lines.add(number, f"expected {len(columns)} columns as in the header, but there are {len(values)}")
-        elif labelled and label is None:
-            bad_lines.add(number, "the label is empty")
-        else:
-            respelled += [number] if label and label != row["label"].strip() else []
-            name = comparable(row.get("id", "")) or str(number)
-            examples.append(Example(name, row["document"], row.get("document2"), label))
-    bad_lines.raise_if_any()
-    if not examples:
-        raise InputError(f"{path}: expected lines below the header, but there is none")
-    if respelled:
-        print(
-            f"{path}: {len(respelled):,} labels were not in NFC or had zero-width characters or other white space, and "
-            f"were read without (the first in line {respelled[0]})",
-            file=sys.stderr,
-        )
-    return examples
-
-
-def _header(path: str, line: str, *, labelled: bool) -> list[str]:
-    columns = [comparable(name).lower() for name in line.split("\t")]
-    needed = ["document", "label"] if labelled else ["document"]
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        raise InputError(
-            f"{path}, line 1: expected a header, tabs between its names, with {' and '.join(needed)}, "
-            f"but {' and '.join(missing)} is missing in {line[:80]!r}"
-        )
-    repeated = sorted({name for name in columns if name in COLUMNS and columns.count(name) > 1})
-    if repeated:
-        raise InputError(f"{path}, line 1: the header names {repeated[0]!r} twice")
-    return columns
+__all__ = ["Example", "encode", "label_ids", "label_list", "length", "make_features", "pad", "read_tsv", "targets"]
 
 
 def label_list(examples: Iterable[Example]) -> list[str]:
     """The labels that occur, sorted: as numbers where all are whole numbers, so that "10" does not come before "2"."""
-    labels = {comparable(example.label) for example in examples if example.label is not None}
+    labels = {comparable(label) for example in examples for label in _labels_of(example)}
     if all(re.fullmatch(r"-?\d+", label) for label in labels):
         return sorted(labels, key=int)
     return sorted(labels)
+
+
+def _labels_of(example: Example) -> tuple[str, ...]:
+    """The names of its labels; none of a number."""
+    if isinstance(example.label, tuple):
+        return example.label
+    return (example.label,) if isinstance(example.label, str) else ()
 
 
 def encode(
@@ -138,10 +76,30 @@ def make_features(
 def label_ids(examples: Sequence[Example], labels: Sequence[str]) -> np.ndarray:
     """int32 [examples]: the place of each example's label in `labels`, as `label_names.places` finds it."""
     place = label_names.places(labels)
-    for example in examples:
-        if comparable(example.label or "") not in place:
-            raise InputError(f"example {example.id}: the label {example.label!r} is not one of {', '.join(labels)}")
-    return np.array([place[comparable(example.label or "")] for example in examples], np.int32)
+    return np.array([_place(place, example.label, labels, f"example {example.id}") for example in examples], np.int32)
+
+
+def _place(place: dict[str, int], label: object, labels: Sequence[str], where: str) -> int:
+    name = str(label if label is not None else "")
+    if comparable(name) not in place:
+        raise InputError(f"{where}: the label {name!r} is not one of {', '.join(labels)}")
+    return place[comparable(name)]
+
+
+def targets(file: SentenceFile, labels: Sequence[str]) -> np.ndarray:
+    """What a model is to answer: int32 [examples], the labels' places; float32 [examples, labels], 1 for each label
+    that an example has; or float32 [examples], the numbers of a regression.
+
+    A label that is not in `labels` is an `InputError` that names the file and the line.
+    """
+    if file.problem_type == problems.REGRESSION:
+        return np.array([example.label for example in file.examples], np.float32)
+    place, size = label_names.places(labels), (len(file.examples), len(labels))
+    several = np.zeros(size, np.float32)
+    for row, line, example in zip(several, file.lines, file.examples, strict=True):
+        where = f"{file.path}, line {line}"
+        row[[_place(place, label, labels, where) for label in _labels_of(example)]] = 1
+    return several if file.problem_type == problems.MULTI_LABEL else several.argmax(axis=1).astype(np.int32)
 
 
 def pad(

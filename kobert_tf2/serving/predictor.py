@@ -118,6 +118,10 @@ class Predictor:
         """
         return self.answer_batch([(question, context)], n_best=n_best, strip_josa=strip_josa)[0]
 
+    def predict(self, pairs: Iterable[tuple[str, str]]) -> list[dict]:
+        """`answer_batch` with its defaults, under the name that `Classifier` and `Tagger` have for it."""
+        return self.answer_batch(pairs)
+
     def answer_batch(self, pairs: Iterable[tuple[str, str]], *, n_best: int = 1, strip_josa: bool = True) -> list[dict]:
         """`answer` of every (question, context), in order, computed together."""
         questions = [_question(place, *pair) for place, pair in enumerate(pairs)]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from kobert_tf2.bert.labels import MULTI_LABEL, REGRESSION, Labels
 from kobert_tf2.reading.answers import prefers_no_answer
 from kobert_tf2.reading.settings import ReadingSettings
 from kobert_tf2.reading.windows import INPUTS
@@ -45,9 +46,10 @@ def _embedding_outputs(model: keras.Model, outputs: dict, inputs: dict) -> dict:
 
 def _class_outputs(model: keras.Model, outputs: dict, inputs: dict) -> dict:
     """With `probabilities`, of one label or of each; a regression has none."""
-    if model.problem_type == "regression":
+    kind = Labels(model.labels, model.problem_type).kind
+    if kind == REGRESSION:
         return outputs
-    function = tf.sigmoid if model.problem_type == "multi_label_classification" else tf.nn.softmax
+    function = tf.sigmoid if kind == MULTI_LABEL else tf.nn.softmax
     return dict(outputs, probabilities=function(outputs["logits"]))
 
 

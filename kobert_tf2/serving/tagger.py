@@ -86,6 +86,10 @@ class Tagger:
         """The entities of a text in order: `text`, `type`, `start`, `end` (characters) and `score`, a probability."""
         return self.tag_batch([text])[0]
 
+    def predict(self, texts: Iterable[str]) -> list[list[dict]]:
+        """`tag_batch`, under the name that `Classifier` and `Predictor` have for it."""
+        return self.tag_batch(texts)
+
     def tag_batch(self, texts: Iterable[str]) -> list[list[dict]]:
         """`tag` of every text, in order, computed together."""
         texts = list(texts)

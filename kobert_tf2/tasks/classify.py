@@ -1,34 +1,41 @@
-"""Sentence classification, from a TSV to a model directory, its scores and its predictions.
+"""Classification and scoring of sentences and pairs, from files to a model directory, its scores and its predictions.
 
     output_dir/checkpoints/        what a run resumes from
-               model/              a model directory; its config.json names the labels
-               eval_results.txt    under the keys of the original run_classifier, and F1
-               confusion.tsv       a row for each true label, a column for each predicted one
-               predictions.tsv     id, predicted label and the probability of every label
+               model/              a model directory; its config.json names the labels, the kind of problem, and what
+                                   `labelling/settings.py` keeps
+               eval_results.txt    under the keys of the original run_classifier, and the other scores
+               confusion.tsv       of one label: a row for each true label, a column for each predicted one
+               predictions.tsv     id, predicted label (labels, number) and the probability of every label
 
-This is the one call that `tools/finetune_classifier.py` makes; files of sentences are read by `sentences.py`.
+The kind of problem (`labelling/problems.py`) decides the labels' form, the loss, the scores and the form of the
+predictions. This is the one call that `tools/finetune_classifier.py` makes.
 """
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from kobert_tf2 import files
-from kobert_tf2.bert import models
+from kobert_tf2.bert import labels as head_labels
+from kobert_tf2.bert import models, resizing
 from kobert_tf2.bert import pretrained as weights
+from kobert_tf2.bert.checkpoint_files import find_source
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.labels import Labels
 from kobert_tf2.errors import InputError
-from kobert_tf2.labelling import labels, sentences
-from kobert_tf2.labelling.sentences import Example
+from kobert_tf2.labelling import labels, problems, sentence_files, sentence_metrics, sentences
+from kobert_tf2.labelling.relations import MARKERS, Markers
+from kobert_tf2.labelling.sentence_files import Columns, Example, ReadingOptions, SentenceFile
+from kobert_tf2.labelling.settings import ClassifierSettings
 from kobert_tf2.tasks import preflight as preflight_module
 from kobert_tf2.tasks import start
 from kobert_tf2.tasks.hold_out import hold_out
 from kobert_tf2.tokenization import pretrained, unknown
+from kobert_tf2.tokenization.added_tokens import with_special_tokens
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
 from kobert_tf2.training.job import TrainingJob, job_inputs
@@ -36,8 +43,11 @@ from kobert_tf2.training.scores import write_eval_results
 from kobert_tf2.training.settings import EpochTaskSettings
 
 MODEL = models.BertForSequenceClassification
-SINGLE_LABEL = "single_label_classification"
-TASK = loop.Task(weights=losses.label_weights, sums=losses.label_sums)
+TASKS = {
+    problems.SINGLE_LABEL: loop.Task(weights=losses.label_weights, sums=losses.label_sums),
+    problems.MULTI_LABEL: loop.Task(weights=losses.label_weights, sums=losses.multi_label_sums),
+    problems.REGRESSION: loop.Task(weights=losses.label_weights, sums=losses.regression_sums),
+}
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 
 
@@ -54,17 +64,37 @@ class FinetuneSettings(EpochTaskSettings):
     """What a classifier's run is asked for; the fields are the flags of `tools/finetune_classifier.py`.
 
     Attributes:
-      data_dir: holds train.tsv, dev.tsv and test.tsv; `train_file`, `eval_file`, `predict_file` stand in for each.
+      data_dir: holds train.tsv, dev.tsv and test.tsv (or .json, .jsonl); `train_file`, `eval_file`, `predict_file`
+        stand in for each.
       eval_fraction: without a file to evaluate on, this part of the training file is held out.
-      max_seq_length: pieces of a row; longer ones are cut and counted.
+      max_seq_length: pieces of a row; longer ones are cut and counted. None: as the trained model keeps it, or 128.
       eval_batch_size: rows of all replicas together.
+      problem_type: one of `problems.OF_FLAG`; None: the trained model's, or what the training file shows.
+      text_column, pair_column, label_column: of all files; see `sentence_files.Columns`.
+      label_separator: between several labels in a cell.
+      score_range: the lowest and the highest number of a regression.
+      threshold: the probability from which a label is given, where there may be several; None: the model's, or 0.5.
+      choose_thresholds: choose one for each label on the examples to evaluate on, and keep them in the model.
+      additional_special_tokens: strings that are one piece each, and are trained.
+      entity_markers: what stands around the subject and the object of KLUE-RE; None: the model's, or `MARKERS`.
     """
 
+    max_seq_length: int | None = None  # type: ignore[assignment]  # replaced before anything uses it
     data_dir: str | None = None
     eval_file: str | None = None
     eval_fraction: float = 0.0
     do_eval: bool = False
     eval_batch_size: int = 8
+    problem_type: str | None = None
+    text_column: str | None = None
+    pair_column: str | None = None
+    label_column: str | None = None
+    label_separator: str = ","
+    score_range: Sequence[float | str] | None = None
+    threshold: float | None = None
+    choose_thresholds: bool = False
+    additional_special_tokens: Sequence[str] = ()
+    entity_markers: Sequence[str] | None = None
 
 
 def _first_line(path: str) -> str:
@@ -74,15 +104,15 @@ def _first_line(path: str) -> str:
 # With each file of this task what tells it from one of the same name that is not ours.
 _WRITTEN = {
     "confusion.tsv": lambda path: _first_line(path).startswith("true \\ predicted\t"),
-    "predictions.tsv": lambda path: _first_line(path).startswith("id\tpredicted\tprobability_"),
+    "predictions.tsv": lambda path: _first_line(path).startswith("id\tpredicted"),
 }
 
 
 def finetune(settings: FinetuneSettings) -> dict:
     """Trains, evaluates, predicts.
 
-    Returns a summary: `global_step`, `accuracy`, `f1`, `loss`, `labels`, `confusion`, the paths of what was written.
-    Raises `InputError` for what a user can mend.
+    Returns a summary: `global_step`, `problem_type`, `labels`, the scores of `sentence_metrics`, the paths of what was
+    written. Raises `InputError` for what a user can mend.
     """
     _check_asked(settings)
     output_dir = settings.output_dir
@@ -94,37 +124,51 @@ def finetune(settings: FinetuneSettings) -> dict:
     if not settings.do_train:
         begin = start.model_to_predict_with(output_dir, begin)
     tokenizer = pretrained.from_flags(Tokenizer, settings.vocab_file, begin, settings.tokenizer_settings)
-    train, evaluation, prediction = _read_all(sources, settings)
+    config_source = settings.bert_config_file or begin
     config = start.find_config(settings.bert_config_file, begin, vocab_size=len(tokenizer.vocab))
-    fit = {"vocab_size": len(tokenizer.vocab), "max_seq_length": settings.max_seq_length}
-    start.check_fits(config, settings.bert_config_file or begin, **fit)
-    if any(example.pair for example in (*train, *evaluation, *prediction)):
-        config.check_takes_pairs(settings.bert_config_file or begin, "there are pairs of sentences (document2)")
-    encoding = _Encoding(tokenizer, settings.max_seq_length, settings.num_workers)
-    chosen = _choose_labels([*train, *evaluation], begin, settings, config)
-    model = job.make(lambda: _make_model(config, begin, settings, chosen))
-    names = list(model.labels)
-    summary = {"output_dir": output_dir, "labels": names}
-    if settings.do_train:
-        summary |= _train(job, model, encoding.features(train, names), settings, tokenizer)
-    if settings.do_eval:
-        probabilities = predict(model, encoding, evaluation, settings.eval_batch_size, job.strategy)
-        scores = score(probabilities, sentences.label_ids(evaluation, names))
-        summary |= {"eval_examples": len(evaluation), **scores}
+    known = _Known.of(begin, config, settings)
+    length = _length(settings, known)
+    settings = dataclasses.replace(settings, max_seq_length=length)
+    start.check_fits(config, config_source, vocab_size=len(tokenizer.vocab), max_seq_length=length)
+    data = _read_all(sources, settings, known)
+    if data.have_pairs:
+        config.check_takes_pairs(config_source, "there are pairs of sentences (document2)")
+    tokenizer = _with_special_tokens(tokenizer, settings, data, known, begin)
+    chosen = _choose_labels(data, known, settings)
+    model = job.make(lambda: _make_model(config, begin, settings, chosen, len(tokenizer.vocab)))
+    # Before the training, so that a label that it will never see is an error now.
+    targets = sentences.targets(data.evaluation, chosen.names) if data.evaluation is not None else None
+    answering = _Answering(model, _Encoding(tokenizer, length, settings.num_workers), job)
+    kept = _to_keep(settings, data, known, chosen)
+    summary: dict[str, Any] = {"output_dir": output_dir, "problem_type": chosen.kind, "labels": list(chosen.names)}
+    if settings.do_train and data.train is not None:
+        train = answering.encoding.features(data.train, chosen.names)
+        summary |= _train(job, model, train, settings, lambda folder: _save(model, folder, tokenizer, kept))
+    if data.evaluation is not None and targets is not None:
+        answers = answering.scores(data.evaluation.examples, settings.eval_batch_size)
+        if settings.choose_thresholds:
+            kept = _choose_thresholds(job, kept, answers, targets, chosen.names)
+        scores = sentence_metrics.score(chosen.kind, answers, targets, chosen.names, kept.thresholds, kept.score_range)
+        summary |= {"eval_examples": len(targets), **scores}
         if job.is_chief:
-            _write_scores(output_dir, scores, summary.get("global_step", 0), names)
-    if settings.do_predict:
-        probabilities = predict(model, encoding, prediction, settings.predict_batch_size, job.strategy)
+            _write_scores(output_dir, scores, summary.get("global_step", 0), chosen.names)
+    if data.prediction is not None:
+        answers = answering.scores(data.prediction.examples, settings.predict_batch_size)
         if job.is_chief:
             summary["predictions"] = f"{output_dir}/predictions.tsv"
-            write_predictions(summary["predictions"], prediction, probabilities, names)
-    return summary | {"truncated": encoding.truncated, "unknown_share": encoding.unknown_share}
+            format_answers = _AnswerFormat(chosen, kept.thresholds, settings.label_separator)
+            write_predictions(summary["predictions"], data.prediction.examples, answers, format_answers)
+    if kept.thresholds is not None:
+        summary["thresholds"] = dict(kept.thresholds)
+    return summary | {"truncated": answering.encoding.truncated, "unknown_share": answering.encoding.unknown_share}
 
 
 def preflight(settings: FinetuneSettings, asked: preflight_module.PreflightSettings) -> dict:
     """Compiles the training program of these settings as a TPU would run it and counts; needs no TPU and no data."""
-    targets: dict[str, list[int]] = {"labels": []}
-    return preflight_module.of_fine_tuning(MODEL, TASK, settings, asked, targets=targets, lengths_vary=False)
+    kind = problems.OF_FLAG.get(settings.problem_type or "", problems.SINGLE_LABEL)
+    settings = dataclasses.replace(settings, max_seq_length=settings.max_seq_length or EpochTaskSettings.max_seq_length)
+    targets: dict[str, list[int]] = {"labels": [2] if kind == problems.MULTI_LABEL else []}
+    return preflight_module.of_fine_tuning(MODEL, TASKS[kind], settings, asked, targets=targets, lengths_vary=False)
 
 
 def _check_asked(settings: FinetuneSettings) -> None:
@@ -132,29 +176,48 @@ def _check_asked(settings: FinetuneSettings) -> None:
         raise InputError("expected --do_train, --do_eval or --do_predict, but got none of them")
     if not 0 <= settings.eval_fraction < 1:
         raise InputError(f"--eval_fraction: expected at least 0 and below 1, but got {settings.eval_fraction}")
+    if settings.problem_type is not None and settings.problem_type not in problems.OF_FLAG:
+        kinds = ", ".join(problems.OF_FLAG)
+        raise InputError(f"--problem_type: expected one of {kinds}, but got {settings.problem_type!r}")
+    if settings.choose_thresholds and not settings.do_eval:
+        raise InputError("--choose_thresholds: expected --do_eval with it: they are chosen on the examples to evaluate")
+    if settings.choose_thresholds and not settings.do_train and not start.trained_model(settings.output_dir):
+        raise InputError(f"--choose_thresholds: expected a model in {settings.output_dir}/model, which is to keep them")
+    if not settings.label_separator:
+        raise InputError("--label_separator: expected what stands between the labels of a cell, but it is empty")
 
 
-def _train(job: TrainingJob, model, features: dict, settings: FinetuneSettings, tokenizer: Tokenizer) -> dict:
+def _length(settings: FinetuneSettings, known: "_Known") -> int:
+    kept = None if settings.do_train else known.settings.max_seq_length
+    return settings.max_seq_length or kept or EpochTaskSettings.max_seq_length
+
+
+def _train(
+    job: TrainingJob, model: Any, features: dict[str, np.ndarray], settings: FinetuneSettings, save: Any
+) -> dict[str, Any]:
     count, batch_size, seed = len(features["labels"]), settings.train_batch_size, settings.seed
     num_steps = max(1, int(count / batch_size * settings.num_train_epochs))
     optimizer = job.optimizer(**settings.schedule(num_steps))
+    kind = Labels(model.labels, model.problem_type).kind
     unchanging = {
         "train_batch_size": batch_size,
         "max_seq_length": settings.max_seq_length,
+        "problem_type": kind,
         "labels": list(model.labels),
         "train_examples": count,
         "seed": seed,
         "optimizer": settings.optimizer,
     }
-    _say(f"{count:,} sentences, {model.num_labels} labels, {num_steps:,} steps of {batch_size}")
+    answers = "numbers" if kind == problems.REGRESSION else f"{model.num_labels} labels"
+    _say(f"{count:,} sentences, {answers}, {num_steps:,} steps of {batch_size}")
     trained = job.train(
         model,
         optimizer,
         training_batches(features, batch_size, seed=seed),
-        TASK,
+        TASKS[kind],
         num_steps=num_steps,
         unchanging=unchanging,
-        save=lambda folder: model.save_pretrained(folder, tokenizer),
+        save=save,
     )
     return {"train_examples": count, **trained}
 
@@ -170,28 +233,128 @@ def find_files(data_dir: str | None, train: str | None, evaluation: str | None, 
     def find(given: str | None, name: str) -> str | None:
         if given or not data_dir:
             return given
-        path = f"{data_dir.rstrip('/')}/{name}"
-        return path if files.exists(path) else None
+        paths = [f"{data_dir.rstrip('/')}/{name}.{ending}" for ending in ("tsv", "json", "jsonl")]
+        return next(filter(files.exists, paths), None)
 
-    return Sources(find(train, "train.tsv"), find(evaluation, "dev.tsv"), find(prediction, "test.tsv"))
+    return Sources(find(train, "train"), find(evaluation, "dev"), find(prediction, "test"))
 
 
-def _read_all(sources: Sources, settings: FinetuneSettings) -> tuple[list[Example], list[Example], list[Example]]:
+class _Known(NamedTuple):
+    """What the model to begin with says of its head; `labels` None: it is no classifier of sentences."""
+
+    source: str
+    labels: Labels | None
+    settings: ClassifierSettings
+
+    @classmethod
+    def of(cls, begin: str | None, config: BertConfig, settings: FinetuneSettings) -> "_Known":
+        held = weights.held_labels(MODEL, begin, config) if begin else None
+        if begin is None or held is None:
+            return cls(begin or "", None, ClassifierSettings())
+        if not settings.do_train:
+            problems.check_head(held.kind, held.names, begin)
+        asked = problems.OF_FLAG.get(settings.problem_type or "")
+        if not settings.do_train and asked not in (None, held.kind):
+            raise InputError(f"{begin}: this model is for {held.kind}, but --problem_type is {settings.problem_type}")
+        return cls(begin, held, ClassifierSettings.kept_in(find_source(begin).config, held.names))
+
+
+class _Data(NamedTuple):
+    """The files that will be needed, None for those that will not. Of a training file that a part is held out of,
+    `label_names` are those of the whole."""
+
+    train: SentenceFile | None
+    evaluation: SentenceFile | None
+    prediction: SentenceFile | None
+    label_names: list[str]
+
+    @property
+    def files(self) -> list[SentenceFile]:
+        return [file for file in (self.train, self.evaluation, self.prediction) if file is not None]
+
+    @property
+    def have_pairs(self) -> bool:
+        return any(file.has_pairs for file in self.files)
+
+
+def _read_all(sources: Sources, settings: FinetuneSettings, known: _Known) -> _Data:
     """The examples that will be needed. Without a file to evaluate on, a part of the training file is held out."""
+    options = _reading_options(settings, known)
     holds_out = settings.do_eval and not sources.evaluation and settings.eval_fraction > 0
-    train, evaluation, prediction = [], [], []
+    train = evaluation = prediction = None
+    names: list[str] = []
     if settings.do_train or holds_out:
-        train = sentences.read_tsv(_needed(sources.train, "--do_train", "--train_file", "train.tsv"))
-    if holds_out:
-        train, evaluation = hold_out(train, settings.eval_fraction, settings.seed)
+        train = sentence_files.read(_needed(sources.train, "--do_train", "--train_file", "train.tsv"), options)
+        names = sentences.label_list(train.examples)
+        options = dataclasses.replace(options, problem_type=train.problem_type)
+    if holds_out and train is not None:
+        train, evaluation = _split(train, settings)
     elif settings.do_eval:
-        evaluation = sentences.read_tsv(
-            _needed(sources.evaluation, "--do_eval", "--eval_file (or --eval_fraction)", "dev.tsv")
-        )
+        path = _needed(sources.evaluation, "--do_eval", "--eval_file (or --eval_fraction)", "dev.tsv")
+        evaluation = sentence_files.read(path, options)
     if settings.do_predict:
         path = _needed(sources.prediction, "--do_predict", "--predict_file", "test.tsv")
-        prediction = sentences.read_tsv(path, labelled=False)
-    return train, evaluation, prediction
+        prediction = sentence_files.read(path, options, labelled=False)
+    data = _Data(train, evaluation, prediction, names)
+    _check_alike(data, None if settings.do_train else known.settings.takes_pairs, known.source)
+    return data
+
+
+def _reading_options(settings: FinetuneSettings, known: _Known) -> ReadingOptions:
+    asked = problems.OF_FLAG.get(settings.problem_type or "")
+    if asked is None and known.labels is not None and not settings.do_train:
+        asked = known.labels.kind
+    markers = settings.entity_markers or known.settings.markers or MARKERS
+    if len(set(markers)) != len(MARKERS):
+        raise InputError(f"--entity_markers: expected four different tokens, but got {','.join(markers)}")
+    return ReadingOptions(
+        columns=Columns(settings.text_column, settings.pair_column, settings.label_column),
+        problem_type=asked,
+        label_separator=settings.label_separator,
+        score_range=_score_range(settings.score_range),
+        markers=Markers(*markers),
+    )
+
+
+def _score_range(given: Sequence[float | str] | None) -> tuple[float, float] | None:
+    if not given:
+        return None
+    try:
+        low, high = map(float, given)
+        if not low < high:
+            raise ValueError
+    except ValueError:
+        raise InputError(f"--score_range: expected two numbers, the lower first, but got {given!r}") from None
+    return low, high
+
+
+def _split(file: SentenceFile, settings: FinetuneSettings) -> tuple[SentenceFile, SentenceFile]:
+    """The rest and the part that is held out."""
+    rows = list(zip(file.lines, file.examples, strict=True))
+    parts = hold_out(rows, settings.eval_fraction, settings.seed)
+    rest, held_out = (
+        dataclasses.replace(file, lines=[line for line, _ in part], examples=[example for _, example in part])
+        for part in parts
+    )
+    unseen = set(sentences.label_list(held_out.examples)) - set(sentences.label_list(rest.examples))
+    if unseen:
+        _say(
+            f"{file.path}: labels that only the held-out part has, and training never sees: {', '.join(sorted(unseen))}"
+        )
+    return rest, held_out
+
+
+def _check_alike(data: _Data, takes_pairs: bool | None, model: str) -> None:
+    """All files have pairs or none has; a model answers what it was trained on."""
+    first = data.files[0]
+    expected, of = (first.has_pairs, first.path) if takes_pairs is None else (takes_pairs, model)
+    for file in data.files:
+        if file.has_pairs != expected:
+            kinds = {True: "pairs of texts", False: "single texts"}
+            raise InputError(
+                f"{file.path}, line 1: expected {kinds[expected]}, as {of} has, but found {kinds[file.has_pairs]}; "
+                "--pair_column names the second text"
+            )
 
 
 def _needed(path: str | None, what: str, flag: str, name: str) -> str:
@@ -200,34 +363,80 @@ def _needed(path: str | None, what: str, flag: str, name: str) -> str:
     return path
 
 
-def _choose_labels(
-    examples: Sequence[Example], begin: str | None, settings: FinetuneSettings, config: BertConfig
-) -> Labels:
-    """The labels of the model: those that the weights to begin with know, if they know all that the examples have.
+def _with_special_tokens(
+    tokenizer: Tokenizer, settings: FinetuneSettings, data: _Data, known: _Known, begin: str | None
+) -> Tokenizer:
+    """The tokenizer that has the tokens that were asked for, and the markers of a relation, as one piece each."""
+    markers = _reading_options(settings, known).markers if any(file.has_markers for file in data.files) else ()
+    larger = with_special_tokens(tokenizer, [*settings.additional_special_tokens, *markers])
+    if larger is not tokenizer and not settings.do_train:
+        new = sorted({token.content for token in larger.added_tokens} - {t.content for t in tokenizer.added_tokens})
+        raise InputError(f"{begin}: this model was trained without the special tokens {', '.join(new)}")
+    return larger
 
-    To predict alone, a model must have labels, each sentence one of them.
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The model and what it keeps
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _choose_labels(data: _Data, known: _Known, settings: FinetuneSettings) -> Labels:
+    """The labels of the model: those that the weights to begin with know, if they know all that the training has.
+
+    To predict alone, a model must have labels.
     """
-    held = weights.held_labels(MODEL, begin, config) if begin else None
-    fits = held is not None and held.problem_type in (None, SINGLE_LABEL)
-    if settings.do_train:
-        of_data = sentences.label_list(examples)
-        names = tuple(labels.choose(of_data, held.names if fits else None))
-        new_problem = SINGLE_LABEL if held and not fits else None
-        return Labels(names, held.problem_type if fits and names == held.names else new_problem)
-    if held and not fits:
-        raise InputError(
-            f"{begin}: expected a classifier of one label a sentence, but this one is for {held.problem_type}"
-        )
-    return held or Labels(())
+    if not settings.do_train or data.train is None:
+        return known.labels or Labels(())
+    kind = data.train.problem_type
+    held = known.labels if known.labels is not None and known.labels.kind == kind else None
+    if kind == problems.REGRESSION:
+        return Labels(held.names if held and len(held.names) == 1 else head_labels.placeholders(1), kind)
+    names = tuple(labels.choose(data.label_names, held.names if held else None))
+    fewest = 2 if kind == problems.SINGLE_LABEL else 1
+    if len(names) < fewest:
+        found = f"all examples have {names[0]!r}" if names else "no example has one"
+        raise InputError(f"{data.train.path}: expected at least {fewest} labels to tell apart, but {found}")
+    return Labels(names, kind)
 
 
 def _make_model(
-    config: BertConfig, begin: str | None, settings: FinetuneSettings, held: Labels
+    config: BertConfig, begin: str | None, settings: FinetuneSettings, chosen: Labels, vocab_size: int
 ) -> models.BertForSequenceClassification:
-    if settings.do_train:
-        named = {"labels": held.names, "problem_type": held.problem_type}
-        return start.model_to_train(MODEL, config, begin, settings.output_dir, **named)
-    return MODEL.from_pretrained(begin, config=config, require_trained=True)
+    """The model, with a row of the embeddings for each new special token."""
+    if not settings.do_train:
+        return MODEL.from_pretrained(begin or "", config=config, require_trained=True)
+    named = {"labels": chosen.names, "problem_type": chosen.problem_type}
+    model = start.model_to_train(MODEL, config, begin, settings.output_dir, **named)
+    if vocab_size <= config.vocab_size:
+        return model
+    larger = resizing.resize_token_embeddings(model, vocab_size)
+    larger.parts_at_random = model.parts_at_random
+    return larger
+
+
+def _to_keep(settings: FinetuneSettings, data: _Data, known: _Known, chosen: Labels) -> ClassifierSettings:
+    """What will stand beside the weights; thresholds may still be chosen."""
+    first = data.files[0]
+    thresholds = None
+    if chosen.kind == problems.MULTI_LABEL:
+        kept = dict(known.settings.thresholds or {}) if not settings.do_train else {}
+        default = problems.DEFAULT_THRESHOLD if settings.threshold is None else settings.threshold
+        thresholds = {
+            name: default if settings.threshold is not None else kept.get(name, default) for name in chosen.names
+        }
+    elif settings.choose_thresholds or settings.threshold is not None:
+        raise InputError(f"--threshold and --choose_thresholds are for several labels, but this is {chosen.kind}")
+    return ClassifierSettings(
+        max_seq_length=settings.max_seq_length,
+        takes_pairs=first.has_pairs,
+        thresholds=thresholds,
+        score_range=first.score_range or (None if settings.do_train else known.settings.score_range),
+        markers=_reading_options(settings, known).markers if first.has_markers else None,
+    )
+
+
+def _save(model: Any, folder: str, tokenizer: Tokenizer, kept: ClassifierSettings) -> None:
+    model.save_pretrained(folder, tokenizer, task_specific_params=kept.to_config())
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -252,8 +461,8 @@ class _Encoding:
         self.unknown_share = unknown.report_ids("sentences", pieces, self._tokenizer.unk_id)
         return sentences.pad(encoded, self._tokenizer, max_seq_length=self._max_seq_length)
 
-    def features(self, examples: Sequence[Example], labels: list[str]) -> dict[str, np.ndarray]:
-        return {**self.inputs(examples), "labels": sentences.label_ids(examples, labels)}
+    def features(self, file: SentenceFile, labels: Sequence[str]) -> dict[str, np.ndarray]:
+        return {**self.inputs(file.examples), "labels": sentences.targets(file, labels)}
 
 
 def training_batches(features: dict[str, np.ndarray], batch_size: int, *, seed: int) -> tf.data.Dataset:
@@ -262,16 +471,6 @@ def training_batches(features: dict[str, np.ndarray], batch_size: int, *, seed: 
     tensors = {name: tf.constant(array) for name, array in features.items()}
     dataset = tf.data.Dataset.range(rows).shuffle(rows, seed=seed).repeat().batch(batch_size, drop_remainder=True)
     return dataset.map(lambda batch: {name: tf.gather(tensor, batch) for name, tensor in tensors.items()})
-
-
-def predict(model, encoding: _Encoding, examples: Sequence[Example], batch_size: int, strategy) -> np.ndarray:
-    """float32 [examples, labels]: the probability of every label. Sentences of like length are computed together."""
-    inputs = encoding.inputs(examples)
-    order = np.argsort(inputs["input_mask"].sum(axis=1), kind="stable")
-    logits = loop.predict(model, _like_lengths(inputs, order, batch_size), strategy=strategy)["logits"]
-    probabilities = np.empty_like(logits)
-    probabilities[order] = _softmax(logits)
-    return probabilities
 
 
 def _like_lengths(inputs: dict[str, np.ndarray], order: np.ndarray, batch_size: int) -> Iterable[dict]:
@@ -283,9 +482,22 @@ def _like_lengths(inputs: dict[str, np.ndarray], order: np.ndarray, batch_size: 
         yield {name: inputs[name][rows, :length] for name in INPUTS}
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return weights / weights.sum(axis=1, keepdims=True)
+class _Answering(NamedTuple):
+    """A model that answers examples, where the job runs."""
+
+    model: models.BertForSequenceClassification
+    encoding: _Encoding
+    job: TrainingJob
+
+    def scores(self, examples: Sequence[Example], batch_size: int) -> np.ndarray:
+        """float32 [examples, labels], as `problems.scores` makes them; texts of like length are computed together."""
+        inputs = self.encoding.inputs(examples)
+        order = np.argsort(inputs["input_mask"].sum(axis=1), kind="stable")
+        batches = _like_lengths(inputs, order, batch_size)
+        logits = loop.predict(self.model, batches, strategy=self.job.strategy)["logits"]
+        scores = np.empty_like(logits)
+        scores[order] = problems.scores(logits, Labels(self.model.labels, self.model.problem_type).kind)
+        return scores
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -293,34 +505,26 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def score(probabilities: np.ndarray, labels: np.ndarray) -> dict:
-    """`accuracy`, `f1` (the mean over the labels; of label 1 alone where there are two), `loss`, `confusion`.
-
-    A label that neither occurs nor is predicted has no F1 and does not count in the mean.
-    """
-    count = probabilities.shape[1]
-    confusion = np.zeros((count, count), np.int64)
-    np.add.at(confusion, (labels, probabilities.argmax(axis=1)), 1)
-    relevant = confusion.sum(axis=0) + confusion.sum(axis=1)
-    f1 = 2 * np.diag(confusion) / np.maximum(relevant, 1)
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return {
-        "accuracy": float(np.trace(confusion) / confusion.sum()),
-        "f1": float(f1[1] if count == 2 else f1[relevant > 0].mean()),
-        "f1_of_each": [float(value) for value in f1],
-        "loss": float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean()),
-        "confusion": confusion.tolist(),
-    }
+def _choose_thresholds(
+    job: TrainingJob, kept: ClassifierSettings, answers: np.ndarray, targets: np.ndarray, names: Sequence[str]
+) -> ClassifierSettings:
+    """The thresholds that are best for these examples, written into the model directory beside the others."""
+    chosen = [round(float(value), 6) for value in problems.choose_thresholds(answers, targets)]
+    kept = dataclasses.replace(kept, thresholds=dict(zip(names, chosen, strict=True)))
+    _say("thresholds chosen on the examples that the scores below are of: on others they will be a little lower")
+    if job.is_chief:
+        path = f"{job.output_dir}/model/config.json"
+        values = files.read_json(path, dict)
+        others = values.get("task_specific_params") or {}
+        files.write_json(path, {**values, "task_specific_params": {**others, **kept.to_config()}})
+    return kept
 
 
 def _write_scores(output_dir: str, scores: dict, global_step: int, labels: Sequence[str]) -> None:
-    results = {
-        "eval_accuracy": scores["accuracy"],
-        "eval_f1": scores["f1"],
-        "eval_loss": scores["loss"],
-        "global_step": global_step,
-    }
-    write_eval_results(output_dir, results)
+    plain = {f"eval_{name}": value for name, value in scores.items() if not isinstance(value, list)}
+    write_eval_results(output_dir, {**plain, "global_step": global_step})
+    if "confusion" not in scores:
+        return
     with files.whole_file(f"{output_dir}/confusion.tsv") as file:
         file.write("\t".join(["true \\ predicted", *labels]) + "\n")
         for label, row in zip(labels, scores["confusion"], strict=True):
@@ -328,12 +532,36 @@ def _write_scores(output_dir: str, scores: dict, global_step: int, labels: Seque
             file.write("\t".join([label, *map(str, row)]) + "\n")
 
 
-def write_predictions(path: str, examples: Sequence[Example], probabilities: np.ndarray, labels: Sequence[str]) -> None:
-    """A TSV with a header: the id, the predicted label, the probability of every label."""
+class _AnswerFormat(NamedTuple):
+    """How the answers of a model stand in a line of predictions.tsv."""
+
+    labels: Labels
+    thresholds: Mapping[str, float] | None
+    separator: str
+
+    @property
+    def header(self) -> list[str]:
+        is_number = self.labels.kind == problems.REGRESSION
+        return ["id", "predicted", *([] if is_number else (f"probability_{name}" for name in self.labels.names))]
+
+    def row(self, scores: np.ndarray) -> list[str]:
+        names, values = self.labels.names, [f"{value:.6f}" for value in scores]
+        if self.labels.kind == problems.REGRESSION:
+            return values
+        if self.labels.kind == problems.SINGLE_LABEL:
+            return [names[int(scores.argmax())], *values]
+        chosen = problems.chosen_labels(scores, problems.threshold_row(self.thresholds, names))
+        return [self.separator.join(name for name, given in zip(names, chosen, strict=True) if given), *values]
+
+
+def write_predictions(
+    path: str, examples: Sequence[Example], answers: np.ndarray, answer_format: _AnswerFormat
+) -> None:
+    """A TSV with a header: the id; the predicted label, labels or number; the probability of every label."""
     with files.whole_file(path) as file:
-        file.write("\t".join(["id", "predicted", *(f"probability_{label}" for label in labels)]) + "\n")
-        for example, row in zip(examples, probabilities, strict=True):
-            file.write("\t".join([example.id, labels[int(row.argmax())], *(f"{value:.6f}" for value in row)]) + "\n")
+        file.write("\t".join(answer_format.header) + "\n")
+        for example, row in zip(examples, answers, strict=True):
+            file.write("\t".join([example.id, *answer_format.row(row)]) + "\n")
 
 
 def _say(text: str) -> None:

@@ -8,7 +8,7 @@ stay exact.
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,6 +50,34 @@ def added_token(value: "str | dict | AddedToken") -> AddedToken:
     if not token.content:
         raise InputError("added_tokens: expected a string with characters, but one is empty")
     return token
+
+
+def with_special_tokens(tokenizer: Any, contents: Iterable[str]) -> Any:
+    """A tokenizer in which each of these strings is one token wherever it stands: never cut, never normalised.
+
+    Those that are no pieces of the vocabulary come after its last entry; a token that is added already is passed over.
+
+    Raises:
+        InputError: a string that is empty or has white space, or a token of BERT's own, which no text can spell.
+    """
+    vocab, added = dict(tokenizer.vocab), list(tokenizer.added_tokens)
+    of_bert = {piece for piece, i in vocab.items() if i in tokenizer.special_ids}
+    for content in dict.fromkeys(contents):
+        if not content or any(character.isspace() for character in content):
+            raise InputError(f"special tokens: expected strings without white space, but got {content!r}")
+        if content in of_bert:
+            raise InputError(
+                f"special tokens: {content!r} is one of BERT's own, which no text can spell; choose another"
+            )
+        if all(token.content != content for token in added):
+            added.append(AddedToken(content, normalized=False, special=True, is_piece=content in vocab))
+            vocab.setdefault(content, len(vocab))
+    if len(added) == len(tokenizer.added_tokens):
+        return tokenizer
+    settings = {**tokenizer.settings(), "added_tokens": [token._asdict() for token in added]}
+    larger = type(tokenizer)(vocab, **settings)
+    larger.has_tokenizer_file = tokenizer.has_tokenizer_file
+    return larger
 
 
 class Place(NamedTuple):

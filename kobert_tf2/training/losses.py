@@ -88,6 +88,33 @@ def label_sums(outputs: dict, batch: dict) -> tuple:
     }
 
 
+def multi_label_sums(outputs: dict, batch: dict) -> tuple:
+    """`outputs`: logits [batch, labels]; `batch["labels"]` float32 [batch, labels], 1 for each label that a row has.
+
+    A row's loss is the mean of its labels' binary cross entropies, as `transformers` has it. `label_accuracy` counts
+    rows of which all labels are right.
+    """
+    rows, logits, labels = _example_weight(batch), outputs["logits"], ops.cast(batch["labels"], "float32")
+    losses = ops.mean(ops.maximum(logits, 0.0) - logits * labels + ops.log1p(ops.exp(-ops.absolute(logits))), axis=-1)
+    correct = ops.all((logits > 0.0) == (labels > 0.0), axis=-1)
+    loss, examples = ops.sum(rows * losses), ops.sum(rows)
+    return {"label": loss}, {
+        "label_loss": (loss, examples),
+        "label_accuracy": (ops.sum(rows * ops.cast(correct, "float32")), examples),
+    }
+
+
+def regression_sums(outputs: dict, batch: dict) -> tuple:
+    """`outputs`: logits [batch, 1]; `batch["labels"]` float32 [batch]. A row's loss is the square of its error."""
+    rows = _example_weight(batch)
+    errors = outputs["logits"][:, 0] - ops.cast(batch["labels"], "float32")
+    loss, examples = ops.sum(rows * ops.square(errors)), ops.sum(rows)
+    return {"label": loss}, {
+        "label_loss": (loss, examples),
+        "mean_absolute_error": (ops.sum(rows * ops.absolute(errors)), examples),
+    }
+
+
 def _token_weight(batch: dict) -> keras.KerasTensor:
     """1 at the tokens of real rows that have a label; labels are -1 at [CLS], [SEP] and padding."""
     labelled = ops.cast(batch["labels"] >= 0, "float32")

@@ -66,7 +66,7 @@ def test_blank_lines_are_empty_documents_only_where_they_can_be(write):
     ("content", "sentence"),
     [
         ("", "line 1: expected a header"),
-        ("text\tlabel\n가\t1\n", "document is missing in 'text"),
+        ("content\tlabel\n가\t1\n", "document is missing in 'content"),
         ("좋은 영화\t1\n", "document and label is missing"),
         ("document\tlabel\n", "expected lines below the header"),
         ("document\tlabel\n가\t1\n나\t다\t0\n", "line 3: expected 2 columns as in the header, but there are 3"),

@@ -10,7 +10,7 @@ import warm_python
 from paths import ROOT
 
 from kobert_tf2.errors import InputError
-from kobert_tf2.labelling import sentences
+from kobert_tf2.labelling import sentence_metrics, sentences
 from kobert_tf2.tasks import classify
 from kobert_tf2.tasks.hold_out import hold_out
 
@@ -111,13 +111,13 @@ def test_a_part_of_the_training_file_can_be_held_out():
 
 def test_scores_are_those_counted_by_hand():
     probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.5, 0.3]], np.float32)
-    scores = classify.score(probabilities, np.array([0, 1, 1, 1]))
+    scores = sentence_metrics.single_label(probabilities, np.array([0, 1, 1, 1]))
     assert scores["accuracy"] == 0.75
     assert scores["confusion"] == [[1, 0, 0], [1, 2, 0], [0, 0, 0]]
     assert scores["f1_of_each"] == pytest.approx([2 / 3, 4 / 5, 0])
     assert scores["f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert scores["loss"] == pytest.approx(-np.log([0.7, 0.8, 0.3, 0.5]).mean(), abs=1e-6)
-    assert classify.score(probabilities[:, :2], np.array([0, 1, 1, 1]))["f1"] == pytest.approx(4 / 5)
+    assert sentence_metrics.single_label(probabilities[:, :2], np.array([0, 1, 1, 1]))["f1"] == pytest.approx(4 / 5)
 
 
 @pytest.mark.parametrize(
@@ -143,21 +143,36 @@ def test_wrong_input_is_a_sentence(data, tmp_path, changes, sentence):
 def test_a_label_that_was_not_trained_on_is_named(trained, data, tmp_path):
     output_dir, _ = trained
     (tmp_path / "dev.tsv").write_text("document\tlabel\n이 영화\t보통\n", encoding="utf-8")
-    with pytest.raises(InputError, match="example 2: the label '보통' is not one of 싫음, 좋음"):
+    with pytest.raises(InputError, match=r"dev\.tsv, line 2: the label '보통' is not one of 싫음, 좋음"):
         finetune(**arguments(data, output_dir, eval_file=str(tmp_path / "dev.tsv"), do_eval=True))
+
+
+def run_tool(*flags):
+    return warm_python.run([TOOL, *flags])
 
 
 def test_the_tool_prints_its_summary_last_and_a_sentence_for_a_mistake(trained, data):
     output_dir, summary = trained
-
-    def run(*flags):
-        return warm_python.run([TOOL, f"--output_dir={output_dir}", *flags])
-
-    right = run(f"--data_dir={data}", "--do_eval", "--max_seq_length=32")
+    right = run_tool(f"--output_dir={output_dir}", f"--data_dir={data}", "--do_eval", "--max_seq_length=32")
     assert json.loads(right.stdout.splitlines()[-1])["accuracy"] == summary["accuracy"]
-    wrong = run("--eval_file=nowhere.tsv", "--do_eval")
+    wrong = run_tool(f"--output_dir={output_dir}", "--eval_file=nowhere.tsv", "--do_eval")
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert wrong.stderr.splitlines()[-1] == "error: nowhere.tsv: there is no such file"
+
+
+def test_the_tool_holds_a_part_out_and_finds_it_again(data, tmp_path):
+    """Trained and evaluated in one call, and evaluated again by another: the same rows are held out."""
+    flags = {
+        "bert_config_file": data / "bert_config.json", "vocab_file": data, "train_file": data / "train.tsv",
+        "output_dir": tmp_path / "out", "eval_fraction": 0.1, "max_seq_length": 32, "num_train_epochs": 1,
+    }  # fmt: skip
+    given = [f"--{name}={value}" for name, value in flags.items()]
+    first, again = (run_tool(*given, *asked) for asked in (("--do_train", "--do_eval"), ("--do_eval",)))
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr[-2000:] + again.stderr[-2000:]
+    first, again = (json.loads(result.stdout.splitlines()[-1]) for result in (first, again))
+    assert (first["train_examples"], first["eval_examples"]) == (360, 40)
+    assert again["eval_examples"] == 40
+    assert (again["loss"], again["confusion"]) == (first["loss"], first["confusion"])
 
 
 def test_the_learning_rate_rises_for_the_asked_share_of_the_steps(data, tmp_path):

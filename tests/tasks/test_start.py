@@ -100,7 +100,9 @@ def test_training_goes_on_with_the_rows_of_the_labels_that_the_model_knows(rows,
     begin = save(with_large_weights(made))
     summary = classified(begin, rows, do_train=True, learning_rate=1e-9)
     assert summary["new_parts"] == []
-    assert files.read_json(f"{summary['model_dir']}/config.json") == files.read_json(f"{begin}/config.json")
+    written = files.read_json(f"{summary['model_dir']}/config.json")
+    assert written.pop("task_specific_params") == {"text-classification": {"max_seq_length": 16, "takes_pairs": False}}
+    assert written == files.read_json(f"{begin}/config.json")
     trained = models.BertForSequenceClassification.from_pretrained(summary["model_dir"], require_trained=True)
     for path, value in values(trained).items():
         np.testing.assert_allclose(value, values(made)[path], atol=1e-6, err_msg=path)
@@ -118,7 +120,7 @@ def test_other_labels_or_another_problem_are_a_new_head_and_that_is_said(held, p
     if problem is None or set(held) != set(NAMES):
         assert id2label(summary) == {"0": "모름", "1": "싫음", "2": "좋음"}
     trained = files.read_json(f"{summary['model_dir']}/config.json")
-    assert trained.get("problem_type") == ("single_label_classification" if problem else None)
+    assert trained["problem_type"] == "single_label_classification"
     resumed = classified(f"{summary['output_dir']}/../begin", do_train=True)
     assert (resumed["new_parts"], resumed["labels"]) == (["classifier"], summary["labels"])
 
@@ -148,11 +150,23 @@ def test_the_labels_are_written_with_the_model_or_not_at_all(save, classified, m
     assert id2label(summary) == {"0": "모름", "1": "싫음", "2": "좋음"}
 
 
-@pytest.mark.parametrize("problem", ["regression", "multi_label_classification"])
-def test_another_kind_of_problem_is_not_predicted_as_single_labels(problem, save, classified):
-    begin = save(models.BertForSequenceClassification(config(), labels=NAMES, problem_type=problem))
-    with pytest.raises(InputError, match=f"one label a sentence, but this one is for {problem}"):
+def test_several_labels_are_not_predicted_as_single_ones(save, classified):
+    made = models.BertForSequenceClassification(config(), labels=NAMES, problem_type="multi_label_classification")
+    summary = classified(save(with_large_weights(made)), do_predict=True)
+    assert summary["problem_type"] == "multi_label_classification"
+    rows = [line.split("\t") for line in files.read_text(summary["predictions"]).splitlines()[1:]]
+    sums = [sum(map(float, row[2:])) for row in rows]
+    assert max(abs(total - 1) for total in sums) > 0.1
+    assert all(bool(row[1]) == (max(map(float, row[2:])) >= 0.5) for row in rows)
+
+
+def test_a_regression_of_several_numbers_is_not_predicted(save, classified):
+    begin = save(models.BertForSequenceClassification(config(), labels=NAMES, problem_type="regression"))
+    with pytest.raises(InputError, match="expected a regression of one number, but this head gives 3"):
         classified(begin, do_predict=True)
+    number = save(models.BertForSequenceClassification(config(), num_labels=1, problem_type="regression"), "number")
+    with pytest.raises(InputError, match="--problem_type is multi_label"):
+        classified(number, do_predict=True, problem_type="multi_label")
 
 
 @pytest.mark.parametrize(

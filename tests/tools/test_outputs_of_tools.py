@@ -31,6 +31,8 @@ NEITHER = {
         "num_workers",
         "host",
     ),
+    *("text_column", "pair_column", "label_column", "label_separator", "score_range", "additional_special_tokens"),
+    "entity_markers",
 }
 
 

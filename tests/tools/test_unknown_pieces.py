@@ -19,6 +19,7 @@ TOOLS = {
     "finetune_mrc": f"--init_checkpoint=model --do_train --train_file=squad.json --output_dir=reader {LENGTHS} "
     "--doc_stride=8 --max_query_length=8",
     "finetune_classifier": f"--init_checkpoint=model --do_train --train_file=train.tsv --output_dir=classes {LENGTHS}",
+    "finetune_ner": f"--init_checkpoint=model --do_train --train_file=marked.txt --output_dir=tagger {LENGTHS}",
     "build_vocab": "--input_file=text.txt --output_dir=vocab --vocab_size=60 --held_out=2 --num_workers=1",
 }
 
@@ -34,6 +35,8 @@ def folder(tmp_path_factory):
     (folder / "text.txt").write_text("\n\n".join("\n".join(sentences) for _ in range(4)) + "\n", "utf-8")
     rows = [f"{sentence}\t{i % 2}" for i, sentence in enumerate(sentences)]
     (folder / "train.tsv").write_text("\n".join(["document\tlabel", *rows]) + "\n", "utf-8")
+    marked = "\n".join(f"<{sentence[:2]}:LC>{sentence[2:]}" for sentence in sentences)
+    (folder / "marked.txt").write_text(marked + "\n", "utf-8")
     return folder
 
 
@@ -42,5 +45,7 @@ def test_a_tool_says_how_much_of_its_text_is_unknown(folder, tool):
     result = warm_python.run([ROOT / f"tools/{tool}.py", *TOOLS[tool].split()], cwd=folder)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "pieces are unknown (" in result.stderr
+    if tool in ("finetune_ner", "finetune_classifier"):
+        assert json.loads(result.stdout.splitlines()[-1])["unknown_share"] > 0.5
     if tool != "build_vocab":
         assert "this vocabulary does not fit the text" in result.stderr

@@ -1,0 +1,83 @@
+"""How a classifier reads and answers, kept in its model directory.
+
+Training keeps the settings in the model's `config.json`, where Hugging Face's files have what a task needs:
+
+    "task_specific_params": {"text-classification": {"max_seq_length": 128, "thresholds": {"폭력": 0.31, ...}}}
+
+so that a classifier answers as it was trained, without a flag.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kobert_tf2 import files
+from kobert_tf2.errors import InputError
+from kobert_tf2.labelling import problems
+
+TASK = "text-classification"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassifierSettings:
+    """What stands beside the weights of a classifier; None: not known.
+
+    Attributes:
+      max_seq_length: pieces of a row; longer ones are cut.
+      takes_pairs: whether it was trained on pairs of texts.
+      thresholds: {label: the probability from which it is given}, where there may be several labels.
+      score_range: the lowest and the highest number of a regression.
+      markers: what stands around the subject and the object of a relation.
+    """
+
+    max_seq_length: int | None = None
+    takes_pairs: bool | None = None
+    thresholds: Mapping[str, float] | None = None
+    score_range: tuple[float, float] | None = None
+    markers: Sequence[str] | None = None
+
+    def to_config(self) -> dict[str, dict]:
+        """`task_specific_params` for a model's `config.json`, where `kept_in` finds them again."""
+        return {TASK: {name: value for name, value in dataclasses.asdict(self).items() if value is not None}}
+
+    @classmethod
+    def kept_in(cls, config_file: str, labels: Sequence[str]) -> "ClassifierSettings":
+        """The settings that a model's `config.json` holds; `labels` are the model's. What others keep there is passed
+        over.
+
+        Raises:
+          InputError: a value of another type, or thresholds of labels that the model does not have.
+        """
+        values: Any = files.read_json(config_file, dict) if files.exists(config_file) else {}
+        where = config_file
+        for name in ("task_specific_params", TASK):
+            values, where = values.get(name) or {}, f"{where}, {name}"
+            if not isinstance(values, dict):
+                raise InputError(f"{where}: expected an object, but got {files.json_name(values)}")
+        known = {name: value for name, value in values.items() if name in _CHECKS and value is not None}
+        for name, value in known.items():
+            is_right, expected = _CHECKS[name]
+            if not is_right(value):
+                raise InputError(f"{where}: expected {name} to be {expected}, but got {value!r:.100}")
+        problems.check_thresholds(known.get("thresholds", {}), labels, where)
+        if "score_range" in known:
+            known["score_range"] = tuple(map(float, known["score_range"]))
+        return cls(**known)
+
+
+def _are_strings(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(isinstance(each, str) and each for each in value)
+
+
+def _is_range(value: Any) -> bool:
+    numbers = isinstance(value, list) and len(value) == 2 and all(type(each) in (int, float) for each in value)
+    return numbers and value[0] < value[1]
+
+
+_CHECKS = {
+    "max_seq_length": (lambda value: type(value) is int and value >= 4, "a whole number of at least 4"),
+    "takes_pairs": (lambda value: isinstance(value, bool), "true or false"),
+    "thresholds": (lambda value: isinstance(value, dict), "an object of labels and numbers"),
+    "score_range": (_is_range, "two numbers, the lower first"),
+    "markers": (_are_strings, "four strings"),
+}

@@ -1,0 +1,158 @@
+"""Texts and pairs of texts classified by a model that is loaded once: a label, several labels, or a number.
+
+How long texts may be, whether they come in pairs and from which probability a label is given stands in the model's
+`config.json` (`labelling/settings.py`), so the answers are those of the training's own evaluation.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kobert_tf2.bert import checkpoint_files
+from kobert_tf2.bert.labels import Labels
+from kobert_tf2.bert.models import BertForSequenceClassification
+from kobert_tf2.errors import InputError
+from kobert_tf2.labelling import problems, sentences
+from kobert_tf2.labelling.sentence_files import Example
+from kobert_tf2.labelling.settings import ClassifierSettings
+from kobert_tf2.serving.export import check_vocabulary
+from kobert_tf2.serving.predictor import compiled, dtype_policy, serving_batches
+from kobert_tf2.tokenization.tokenizer import Tokenizer
+
+# Texts whose rows are in memory at the same time.
+TEXTS_AT_ONCE = 4096
+
+Text = str | Sequence[str]
+
+
+class Classifier:
+    """Classifies texts. Make one with `Classifier.load`; it may be shared by threads.
+
+    `problem_type` is one of `problems`; `labels` are the model's, in the order of its logits; `thresholds` are those of
+    several labels, else empty; `takes_pairs` is None where the model does not say.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[..., dict[str, tf.Tensor]],
+        tokenizer: Tokenizer,
+        labels: Labels,
+        settings: ClassifierSettings,
+        *,
+        max_seq_length: int,
+        keep_alive: object = None,
+    ):
+        self._forward = forward
+        self._keep_alive = keep_alive  # the object whose variables `forward` reads
+        self.tokenizer, self.max_seq_length = tokenizer, max_seq_length
+        self.labels, self.problem_type = labels.names, labels.kind
+        self.takes_pairs = settings.takes_pairs
+        self._thresholds = problems.threshold_row(settings.thresholds, self.labels)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        if self.problem_type != problems.MULTI_LABEL:
+            return {}
+        return {name: float(value) for name, value in zip(self.labels, self._thresholds, strict=True)}
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike,
+        *,
+        precision: str = "float32",
+        max_seq_length: int | None = None,
+        thresholds: Mapping[str, float] | float | None = None,
+    ) -> "Classifier":
+        """Loads a model directory or a hub id.
+
+        Args:
+            precision: "float32" or "bfloat16".
+            max_seq_length: pieces of a row, longer ones are cut; by default as trained, or as many as the model has
+                positions for.
+            thresholds: where a text may have several labels, the probability from which each is given: one for all, or
+                {label: probability} for some; by default those that the model keeps, or 0.5.
+
+        Raises:
+            InputError: nothing to load there, or a model without a trained classification head.
+        """
+        path = os.fspath(path)
+        model = BertForSequenceClassification.from_pretrained(path, dtype=dtype_policy(precision), require_trained=True)
+        source = checkpoint_files.find_source(path)
+        tokenizer = Tokenizer.from_pretrained(source.folder)
+        check_vocabulary(model.config, tokenizer)
+        labels = Labels(model.labels, model.problem_type)
+        problems.check_head(labels.kind, labels.names, path)
+        kept = ClassifierSettings.kept_in(source.config, labels.names)
+        longest = model.config.max_position_embeddings
+        length = max_seq_length or min(kept.max_seq_length or longest, longest)
+        if not 4 <= length <= longest:
+            raise InputError(f"max_seq_length: expected 4 to {longest}, but got {length}")
+        settings = ClassifierSettings(
+            takes_pairs=kept.takes_pairs, thresholds=_thresholds(thresholds, kept.thresholds, labels)
+        )
+        return cls(compiled(model), tokenizer, labels, settings, max_seq_length=length, keep_alive=model)
+
+    def predict(self, texts: Text | Iterable[Text]) -> Any:
+        """What the model says of each text, in order. A text is a string, or a pair (text, second text).
+
+        Of one text (a string) the answer alone, of an iterable a list. An answer is a dict, by `problem_type`:
+
+            single_label_classification    {"label": "긍정", "score": 0.98, "scores": {"긍정": 0.98, "부정": 0.02}}
+            multi_label_classification     {"labels": [{"label": "방", "score": 0.91}], "scores": {"방": 0.91, ...}}
+            regression                     {"score": 3.71}
+
+        Scores are probabilities, or the number of a regression; several labels come by falling score.
+        """
+        if isinstance(texts, str):
+            return self.predict([texts])[0]
+        examples = [self._example(place, text) for place, text in enumerate(texts)]
+        blocks = range(0, len(examples), TEXTS_AT_ONCE)
+        return [self._answer(row) for first in blocks for row in self._scores(examples[first : first + TEXTS_AT_ONCE])]
+
+    def _example(self, place: int, text: Text) -> Example:
+        pair = (text, None) if isinstance(text, str) else tuple(text) if isinstance(text, Sequence) else ()
+        if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], str | None):
+            raise InputError(f"text {place}: expected a string, or a pair of them, but got {text!r:.60}")
+        if self.takes_pairs not in (None, pair[1] is not None):
+            expected = "a pair (text, second text)" if self.takes_pairs else "a text alone"
+            raise InputError(f"text {place}: this model was trained on {expected}, but got {text!r:.60}")
+        return Example(str(place), pair[0], pair[1], None)
+
+    def _scores(self, examples: Sequence[Example]) -> np.ndarray:
+        """float32 [examples, labels]"""
+        inputs = sentences.pad(
+            sentences.encode(examples, self.tokenizer), self.tokenizer, max_seq_length=self.max_seq_length
+        )
+        logits = np.zeros((len(examples), len(self.labels)), np.float32)
+        for batch in serving_batches(inputs["input_mask"].sum(axis=1), self.max_seq_length):
+            rows = {name: tf.constant(array[batch.rows, : batch.width]) for name, array in inputs.items()}
+            logits[batch.rows] = self._forward(**rows)["logits"].numpy()
+        return problems.scores(logits, self.problem_type)
+
+    def _answer(self, row: np.ndarray) -> dict[str, Any]:
+        if self.problem_type == problems.REGRESSION:
+            return {"score": float(row[0])}
+        scores = {name: float(value) for name, value in zip(self.labels, row, strict=True)}
+        if self.problem_type == problems.SINGLE_LABEL:
+            best = self.labels[int(row.argmax())]
+            return {"label": best, "score": scores[best], "scores": scores}
+        chosen = np.flatnonzero(problems.chosen_labels(row, self._thresholds))
+        ranked = sorted((self.labels[place] for place in chosen), key=lambda name: -scores[name])
+        return {"labels": [{"label": name, "score": scores[name]} for name in ranked], "scores": scores}
+
+
+def _thresholds(
+    given: Mapping[str, float] | float | None, kept: Mapping[str, float] | None, labels: Labels
+) -> dict[str, float]:
+    """The threshold of each label: the given one, or else the kept one."""
+    if given is None:
+        return dict(kept or {})
+    if labels.kind != problems.MULTI_LABEL:
+        raise InputError(f"thresholds are for several labels, but this model is for {labels.kind}")
+    new = dict(given) if isinstance(given, Mapping) else dict.fromkeys(labels.names, given)
+    problems.check_thresholds(new, labels.names, "thresholds")
+    return {**(kept or {}), **new}
