@@ -150,6 +150,7 @@ EXTRAS = {
     "apache_beam": "beam",
     **dict.fromkeys(("dask", "distributed"), "dask"),
     "kiwipiepy": "sentences",
+    "pyarrow": "parquet",
     **dict.fromkeys(("fastapi", "fastapi_offline", "prometheus_client", "uvicorn"), "serve"),
     **dict.fromkeys(("onnx", "onnxruntime", "tf2onnx"), "onnx"),
     **dict.fromkeys(("torch", "transformers"), "torch"),

@@ -20,10 +20,19 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     flags.DEFINE_string(
-        "data_file", None, "KorQuAD or SQuAD JSON with the gold answers; for --josa_report also KLUE's dependency TSV."
+        "data_file",
+        None,
+        "The gold answers: KorQuAD 1.0 or 2, SQuAD or KLUE-MRC JSON, or rows of Hugging Face datasets (JSON Lines, "
+        "parquet); for --josa_report also KLUE's dependency TSV.",
     )
     flags.DEFINE_string("predictions_file", None, "predictions.json: an object of ids and answers.")
-    flags.DEFINE_enum("metric", "korquad1", ["korquad1", "squad1", "squad2"], "Whose official script.")
+    flags.DEFINE_enum(
+        "metric",
+        None,
+        ["korquad1", "squad1", "squad2", "korquad2", "klue_mrc"],
+        "Whose official script; recognised by the data if not given: klue_mrc by question types, korquad2 by HTML, "
+        "squad2 by questions without an answer, else korquad1.",
+    )
     flags.DEFINE_string("null_odds_file", None, "squad2: null_odds.json; gives the best thresholds.")
     flags.DEFINE_float("null_score_diff_threshold", 1.0, "squad2 with null odds: above it the answer is none.")
     flags.DEFINE_string("report", None, "Write a page to look at every question in a browser.")
@@ -55,6 +64,9 @@ def main() -> dict:
     if josa_gold.is_gold_file(FLAGS.data_file):
         return score_josa()
     questions = squad_files.read_squad(FLAGS.data_file)
+    if FLAGS.metric is None:
+        FLAGS.metric = evaluation.metric_of(questions)
+        print(f"metric: {FLAGS.metric}, by what {FLAGS.data_file} holds; --metric names another", file=sys.stderr)
     return ceiling(questions) if FLAGS.ceiling else evaluate(questions)
 
 
@@ -109,18 +121,14 @@ def ceiling(questions) -> dict:
 
 
 def evaluate(questions) -> dict:
-    from kobert_tf2.reading import evaluation, metrics, squad_files
+    from kobert_tf2.reading import evaluation
 
     if not FLAGS.predictions_file:
         raise InputError("expected --predictions_file, or --ceiling, but got neither")
     predictions = evaluation.read_predictions(FLAGS.predictions_file, questions)
     odds = evaluation.read_null_odds(FLAGS.null_odds_file, questions) if FLAGS.null_odds_file else None
-    result = metrics.evaluate(
-        FLAGS.metric,
-        squad_files.gold_answers(questions),
-        predictions,
-        null_odds=odds,
-        null_threshold=FLAGS.null_score_diff_threshold,
+    result = evaluation.scores_of(
+        FLAGS.metric, questions, predictions, null_odds=odds, null_threshold=FLAGS.null_score_diff_threshold
     )
     if FLAGS.per_question_file:
         evaluation.write(

@@ -20,8 +20,10 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "vocab_file", None, "The tokenizer's folder or a vocab.txt; that beside --init_checkpoint if not given."
     )
-    flags.DEFINE_string("train_file", None, "KorQuAD or SQuAD JSON to train on.")
-    flags.DEFINE_string("predict_file", None, "KorQuAD or SQuAD JSON to answer.")
+    flags.DEFINE_string(
+        "train_file", None, "Questions to train on: KorQuAD, SQuAD, KLUE-MRC, or rows of Hugging Face datasets."
+    )
+    flags.DEFINE_string("predict_file", None, "Questions to answer, in any of these forms.")
     flags.DEFINE_bool("do_train", False, "Train.")
     flags.DEFINE_bool("do_predict", False, "Answer the questions of --predict_file.")
     flags.DEFINE_integer("max_seq_length", 384, "Pieces of a window: question, part of the context, three marks.")
@@ -51,7 +53,12 @@ def define_flags() -> None:
         "Write answers without their particles to predictions.json. Not given: where the tokenizer has no morpheme "
         "boundaries (--pre_tokenizer=none). Raw and stripped answers are always written beside it.",
     )
-    flags.DEFINE_enum("metric", None, ["korquad1", "squad1", "squad2"], "Not given: korquad1, or squad2 for SQuAD 2.0.")
+    flags.DEFINE_enum(
+        "metric",
+        None,
+        ["korquad1", "squad1", "squad2", "korquad2", "klue_mrc"],
+        "Whose official script; recognised by --predict_file if not given, as evaluate_mrc does.",
+    )
     flags.DEFINE_integer("num_workers", 1, "Processes that tokenize.")
     flags.DEFINE_bool("verbose_logging", False, "Of the original; without effect.")
     command_line.define_tokenizer_flags()

@@ -21,6 +21,32 @@ from kobert_tf2.tokenization.normalization import comparable
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Scores
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def metric_of(questions: Iterable[Question]) -> str:
+    """The metric that belongs to these questions: KLUE's where they have its types, KorQuAD 2's for pages, SQuAD 2.0's
+    where one is said to have no answer, else KorQuAD 1's."""
+    metric = "korquad1"
+    for question in questions:
+        if question.question_type is not None:
+            return "klue_mrc"
+        if question.is_html:
+            return "korquad2"
+        metric = "squad2" if question.is_impossible else metric
+    return metric
+
+
+def scores_of(
+    metric: str, questions: Sequence[Question], predictions: Mapping[str, str | None], **null: Any
+) -> dict[str, Any]:
+    """`metrics.evaluate` of the answers to these questions; `null` are its `null_odds` and `null_threshold`."""
+    types = {question.id: question.question_type for question in questions}
+    return metrics.evaluate(metric, gold_answers(questions), predictions, question_types=types, **null)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Ceilings
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -35,7 +61,7 @@ class Miss(NamedTuple):
 
 
 class Ceiling(NamedTuple):
-    """`scores` as `metrics.evaluate` gives them, `spans` by question id, `misses` in the order of the file."""
+    """`scores` as `scores_of` gives them, `spans` by question id, `misses` in the order of the file."""
 
     scores: dict
     spans: dict[str, tuple[int, int]]
@@ -43,7 +69,8 @@ class Ceiling(NamedTuple):
 
     def summary(self) -> dict:
         kinds = collections.Counter(miss.kind for miss in self.misses)
-        return {"exact_match": self.scores["exact_match"], "f1": self.scores["f1"], "misses": dict(kinds.most_common())}
+        scores = {name: self.scores[name] for name in ("exact_match", "f1", "rouge_w") if name in self.scores}
+        return {**scores, "misses": dict(kinds.most_common())}
 
 
 def eojeols_around(context: str, start: int, end: int) -> tuple[int, int]:
@@ -100,7 +127,7 @@ def _ceiling(
         if not best.exact:
             kind = _kind_of_miss(span[0] - answer.start, span[1] - answer.end)
             misses.append(Miss(question.id, kind, answer.text, predictions[question.id]))
-    return Ceiling(metrics.evaluate(metric, gold_answers(questions), predictions), spans, misses)
+    return Ceiling(scores_of(metric, questions, predictions), spans, misses)
 
 
 def _kind_of_miss(before: int, after: int) -> str:
@@ -222,10 +249,10 @@ def _is_nbest_entry(entry: object) -> bool:
 
 
 def per_question(metric: str, questions: Sequence[Question], predictions: Mapping[str, str]) -> dict[str, dict]:
-    """`{id: {"exact_match", "f1", "prediction", "gold"}}`."""
-    gold = gold_answers(questions)
+    """`{id: {"exact_match", "f1", "prediction", "gold"}}`; with KLUE's metric "rouge_w" in the place of "f1"."""
+    gold, second = gold_answers(questions), metrics.overlap_name(metric)
     return {
-        name: {"exact_match": score.exact, "f1": score.f1, "prediction": predictions.get(name), "gold": gold[name]}
+        name: {"exact_match": score.exact, second: score.f1, "prediction": predictions.get(name), "gold": gold[name]}
         for name, score in metrics.score(metric, gold, predictions).items()
     }
 
@@ -245,8 +272,8 @@ _FILES = {
 def _is_of_kind(kind: str, path: str) -> bool:
     values = files.read_json(path, dict).values()
     if kind == "per_question_file":
-        fields = {"exact_match", "f1", "prediction", "gold"}
-        return all(isinstance(value, dict) and value.keys() == fields for value in values)
+        kinds = [{"exact_match", second, "prediction", "gold"} for second in ("f1", "rouge_w")]
+        return all(isinstance(value, dict) and value.keys() in kinds for value in values)
     if kind == "misses_file":
         return all(
             isinstance(value, list)

@@ -3,11 +3,15 @@
     korquad1   evaluate-v1.0.py of korquad.github.io: F1 by character, brackets and quotation marks cut words apart
     squad1     evaluate-v1.1.py of SQuAD: F1 by word, English articles taken out
     squad2     evaluate-v2.0.py of SQuAD: as squad1, and a question may have no answer, which the empty string says
+    korquad2   KorQuAD 2: tags of HTML and all white space are taken off first, F1 by character
+    klue_mrc   KLUE-baseline: EM and, in the place of F1, ROUGE-W by character (the longest run that both have); a
+               question may have no answer
 
 Sums run over the questions in the order of the file, as theirs do, so that the last bit agrees too. Nothing here reads
 a file or knows a token: gold answers come as `{id: texts}`, predictions as `{id: text}`.
 """
 
+import difflib
 import functools
 import operator
 import re
@@ -16,10 +20,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from kobert_tf2.errors import InputError
+from kobert_tf2.reading import html_text
 from kobert_tf2.reading.answers import prefers_no_answer
 
-METRICS = ("korquad1", "squad1", "squad2")
+METRICS = ("korquad1", "squad1", "squad2", "korquad2", "klue_mrc")
+# Those that know questions without an answer.
+WITH_NO_ANSWER = ("squad2", "klue_mrc")
 
 # The official KorQuAD script puts a blank where these stand, before it deletes ASCII punctuation: 'A(B)' has two words.
 _KORQUAD_BLANKS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
@@ -27,8 +36,18 @@ _DELETED = str.maketrans(dict.fromkeys(string.punctuation))
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
+# What KLUE-baseline means to take for a blank. As it is written there it wants all of the last four characters behind
+# one of the first, so that it hardly ever applies; the scores are those of the script, not of its intention.
+_KLUE_BLANKS = re.compile(r"['\"《》<>〈〉]\(\)‘’")
+
+
+def overlap_name(metric: str) -> str:
+    """What the second score of a metric is called: "rouge_w" for KLUE's, else "f1"."""
+    return "rouge_w" if metric == "klue_mrc" else "f1"
+
+
 class Score(NamedTuple):
-    """What one question scores, each from 0 to 1."""
+    """What one question scores, each from 0 to 1; `f1` is ROUGE-W where the metric is KLUE's."""
 
     exact: float
     f1: float
@@ -42,9 +61,18 @@ def normalize_squad(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_DELETED)).split())
 
 
+def normalize_korquad2(text: str) -> str:
+    return normalize_korquad(html_text.text_of(text)).replace(" ", "")
+
+
+def normalize_klue(text: str) -> str:
+    return " ".join(_KLUE_BLANKS.sub(" ", text.lower()).translate(_DELETED).split())
+
+
 def normalize(metric: str, text: str) -> str:
     """The form in which two answers are the same to this metric."""
-    return normalize_korquad(text) if _known(metric) == "korquad1" else normalize_squad(text)
+    forms = {"korquad1": normalize_korquad, "korquad2": normalize_korquad2, "klue_mrc": normalize_klue}
+    return forms.get(_known(metric), normalize_squad)(text)
 
 
 def _known(metric: str) -> str:
@@ -56,7 +84,9 @@ def _known(metric: str) -> str:
 def score_pair(metric: str, prediction: str, gold: str) -> Score:
     """One prediction against one gold answer."""
     predicted, expected = normalize(metric, prediction), normalize(metric, gold)
-    if metric == "korquad1":
+    if metric == "klue_mrc":
+        return Score(float(predicted == expected), _rouge_w(predicted, expected))
+    if metric in ("korquad1", "korquad2"):
         units: tuple[Sequence[str], Sequence[str]] = predicted.replace(" ", ""), expected.replace(" ", "")
     else:
         units = predicted.split(), expected.split()
@@ -74,13 +104,27 @@ def _f1(predicted: Sequence[str], expected: Sequence[str], *, empty_agrees: bool
     return (2 * precision * recall) / (precision + recall)
 
 
+def _rouge_w(predicted: str, expected: str) -> float:
+    """The F-measure of the longest run of characters that both have. `SequenceMatcher` as it is asked there: from 200
+    characters on it passes over those that are frequent."""
+    if not expected:
+        return float(predicted == expected)
+    matcher = difflib.SequenceMatcher(None, predicted, expected)
+    same = matcher.find_longest_match(0, len(predicted), 0, len(expected)).size
+    precision, recall = same / len(predicted) if predicted else 0.0, same / len(expected)
+    return 2 * (precision * recall) / (precision + recall) if precision + recall else 0.0
+
+
 def score_question(metric: str, prediction: str | None, golds: Sequence[str]) -> Score:
     """The best score over the gold answers; no prediction (None) scores 0.
 
-    With squad2, no gold answer (or only such as normalise to nothing) means that the empty string is right.
+    With squad2, no gold answer (or only such as normalise to nothing) means that the empty string is right; with
+    klue_mrc no gold answer does.
     """
     if metric == "squad2":
         golds = [gold for gold in golds if normalize(metric, gold)] or [""]
+    if metric == "klue_mrc":
+        golds = golds or [""]
     if prediction is None:
         return Score(0.0, 0.0)
     exact, f1 = zip(*(score_pair(metric, prediction, gold) for gold in golds), strict=True)
@@ -93,7 +137,7 @@ def score(metric: str, answers: Mapping[str, Sequence[str]], predictions: Mappin
     Raises:
       InputError: a question without a gold answer where the metric knows no unanswerable question.
     """
-    if _known(metric) != "squad2":
+    if _known(metric) not in WITH_NO_ANSWER:
         for name, golds in answers.items():
             if not golds:
                 raise InputError(f"question {name}: expected a gold answer for the metric {metric}, but it has none")
@@ -107,6 +151,7 @@ def evaluate(
     *,
     null_odds: Mapping[str, float] | None = None,
     null_threshold: float = 1.0,
+    question_types: Mapping[str, int | None] | None = None,
 ) -> dict:
     """Scores predictions as the official script of `metric` does.
 
@@ -116,10 +161,12 @@ def evaluate(
       predictions: `{id: text}`. A question that is missing scores 0 and is counted under `missing`.
       null_odds: squad2 only: `{id: how much the model prefers no answer}`, null_odds.json of a prediction run. With it
         come the best thresholds.
+      question_types: klue_mrc only: `{id: 1, 2 or 3}`; one that is missing is 1, as there.
       null_threshold: squad2 with `null_odds`: above it, the answer is taken to be none (the script's --na-prob-thresh).
 
     Returns:
-      `exact_match` and `f1` in percent, `total` and `missing`. For squad2 also the script's own keys: `exact`,
+      `exact_match` and `f1` (for klue_mrc `rouge_w`) in percent, `total` and `missing`. For klue_mrc also
+      `by_question_type`. For squad2 also the script's own keys: `exact`,
       `HasAns_*`, `NoAns_*`, `best_exact`, `best_exact_thresh`, `best_f1`, `best_f1_thresh`.
     """
     if not answers:
@@ -128,7 +175,23 @@ def evaluate(
     missing = sum(predictions.get(name) is None for name in answers)
     if metric == "squad2":
         return _evaluate_squad2(answers, predictions, scores, null_odds, null_threshold) | {"missing": missing}
+    if metric == "klue_mrc":
+        return {**_evaluate_klue(scores, question_types or {}), "missing": missing}
     return {**_means(scores, "exact_match", add=_add_in_turn), "missing": missing}
+
+
+def _evaluate_klue(scores: Mapping[str, Score], question_types: Mapping[str, int | None]) -> dict:
+    """Over all questions, those of each type together, as NumPy adds them there; and of each type alone."""
+    by_type: dict[int, list[Score]] = {1: [], 2: [], 3: []}
+    for name, one in scores.items():
+        by_type[question_types.get(name) or 1].append(one)
+    of_all = _klue_means([one for of_type in by_type.values() for one in of_type])
+    return {**of_all, "by_question_type": {str(kind): _klue_means(part) for kind, part in by_type.items() if part}}
+
+
+def _klue_means(scores: Sequence[Score]) -> dict:
+    exact, rouge = (float(np.mean(values)) * 100.0 for values in zip(*scores, strict=True))
+    return {"exact_match": exact, "rouge_w": rouge, "total": len(scores)}
 
 
 def _add_in_turn(values: Iterable[float]) -> float:

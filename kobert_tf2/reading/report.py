@@ -155,7 +155,8 @@ def write(
     # Inside a script element only "</" and "<!--" could end or change the script.
     data = data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     with files.whole_file(path) as file:
-        file.write(_PAGE.replace("@SIGN@", _SIGN).replace("@METRIC@", metric).replace("@DATA@", data))
+        page = _PAGE.replace("F1", "ROUGE-W") if metrics.overlap_name(metric) == "rouge_w" else _PAGE
+        file.write(page.replace("@SIGN@", _SIGN).replace("@METRIC@", metric).replace("@DATA@", data))
 
 
 _PAGE = """<!doctype html>

@@ -1,8 +1,9 @@
-"""KorQuAD and SQuAD files: questions, contexts, and where in its context each answer stands.
+"""Files of questions: questions, contexts, and where in its context each answer stands.
 
-KorQuAD 1.0, SQuAD 1.1 and SQuAD 2.0 share one shape of JSON. Answers are tied to characters of the context as the file
-has it; an answer that is not where the file says is looked for, and every repair is listed with the question's id.
-Nothing here knows a token.
+KorQuAD 1.0, SQuAD 1.1 and SQuAD 2.0 share one shape of JSON, which KLUE-MRC and KorQuAD 2 vary; Hugging Face `datasets`
+writes flat rows (JSON Lines, a JSON list, columns, parquet). Which it is, is recognised by its shape. Answers are tied
+to characters of the context as the file has it; an answer that is not where the file says is looked for, and every
+repair is listed with the question's id. Nothing here knows a token.
 """
 
 import collections
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
+from kobert_tf2.reading import html_text, tables
 from kobert_tf2.tokenization.normalization import comparable, is_blank
 
 _DOUBLED = re.compile(r"\s(?=\s)")
@@ -39,6 +41,8 @@ class Question(NamedTuple):
     answers: tuple[Answer, ...] = ()
     is_impossible: bool = False
     title: str = ""
+    question_type: int | None = None  # of KLUE: 1 paraphrased, 2 over several sentences, 3 without an answer
+    is_html: bool = False  # of KorQuAD 2: the context is a page, and answers may hold tags
 
 
 class Repair(NamedTuple):
@@ -49,11 +53,12 @@ class Repair(NamedTuple):
     (nowhere in the context: left out of training), `answer_number` (a number that the context has at its place).
 
     Of the shape of the file, where only one reading is possible: `file_bom`, `file_lines` (JSON Lines), `file_list` and
-    `file_article` (a list, or one article or row, without the object around it), `article_is_paragraph`,
-    `article_is_question` (one flat row a question), `guid` (KLUE's name of the id), `answer_for_answers`,
-    `answers_shape` (null, one answer without its list, lists by column), `answer_start_float`, `flag` (`is_impossible`
-    as a string, a number or null), `impossible_with_answers` (they are left out), `impossible_without_flag` (a flat row
-    with lists of no answers), `lone_surrogate` (read as U+FFFD).
+    `file_article` (a list, or one article or row, without the object around it), `file_columns` (a list for each
+    column), `file_parquet`, `article_is_paragraph`, `article_is_question` (one flat row a question), `guid` (KLUE's
+    name of the id), `raw_html` (a page without a `context`: its answers are those of `html_answer_start`),
+    `answer_for_answers`, `answers_shape` (null, one answer without its list, lists by column), `answer_start_float`,
+    `flag` (`is_impossible` as a string, a number or null), `impossible_with_answers` (they are left out),
+    `impossible_without_flag` (a flat row with lists of no answers), `lone_surrogate` (read as U+FFFD).
 
     And with nothing to mend, since all is by characters, `context_double_spaces`, `context_outer_spaces`,
     `context_not_nfc`, `context_bom`.
@@ -65,7 +70,7 @@ class Repair(NamedTuple):
 
 
 def read_squad(path: str) -> list[Question]:
-    """The questions of a KorQuAD 1.0, SQuAD 1.1 or SQuAD 2.0 file, in its order.
+    """The questions of a KorQuAD 1.0 or 2, SQuAD 1.1 or 2.0 or KLUE-MRC file, or of rows of `datasets`, in its order.
 
     What is read otherwise than it stands (every kind of `Repair` but those of the context) is counted on standard
     error.
@@ -82,17 +87,17 @@ def read_squad_and_repairs(path: str) -> tuple[list[Question], list[Repair]]:
     """As `read_squad`, with all that was repaired or left out on the way.
 
     Also read, since nothing else can be meant: articles that are one paragraph, as in KorQuAD 2, flat rows of one
-    question each, as Hugging Face `datasets` writes them, both as JSON Lines too, and KLUE's `guid`.
+    question each, as Hugging Face `datasets` writes them, as JSON Lines, as columns or in a parquet file too, and
+    KLUE's `guid`.
 
     Raises:
       InputError: the file is not of the format; the sentence says what is missing and where, with title and id.
     """
-    repairs = [Repair("", "file_bom", "the file begins with a byte order mark")] if _begins_with_bom(path) else []
-    data = _load(path, repairs)
+    repairs: list[Repair] = []
     questions: list[Question] = []
-    for number, article in enumerate(data):
-        where = f"{path}: data[{number}]"
+    for where, article in _load(path, repairs):
         title = _SURROGATE.sub("\ufffd", str(article.get("title") or "")) if isinstance(article, dict) else ""
+        article = _with_context(article, where, repairs)
         has = article.keys() if isinstance(article, dict) else set()
         if "paragraphs" not in has and {"context", "question"} <= has:
             _note_once(repairs, "article_is_question", f"{where} has context and question, and no paragraphs")
@@ -113,14 +118,23 @@ def _begins_with_bom(path: str) -> bool:
         return file.read(3) == b"\xef\xbb\xbf"
 
 
-def _load(path: str, repairs: list[Repair]) -> list:
-    """The list of articles or rows."""
+def _load(path: str, repairs: list[Repair]) -> Iterable[tuple[str, Any]]:
+    """The articles or rows, each with its place for messages."""
+    if tables.is_parquet(path):
+        _note_once(repairs, "file_parquet", "a parquet file")
+        return ((f"{path}: row {number}", row) for number, row in enumerate(tables.parquet_rows(path)))
+    if _begins_with_bom(path):
+        _note_once(repairs, "file_bom", "the file begins with a byte order mark")
     text = files.read_text(path)
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if len(lines) > 1 and all(line.strip().startswith("{") and line.strip().endswith("}") for _, line in lines):
         _note_once(repairs, "file_lines", f"{len(lines)} lines of JSON")
-        return [files.parse_json(line, path, first_line=number, strict=True) for number, line in lines]
+        return [(f"{path}, line {i}", files.parse_json(line, path, first_line=i, strict=True)) for i, line in lines]
     content = files.parse_json(text, path, strict=True)
+    return [(f"{path}: data[{number}]", article) for number, article in enumerate(_articles(content, path, repairs))]
+
+
+def _articles(content: Any, path: str, repairs: list[Repair]) -> list:
     if isinstance(content, list) and content:
         _note_once(repairs, "file_list", "a list, without the object with 'data' around it")
         return content
@@ -128,7 +142,32 @@ def _load(path: str, repairs: list[Repair]) -> list:
     if is_object and (isinstance(content.get("context"), str) or isinstance(content.get("paragraphs"), list)):
         _note_once(repairs, "file_article", "one article or row, without the object with 'data' around it")
         return [content]
+    columns = content if is_object else content.get("data") if isinstance(content, dict) else None
+    if isinstance(columns, dict) and tables.is_columns(columns):
+        _note_once(repairs, "file_columns", "a list for each column")
+        return tables.rows_of_columns(columns, path)
     return _field(content, "data", list, path)
+
+
+def _with_context(article: Any, where: str, repairs: list[Repair]) -> Any:
+    """An article of KorQuAD 2 that has lost its `context`: the page as it was, with the answers' places in that."""
+    if not isinstance(article, dict) or article.get("context") is not None:
+        return article
+    if not isinstance(article.get("raw_html"), str):
+        return article
+    _note_once(repairs, "raw_html", f"{where} has raw_html and no context")
+    article = {**article, "context": article["raw_html"]}
+    if isinstance(article.get("qas"), list):
+        return {**article, "qas": [_with_places_in_html(entry) for entry in article["qas"]]}
+    return _with_places_in_html(article)
+
+
+def _with_places_in_html(entry: Any) -> Any:
+    answer = entry.get("answer") if isinstance(entry, dict) else None
+    if not isinstance(answer, dict) or "html_answer_start" not in answer:
+        return entry
+    text = answer.get("html_answer_text", answer.get("text"))
+    return {**entry, "answer": {"text": text, "answer_start": answer["html_answer_start"]}}
 
 
 def _note_once(repairs: list[Repair], kind: str, detail: str) -> None:
@@ -225,7 +264,20 @@ def _read_question(entry: Any, context: str, title: str, where: str, repairs: li
         if repair:
             note(*repair)
         answers.append(found)
-    return Question(name, question, context, tuple(answers), impossible, title)
+    question_type, is_html = _question_type(entry, where), html_text.is_page(context)
+    return Question(name, question, context, tuple(answers), impossible, title, question_type, is_html)
+
+
+def _question_type(entry: dict, where: str) -> int | None:
+    """KLUE's, by which its scores are listed."""
+    value = entry.get("question_type")
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():  # of a table with a gap in it
+        value = int(value)
+    if isinstance(value, bool) or value not in (1, 2, 3):
+        raise InputError(f"{where}: expected 'question_type' to be 1, 2 or 3, but got {_shown(value)}")
+    return int(value)
 
 
 def _id(entry: Any, where: str, repairs: list[Repair]) -> str:

@@ -26,7 +26,7 @@ from kobert_tf2 import files
 from kobert_tf2.bert import models
 from kobert_tf2.errors import InputError
 from kobert_tf2.progress import progress
-from kobert_tf2.reading import answers, metrics, squad_files, training_windows, window_cache
+from kobert_tf2.reading import answers, evaluation, metrics, squad_files, training_windows, window_cache
 from kobert_tf2.reading import windows as reading_windows
 from kobert_tf2.reading.answers import Answer, Span, with_probabilities
 from kobert_tf2.reading.josa import JosaStripper
@@ -60,7 +60,7 @@ class FinetuneSettings(EpochTaskSettings):
       null_score_diff_threshold: then "no answer" is given where its score is higher by more than this.
       unanswerable_windows: what happens to windows to train on that lack the answer: "keep", "drop" or "sample".
       strip_josa: whether predictions.json has answers without particles; None: where the tokenizer knows no morphemes.
-      metric: one of `metrics.METRICS`; None: korquad1, or squad2 for SQuAD 2.0.
+      metric: one of `metrics.METRICS`; None: by what the questions are, or squad2 with `version_2_with_negative`.
     """
 
     max_seq_length: int = 384
@@ -273,7 +273,9 @@ def write_predictions(
     if threshold is not None:
         files.write_json(f"{output_dir}/null_odds.json", odds)
     summary = {"predictions": len(questions), "strip_josa": strip}
-    metric = settings.metric or ("squad2" if settings.version_2_with_negative else "korquad1")
+    metric = settings.metric or evaluation.metric_of(questions)
+    if settings.metric is None and settings.version_2_with_negative and metric == "korquad1":
+        metric = "squad2"
     texts = {"raw": raw, "stripped": stripped}
     return summary | _scores(output_dir, questions, texts, strip, metric, odds if threshold is not None else None)
 
@@ -305,17 +307,19 @@ def _scores(
     metric: str,
     odds: dict[str, float] | None,
 ) -> dict:
-    """EM and F1 of the raw and the stripped answers, where the file has gold answers."""
+    """EM and F1 (or ROUGE-W) of the raw and the stripped answers, where the file has gold answers."""
     gold = squad_files.gold_answers(questions)
-    if not all(gold.values()) and metric != "squad2":
+    none_said = not any(gold.values()) and not any(question.is_impossible for question in questions)
+    if none_said or (not all(gold.values()) and metric not in metrics.WITH_NO_ANSWER):
         print("not every question has a gold answer: nothing to score", file=sys.stderr)
         return {}
     results = {
-        kind: metrics.evaluate(metric, gold, answers, null_odds=odds, null_threshold=np.inf)
+        kind: evaluation.scores_of(metric, questions, answers, null_odds=odds, null_threshold=np.inf)
         for kind, answers in texts.items()
     }
     chosen = results["stripped" if strip else "raw"]
-    both = {kind: {name: result[name] for name in ("exact_match", "f1")} for kind, result in results.items()}
+    names = ("exact_match", metrics.overlap_name(metric))
+    both = {kind: {name: result[name] for name in names} for kind, result in results.items()}
     flat = {f"{kind}_{name}": value for kind, scores in both.items() for name, value in scores.items()}
     write_eval_results(output_dir, {"metric": metric, **chosen, **flat})
     rounded = {kind: {name: round(value, 4) for name, value in scores.items()} for kind, scores in both.items()}

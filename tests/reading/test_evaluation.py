@@ -149,3 +149,29 @@ def test_the_ceilings_of_korquad(shared):
     assert (round(eojeols["exact_match"], 2), round(eojeols["f1"], 2)) == (23.88, 87.41)
     mecab = Tokenizer(f"{shared}/data/vocab/koelectra_wordpiece_vocab.txt")
     assert evaluation.tokenizer_ceiling(questions, mecab).scores["exact_match"] >= 99.19
+
+
+@pytest.mark.parametrize(
+    ("changed", "metric"),
+    [
+        ({}, "korquad1"),
+        ({"is_impossible": True}, "squad2"),
+        ({"question_type": 1}, "klue_mrc"),
+        ({"is_html": True}, "korquad2"),
+    ],
+)
+def test_the_metric_is_recognised_by_the_questions(changed, metric):
+    plain = Question("1", "왜?", "가")
+    assert evaluation.metric_of([plain, plain._replace(**changed)]) == metric
+
+
+def test_klue_scores_have_a_name_of_their_own():
+    question = Question("1", "왜?", "강에 나루", (Answer("나루", 3, 5),), question_type=2)
+    scores = evaluation.scores_of("klue_mrc", [question], {"1": "나루"})
+    assert (scores["rouge_w"], list(scores["by_question_type"])) == (100.0, ["2"])
+    entry = evaluation.per_question("klue_mrc", [question], {"1": "나루"})["1"]
+    assert entry["rouge_w"] == 1.0
+    assert "f1" not in entry
+    summary = evaluation.eojeol_ceiling([question], "klue_mrc").summary()
+    assert summary["rouge_w"] == 100.0
+    assert "f1" not in summary

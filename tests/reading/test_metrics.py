@@ -28,6 +28,47 @@ OFFICIAL = [
     ("ㄱㄴㄷ", "가나다", 0.0, 0, 0.0, 0, 0.0, 0),
 ]
 METRIC_COLUMNS = {"korquad1": 2, "squad1": 4, "squad2": 6}
+LONG = "가나다라마바사아자차" * 25
+# The same for KorQuAD 2 (its script with BeautifulSoup) and for KLUE-baseline: prediction, gold, EM, F1 or ROUGE-W.
+OFFICIAL_OF_OTHERS = {
+    "korquad2": [
+        ("세종대왕은", "세종대왕", 0.0, 0.888888888888889),
+        ("세종 대왕", "세종대왕", 1.0, 1.0),
+        ("《훈민정음》", "훈민정음", 1.0, 1.0),
+        ("훈민정음(訓民正音)", "훈민정음", 0.0, 0.6666666666666666),
+        ("the Han River", "Han river", 0.0, 0.8421052631578948),
+        ("서울 한강", "한강 서울", 0.0, 1.0),
+        ("", "", 1.0, 0),
+        ("---", "...", 1.0, 0),
+        ("<table><tr><td>나루</td><td>강바람</td></tr></table>", "나루 강바람", 1.0, 1.0),
+        ("<p>배&amp;노</p>", "배&노", 1.0, 1.0),
+        ("<b>나<!-- 주석 -->루</b>", "나루", 1.0, 1.0),
+        ("나루터 <a href='#x'>강", "나루터 강가", 0.0, 0.888888888888889),
+        ("<ul><li>하나<li>둘</ul>", "하나 둘", 1.0, 1.0),
+        ("3 < 5 이다", "3 5이다", 1.0, 1.0),
+        ("<script>x()</script>나루", "나루", 1.0, 1.0),
+        ("&nbsp;나&#45208;루", "나나루", 1.0, 1.0),
+        ("<td>나루", "<td><p>나루</p></td>", 1.0, 1.0),
+    ],
+    "klue_mrc": [
+        ("세종대왕은", "세종대왕", 0.0, 0.888888888888889),
+        ("세종 대왕", "세종대왕", 0.0, 0.4444444444444445),
+        ("《훈민정음》", "훈민정음", 0.0, 0.8),
+        ("1,000명", "1000명", 1.0, 1.0),
+        ("the Han River", "Han river", 0.0, 0.8181818181818181),
+        ("서울 한강", "한강 서울", 0.0, 0.4000000000000001),
+        ("a", "the", 0.0, 0.0),
+        ("", "", 1.0, 1.0),
+        ("", "서울", 0.0, 0.0),
+        ("나루", "", 0.0, 0.0),
+        ("---", "...", 1.0, 1.0),
+        ("A(B)", "AB", 1.0, 1.0),
+        ("이순신 장군이", "이순신 장군", 0.0, 0.923076923076923),
+        ("'()‘’나루", "나루", 1.0, 1.0),
+        (LONG, LONG, 1.0, 1.0),
+        (LONG + "끝", "끝" + LONG, 0.0, 0.00398406374501992),
+    ],
+}
 
 QUESTIONS = [
     ("1", ["서울 특별시", "서울"], "서울 특별시는"),
@@ -69,11 +110,31 @@ SQUAD2_WITH_ODDS = {
 }
 
 
-@pytest.mark.parametrize("metric", metrics.METRICS)
+@pytest.mark.parametrize("metric", METRIC_COLUMNS)
 @pytest.mark.parametrize("row", OFFICIAL, ids=lambda row: f"{row[0]}|{row[1]}")
 def test_a_pair_scores_as_the_official_script_says(metric, row):
     column = METRIC_COLUMNS[metric]
     assert tuple(metrics.score_pair(metric, row[0], row[1])) == row[column : column + 2]
+
+
+@pytest.mark.parametrize("metric", OFFICIAL_OF_OTHERS)
+def test_a_pair_scores_as_the_scripts_of_korquad2_and_klue_say(metric):
+    for prediction, gold, exact, overlap in OFFICIAL_OF_OTHERS[metric]:
+        found = metrics.score_pair(metric, prediction, gold)
+        assert (found.exact, found.f1) == (exact, overlap), (prediction, gold)
+
+
+def test_klue_scores_by_question_type_and_knows_questions_without_an_answer():
+    answers = {"a": ["서울"], "b": ["부산", "부산시"], "c": [], "d": []}
+    predictions = {"a": "서울은", "b": "부산시", "c": "", "d": "대구"}
+    types = {"a": 1, "b": 2, "c": 3, "d": 3}
+    result = metrics.evaluate("klue_mrc", answers, predictions, question_types=types)
+    assert result["exact_match"] == 50.0
+    assert result["rouge_w"] == pytest.approx(100 * (0.8 + 1 + 1 + 0) / 4)
+    assert result["by_question_type"]["3"] == {"exact_match": 50.0, "rouge_w": 50.0, "total": 2}
+    assert "f1" not in result
+    # Without a type a question is one of the first.
+    assert list(metrics.evaluate("klue_mrc", answers, predictions)["by_question_type"]) == ["1"]
 
 
 @pytest.mark.parametrize(("odds", "expected"), [(None, SQUAD2), (NULL_ODDS, SQUAD2_WITH_ODDS)])
@@ -91,7 +152,8 @@ def test_the_best_of_several_gold_answers_counts_for_each_figure():
 @pytest.mark.parametrize("metric", metrics.METRICS)
 def test_a_question_without_prediction_scores_nothing_and_is_counted(metric):
     result = metrics.evaluate(metric, {"a": ["서울"], "b": ["부산"]}, {"a": "서울"})
-    assert (result["exact_match"], result["f1"], result["total"], result["missing"]) == (50.0, 50.0, 2, 1)
+    overlap = result[metrics.overlap_name(metric)]
+    assert (result["exact_match"], overlap, result["total"], result["missing"]) == (50.0, 50.0, 2, 1)
 
 
 def test_scores_of_each_question_stand_in_the_order_of_the_file():

@@ -36,7 +36,7 @@ def write(tmp_path):
 def test_questions_come_with_their_answers_places(write):
     questions, repairs = read_squad_and_repairs(write(squad(entry(), entry("q2", "강바람", 21))))
     assert not repairs
-    assert questions[0] == ("q1", "어디에서?", CONTEXT, (("나루", 4, 6),), False, "해미")
+    assert questions[0][:6] == ("q1", "어디에서?", CONTEXT, (("나루", 4, 6),), False, "해미")
     assert [CONTEXT[a.start : a.end] for question in questions for a in question.answers] == ["나루", "강바람"]
 
 
@@ -210,6 +210,18 @@ READ_AS = [
         ["answer_number"],
     ),
     (FLAT | {"answers": [ANSWER]}, False, FOUND, ["article_is_question", "file_article"]),
+    (
+        {name: [value] for name, value in (FLAT | {"answers": [ANSWER]}).items()},
+        False,
+        FOUND,
+        ["article_is_question", "file_columns"],
+    ),
+    (
+        {"data": {name: [value] for name, value in (FLAT | {"answers": COLUMNS}).items()}},
+        False,
+        FOUND,
+        ["answers_shape", "article_is_question", "file_columns"],
+    ),
     (squad(asked())["data"][0], False, FOUND, ["file_article"]),
 ]
 
@@ -293,6 +305,13 @@ def test_json_lines_are_rows(write):
         ([["나루"]], r"data\[0\]: expected an object with 'paragraphs', but got list"),
         ({"id": ["q1"], "context": [CONTEXT]}, "expected the field 'data', but there are only"),
         ("null", "expected an object with 'data', but got null"),
+        (
+            {"id": ["q1"], "context": [CONTEXT, CONTEXT], "question": ["왜?"]},
+            "expected columns of one length, but got {'id': 1, 'context': 2, 'question': 1}",
+        ),
+        (squad(asked(question_type=4)), r"\(id q1\): expected 'question_type' to be 1, 2 or 3, but got int 4"),
+        (squad(asked(question_type="1")), "expected 'question_type' to be 1, 2 or 3, but got str '1'"),
+        (squad(asked(question_type=True)), "expected 'question_type' to be 1, 2 or 3, but got bool True"),
         ('{"data": [],}', r"line 1, column \d+: not JSON"),
         ('{"data":\n [NaN]}', "line 2: expected JSON, which has no NaN"),
         ('{"data": ["NaN",\n -Infinity]}', "line 2: expected JSON, which has no -Infinity"),
@@ -303,6 +322,61 @@ def test_json_lines_are_rows(write):
 def test_a_shape_that_can_mean_several_things_is_told_with_its_place(write, content, message):
     with pytest.raises(InputError, match=message):
         read_squad(write(content))
+
+
+def klue(**changed):
+    """A question as KLUE-MRC has it."""
+    whole = {"guid": "klue-1", "question": "어디에서?", "question_type": 2, "is_impossible": False, "answers": [ANSWER]}
+    return whole | changed
+
+
+def test_klue_mrc(write, capsys):
+    plausible = {"is_impossible": True, "answers": [], "plausible_answers": [ANSWER], "question_type": 3}
+    first, second = read_squad(write(squad(klue(), klue(guid="klue-2", **plausible))))
+    assert (first.id, first.question_type, first.answers) == ("klue-1", 2, FOUND)
+    assert (second.is_impossible, second.question_type, second.answers) == (True, 3, ())
+    assert "guid (1)" in capsys.readouterr().err
+
+
+PAGE = "<!DOCTYPE html>\n<html><body><table><tr><td>나루</td><td>강바람</td></tr></table></body></html>"
+
+
+def korquad2(text, **changed):
+    answer = {"text": text, "answer_start": PAGE.index(text), "html_answer_start": 90, "html_answer_text": text}
+    return {"id": 8, "question": "어디에서?", "answer": answer} | changed
+
+
+@pytest.mark.parametrize(
+    "text", ["강바람", "<td>나루</td><td>강바람</td>", "<table><tr><td>나루</td><td>강바람</td></tr></table>"]
+)
+def test_korquad2_answers_are_places_in_the_page(write, text):
+    article = {"title": "해미", "url": "x", "context": PAGE, "raw_html": "<html></html>", "qas": [korquad2(text)]}
+    (question,) = read_squad(write({"version": "KorQuAD_2.0_dev", "data": [article]}))
+    assert question.is_html
+    assert question.id == "8"
+    assert [PAGE[a.start : a.end] for a in question.answers] == [text]
+    row = {**{name: article[name] for name in ("title", "url", "context", "raw_html")}, **korquad2(text)}
+    assert read_squad(write([row]))[0].answers == question.answers
+
+
+def test_korquad2_without_a_context_is_read_in_its_raw_html(write):
+    answer = {
+        "text": "강바람",
+        "answer_start": 3,
+        "html_answer_start": PAGE.index("강바람"),
+        "html_answer_text": "강바람",
+    }
+    article = {"title": "해미", "raw_html": PAGE, "qas": [{"id": "1", "question": "왜?", "answer": answer}]}
+    (question,), repairs = read_squad_and_repairs(write({"data": [article]}))
+    assert question.answers == (("강바람", PAGE.index("강바람"), PAGE.index("강바람") + 3),)
+    assert "raw_html" in [repair.kind for repair in repairs]
+
+
+def test_a_bad_row_is_named_by_its_line(write):
+    rows = [FLAT | {"id": "q1", "answers": COLUMNS}, FLAT | {"id": "q2", "question": 3}]
+    path = write("\n".join(map(json.dumps, rows)))
+    with pytest.raises(InputError, match=r"questions.json, line 2 \(id q2\): expected 'question' to be a string"):
+        read_squad(path)
 
 
 def places_in(value, path=()):
