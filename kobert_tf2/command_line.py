@@ -12,11 +12,14 @@ from typing import Any, TypeVar
 
 from absl import app, flags, logging
 
-from kobert_tf2 import command_help, files, flag_bounds, flag_files, outputs, quiet_tensorflow, screen
+from kobert_tf2 import command_help, files, flag_bounds, flag_files, language, outputs, quiet_tensorflow, screen
 from kobert_tf2.errors import InputError
 
 FLAGS = flags.FLAGS
 Settings = TypeVar("Settings")
+flags.DEFINE_enum(
+    "language", None, list(language.LANGUAGES), "Of the pages that are written; not given: the system's (LANG)."
+)
 flags.DEFINE_bool("verbose", False, "Show what TensorFlow and its libraries write while they load and work.")
 
 
@@ -252,6 +255,7 @@ def _call(main: Callable[[], dict | None], argv: list[str], ending: Callable[[di
     try:
         flag_bounds.check({name: FLAGS[name].value for name in FLAGS})
         _refuse_inputs_as_outputs()
+        language.choose(FLAGS.language)
         if FLAGS.verbose:
             os.environ[quiet_tensorflow.LEVEL] = "0"
         os.environ.setdefault(quiet_tensorflow.LEVEL, "2")

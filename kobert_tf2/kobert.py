@@ -87,7 +87,7 @@ def flags_of(path: pathlib.Path) -> list[str]:
     """The names of a program's flags, read from its source: running it would take seconds."""
     shared = ast.parse((_PACKAGE / "command_line.py").read_text(encoding="utf-8"))
     functions = {node.name: node for node in shared.body if isinstance(node, ast.FunctionDef)}
-    names: set[str] = {"verbose"}
+    names: set[str] = {"language", "verbose"}
     pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while pending:
         for node in ast.walk(pending.pop()):

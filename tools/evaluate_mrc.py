@@ -145,12 +145,13 @@ def _look_closer(questions, predictions) -> None:
 
     beside = f"{os.path.dirname(FLAGS.predictions_file) or '.'}/nbest_predictions.json"
     path = FLAGS.nbest_file or (beside if files.exists(beside) else None)
-    spans = mrc_report.predicted_spans(questions, predictions, evaluation.read_nbest(path, questions) if path else {})
+    nbest = evaluation.read_nbest(path, questions) if path else {}
+    spans = mrc_report.predicted_spans(questions, predictions, nbest)
     if FLAGS.josa_report:
         report = evaluation.josa_report(questions, spans, FLAGS.metric)
         evaluation.write("josa_report", FLAGS.josa_report, {"predictions": report})
     if FLAGS.report:
-        mrc_report.write(FLAGS.report, questions, predictions, spans, FLAGS.metric)
+        mrc_report.write(FLAGS.report, questions, predictions, spans, FLAGS.metric, nbest=nbest)
 
 
 def ending(result: dict) -> command_line.Ending:

@@ -27,7 +27,7 @@ from kobert_tf2.bert.checkpoint_files import find_source
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.labels import Labels
 from kobert_tf2.errors import InputError
-from kobert_tf2.labelling import labels, problems, sentence_files, sentence_metrics, sentences
+from kobert_tf2.labelling import labels, problems, report, sentence_files, sentence_metrics, sentences
 from kobert_tf2.labelling.relations import MARKERS, Markers
 from kobert_tf2.labelling.sentence_files import Columns, Example, ReadingOptions, SentenceFile
 from kobert_tf2.labelling.settings import ClassifierSettings
@@ -152,6 +152,8 @@ def finetune(settings: FinetuneSettings) -> dict:
         summary |= {"eval_examples": len(targets), **scores}
         if job.is_chief:
             _write_scores(output_dir, scores, summary.get("global_step", 0), chosen.names)
+            texts = [" / ".join(filter(None, (example.text, example.pair))) for example in data.evaluation.examples]
+            job.write_report(report.sentences(scores, answers, targets, chosen.names, texts))
     if data.prediction is not None:
         answers = answering.scores(data.prediction.examples, settings.predict_batch_size)
         if job.is_chief:

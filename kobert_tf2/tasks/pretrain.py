@@ -22,7 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kobert_tf2 import files, outputs
+from kobert_tf2 import files
 from kobert_tf2.bert import models
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.errors import InputError
@@ -31,7 +31,7 @@ from kobert_tf2.tasks import preflight as preflight_module
 from kobert_tf2.tasks import start
 from kobert_tf2.tokenization import pretrained
 from kobert_tf2.tokenization.tokenizer import Tokenizer
-from kobert_tf2.training import checkpoints, loop, losses
+from kobert_tf2.training import checkpoints, loop, losses, report
 from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
 from kobert_tf2.training.settings import TaskSettings
@@ -98,7 +98,8 @@ def pretrain(settings: PretrainSettings) -> dict:
     model = job.make(lambda: _make_model(config, settings))
     optimizer = job.optimizer(**settings.schedule)
     if job.is_chief:
-        _report_run(job, model, data, settings)
+        if not settings.do_train:
+            job.report_settings(model, _resolved(job, data, settings))
         if tokenizer is None:
             print("warning: model/ will have no tokenizer; give its folder as --vocab_file", file=sys.stderr)
 
@@ -115,6 +116,7 @@ def pretrain(settings: PretrainSettings) -> dict:
         results = {"global_step": summary.get("global_step", 0), **metrics}
         if job.is_chief:
             write_eval_results(output_dir, results)
+            job.write_report([report.scores(results)])
         summary |= results
     return summary
 
@@ -155,6 +157,7 @@ def _train(
             unchanging=unchanging,
             save=lambda folder: model.save_pretrained(folder, tokenizer),
             on_record=health,
+            resolved=_resolved(job, data, settings),
         )
 
 
@@ -348,30 +351,22 @@ def _find_broken(data: _Records, error: InputError) -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _report_run(job: TrainingJob, model: keras.Model, data: _Records, settings: PretrainSettings) -> None:
-    """Writes run_config.json and prints what it holds. Batch sizes are rows of all replicas together."""
-    replicas = job.strategy.num_replicas_in_sync
-    batches = {"replicas": replicas}
+def _resolved(job: TrainingJob, data: _Records, settings: PretrainSettings) -> dict:
+    """What run_config.json says beside the settings. Batch sizes are rows of all replicas together."""
+    batches = {}
     if settings.do_train:
         batches["train_batch_size"] = settings.train_batch_size
-        batches["train_batch_size_per_replica"] = settings.train_batch_size // replicas
+        batches["train_batch_size_per_replica"] = settings.train_batch_size // job.strategy.num_replicas_in_sync
     if settings.do_eval:
         batches |= {"eval_batch_size": settings.eval_batch_size, "max_eval_steps": settings.max_eval_steps}
-    resolved = {
-        "model": model.config.to_dict(),
-        "parameters": model.count_params(),
+    return {
         "input_file": data.patterns,
         "data": {"files": len(data.shards), **{name: feature.length for name, feature in data.features.items()}},
-        "strategy": type(job.strategy).__name__,
         **batches,
         "learning_rate": settings.learning_rate,
         **settings.schedule,
         "init_checkpoint": settings.init_checkpoint,
-        "running": settings.running,
     }
-    files.write_json(f"{settings.output_dir}/run_config.json", outputs.signed(resolved, "pretrain"))
-    for name, value in resolved.items():
-        print(f"  {name}: {value}", file=sys.stderr)
 
 
 def _entropy_of_frequencies(data: _Records, vocab_size: int) -> float:

@@ -27,6 +27,7 @@ from kobert_tf2.bert import models
 from kobert_tf2.errors import InputError
 from kobert_tf2.progress import progress
 from kobert_tf2.reading import answers, evaluation, metrics, squad_files, training_windows, window_cache
+from kobert_tf2.reading import report as mrc_report
 from kobert_tf2.reading import windows as reading_windows
 from kobert_tf2.reading.answers import Answer, Span, with_probabilities
 from kobert_tf2.reading.josa import JosaStripper
@@ -39,6 +40,7 @@ from kobert_tf2.tokenization import batches as batches_by_length
 from kobert_tf2.tokenization import pretrained, unknown
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import loop, losses
+from kobert_tf2.training import report as training_report
 from kobert_tf2.training.dataset import dataset_of_batches
 from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
@@ -277,7 +279,13 @@ def write_predictions(
     if settings.metric is None and settings.version_2_with_negative and metric == "korquad1":
         metric = "squad2"
     texts = {"raw": raw, "stripped": stripped}
-    return summary | _scores(output_dir, questions, texts, strip, metric, odds if threshold is not None else None)
+    scores = _scores(output_dir, questions, texts, strip, metric, odds if threshold is not None else None)
+    if scores:
+        places = mrc_report.predicted_spans(questions, raw, nbest)
+        curves = training_report.curves(output_dir)
+        path = f"{output_dir}/{training_report.FILE}"
+        mrc_report.write(path, questions, stripped if strip else raw, places, metric, nbest=nbest, more=curves)
+    return summary | scores
 
 
 _NOTHING = {"text": "", "stripped": ""}

@@ -21,7 +21,7 @@ from kobert_tf2.bert import pretrained as weights
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.models import BertForTokenClassification
 from kobert_tf2.errors import InputError
-from kobert_tf2.labelling import entities, entity_files, entity_metrics
+from kobert_tf2.labelling import entities, entity_files, entity_metrics, report
 from kobert_tf2.labelling.entity_files import EntityFile, TaggedText
 from kobert_tf2.labelling.labels import choose
 from kobert_tf2.progress import progress
@@ -328,11 +328,13 @@ def _evaluate(
     job: TrainingJob, model, tagger: _Tagger, texts: Sequence[TaggedText], labels: list[str], global_step: int
 ) -> dict:
     entities.align(texts, tagger._encode(texts), labels)  # a type that the model does not know is an error here
-    scores = entity_metrics.score(texts, tagger.predict(job, model, texts, labels), labels)
+    predicted = tagger.predict(job, model, texts, labels)
+    scores = entity_metrics.score(texts, predicted, labels)
     if job.is_chief:
         flat = {name: value for name, value in scores.items() if name != "types"}
         each = {f"{kind}_{name}": value for kind, of in scores["types"].items() for name, value in of.items()}
         write_eval_results(tagger.settings.output_dir, {**flat, **each, "global_step": global_step})
+        job.write_report(report.entities(scores, texts, predicted))
     return {"eval_texts": len(texts), **scores}
 
 

@@ -10,25 +10,27 @@ The loop itself is `loop.train`; nothing here knows a task, a file of data or a 
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from kobert_tf2 import files, outputs
+from kobert_tf2 import files, outputs, pages, screen
 from kobert_tf2.bert import pretrained
 from kobert_tf2.errors import InputError
-from kobert_tf2.training import checkpoints, loop, optimizers
+from kobert_tf2.training import checkpoints, loop, optimizers, report
 from kobert_tf2.training import log as training_log
 from kobert_tf2.training.settings import StrategySettings, TaskSettings
-from kobert_tf2.training.strategies import is_chief, make_strategy, require_remote_paths, set_precision
+from kobert_tf2.training.strategies import describe, is_chief, make_strategy, require_remote_paths, set_precision
 
 Recognizer = Callable[[str], bool]
 _WRITTEN: dict[str, Recognizer | None] = {
     "run_config.json": lambda path: outputs.is_signed(path) or _is_run_config_of_0_1(path),
     "checkpoints/step-*": lambda path: checkpoints.are_ours(path.removesuffix("/step-*")),
     "train_log.jsonl": training_log.is_ours,
+    report.FILE: pages.is_ours,
     "eval_results.txt": None,
 }
 
@@ -136,11 +138,15 @@ class TrainingJob:
         unchanging: dict,
         save: Callable[[str], None],
         on_record: Callable[[int, dict], None] | None = None,
+        resolved: Mapping[str, object] | None = None,
     ) -> dict:
-        """`loop.train` until `num_steps`; then the chief calls `save(output_dir/model)`.
+        """`loop.train` until `num_steps`; then the chief calls `save(output_dir/model)` and writes a report.
+
+        `resolved` is what run_config.json says beside the settings.
 
         Returns its summary, with `model_dir` and, of a model of `tasks.start`, `new_parts`: what began at random.
         """
+        self.report_settings(model, {"num_steps": num_steps, **(resolved or {})})
         summary = loop.train(
             model,
             optimizer,
@@ -158,4 +164,45 @@ class TrainingJob:
         if self.is_chief:
             save(f"{self.output_dir}/model")
             summary["model_dir"] = f"{self.output_dir}/model"
+            self.write_report([report.scores(summary)])
         return summary
+
+    def report_settings(self, model: keras.Model, resolved: Mapping[str, object]) -> None:
+        """Writes run_config.json; on standard error only what differs from the defaults."""
+        if not self.is_chief:
+            return
+        parameters = model.count_params()
+        config = {
+            "model": model.config.to_dict(),
+            "parameters": parameters,
+            "strategy": type(self.strategy).__name__,
+            "replicas": self.strategy.num_replicas_in_sync,
+            **resolved,
+            "settings": dataclasses.asdict(self.settings),
+            "running": self.settings.running,
+        }
+        files.write_json(f"{self.output_dir}/run_config.json", outputs.signed(config, "a run"))
+        shown: dict[str, object] = {
+            "model": f"{type(model).__name__}, {parameters:,} parameters",
+            "runs on": f"{describe(self.strategy)}, {self.settings.precision}",
+        }
+        if "num_steps" in resolved:
+            shown["steps"] = resolved["num_steps"]
+        title = f"settings that differ from the defaults (all: {self.output_dir}/run_config.json)"
+        print(f"\n{title}\n{screen.table(shown | _differing(self.settings))}\n", file=sys.stderr)
+
+    def write_report(self, sections: Sequence[pages.Section]) -> None:
+        """Writes report.html: these sections and the curves of the run; the chief alone."""
+        if self.is_chief:
+            report.write(self.output_dir, sections)
+
+
+def _differing(settings: TaskSettings) -> dict[str, object]:
+    """The settings that are not their defaults, by name."""
+    differing = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        # The flag's default is another one: the original scripts'.
+        if field.name != "iterations_per_loop" and value != field.default and value not in ({}, None):
+            differing[field.name] = value
+    return differing

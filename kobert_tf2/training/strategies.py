@@ -161,6 +161,17 @@ def require_remote_paths(strategy: dict, **paths: str | None) -> None:
                 )
 
 
+def describe(strategy: tf.distribute.Strategy) -> str:
+    """Where a run takes place, in words: "one device (CPU)", "4 GPUs", "2 workers, 8 devices"."""
+    replicas = strategy.num_replicas_in_sync
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return f"TPU, {replicas} cores"
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    if num_workers(strategy) > 1:
+        return f"{num_workers(strategy)} workers, {replicas} devices ({kind})"
+    return f"one device ({kind})" if replicas == 1 else f"{replicas} {kind}s"
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes the files of the run."""
     resolver = strategy.cluster_resolver

@@ -90,6 +90,7 @@ def test_from_records_to_a_model_directory(folder, capfd):
         "eval_results.txt",
         "events",
         "model",
+        "report.html",
         "run_config.json",
         "train_log.jsonl",
     ]
@@ -115,8 +116,9 @@ def test_from_records_to_a_model_directory(folder, capfd):
     assert log[0].keys() >= {"loss", "masked_lm_accuracy", "next_sentence_accuracy", "learning_rate", "padding"}
     said = capfd.readouterr().err
     assert f"ln(vocab_size) = {np.log(training_runs.VOCAB):.2f}" in said
-    assert "train_batch_size_per_replica: 8" in said
+    assert "one device (CPU), float32" in said
     config = json.loads((folder / "out" / "run_config.json").read_text())
+    assert config["train_batch_size_per_replica"] == 8
     assert config["model"]["hidden_act"] == "gelu_new", "gelu in Google's file is the tanh form"
 
 
