@@ -84,7 +84,6 @@ def page(title: str, sections: Iterable[Section], *, script: str = "", style: st
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; \
 script-src 'unsafe-inline'; img-src data:">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
 <title>{text(title)}</title>
 <style>{_STYLE}{style}</style>
 </head>
@@ -137,6 +136,7 @@ td { min-width: 2.5rem; } td.n { text-align: right; }
 td.shaded { background: color-mix(in srgb, var(--c0) calc(var(--shade) * .5), transparent); }
 th { color: var(--dim); font-weight: 600; }
 th, td.n, .figure b { white-space: nowrap; overflow-wrap: normal; }
+hr { border: 0; border-top: 1px solid var(--line); }
 .figures { display: flex; flex-wrap: wrap; gap: .7rem; margin: .5rem 0; }
 .figure { background: var(--box); border-radius: .5rem; padding: .6rem .9rem; flex: 1 1 9rem; max-width: 20rem; }
 .figure b { display: block; font-size: 1.4rem; font-variant-numeric: tabular-nums; }

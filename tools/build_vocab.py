@@ -77,7 +77,7 @@ def ending(result: dict) -> command_line.Ending:
         "dupe_factor": 5,
     }
     return command_line.Ending(
-        {"vocabulary": f"{folder}/vocab.txt", "tokenizer": folder},
+        {"vocabulary": f"{folder}/vocab.txt", "tokenizer": folder, "report": f"{folder}/report.html"},
         screen.command("create_pretraining_data.py", create),
     )
 

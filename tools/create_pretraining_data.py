@@ -8,9 +8,9 @@ import os
 
 from absl import flags
 
-from kobert_tf2 import command_line, screen
+from kobert_tf2 import command_line, files, screen
 from kobert_tf2.errors import InputError
-from kobert_tf2.pretraining_data import local_runner
+from kobert_tf2.pretraining_data import local_runner, report
 from kobert_tf2.pretraining_data.instances import Settings
 from kobert_tf2.tokenization import pretrained
 from kobert_tf2.tokenization.tokenizer import Tokenizer
@@ -79,6 +79,17 @@ def main() -> dict:
         work_dir=FLAGS.work_dir,
         overwrite=FLAGS.overwrite,
     )
+    shard = request.outputs()[0]
+    if files.is_stream(shard):
+        return create(request)
+    page = report.path_of(shard)
+    report.check_output(page)
+    counts = create(request)
+    report.write(page, shard, request.tokenizer, counts)
+    return counts
+
+
+def create(request: local_runner.Request) -> dict:
     if not command_line.is_beam_asked_for():
         return local_runner.create(request)
     from kobert_tf2.pretraining_data import beam_runner  # needs the extra `beam`
@@ -112,8 +123,8 @@ def ending(result: dict) -> command_line.Ending:
         "vocab_file": os.path.abspath(FLAGS.vocab_file),
         "output_dir": f"{os.path.dirname(output)}/pretrained",
     }
-    manifest = f"{output}.json"
-    return command_line.Ending({"manifest": manifest}, screen.command("pretrain.py", pretrain))
+    made = {"manifest": f"{output}.json", "report": report.path_of(output)}
+    return command_line.Ending(made, screen.command("pretrain.py", pretrain))
 
 
 if __name__ == "__main__":

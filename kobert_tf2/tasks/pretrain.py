@@ -236,8 +236,8 @@ def _features(max_seq_length: int | None, max_predictions_per_seq: int | None, s
 
 
 def record_files(patterns: str) -> list[str]:
-    """The TFRecord files; `corpus.tfrecord*` matches the side-car too."""
-    paths = [path for path in files.match(patterns) if not path.endswith(".json")]
+    """The TFRecord files; `corpus.tfrecord*` matches the side-car too, `*` the page."""
+    paths = [path for path in files.match(patterns) if not path.endswith((".json", ".html"))]
     if not paths:
         raise InputError(f"{patterns}: expected TFRecord files, but only side-cars (.json) match")
     return paths

@@ -23,7 +23,7 @@ from kobert_tf2.tokenization.pretrained import CONFIG_FILE, VOCAB_FILE
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.tokenization.wordpiece import MAX_WORD_LENGTH, WordPiece
 from kobert_tf2.tokenization.words import Segmenter
-from kobert_tf2.vocabulary import counting, coverage
+from kobert_tf2.vocabulary import counting, coverage, report
 from kobert_tf2.vocabulary.counting import CorpusWord, most_frequent_first
 from kobert_tf2.vocabulary.wordpiece_learner import WordPieceLearner
 
@@ -202,12 +202,13 @@ def build(
     counter = counter or functools.partial(counting.counted, num_workers=num_workers)
     with outputs.only_run(output_dir):
         with counter(paths, settings, held_out) as (counts, kept):
-            tokenizer, report = _learned(counts, kept, settings, asked, special)
+            tokenizer, found = _learned(counts, kept, settings, asked, special)
         with files.whole_folder(output_dir, overwrite=True) as folder:
             tokenizer.save_pretrained(folder)
-            files.write_json(f"{folder}/coverage.json", report)
+            files.write_json(f"{folder}/coverage.json", found)
+            report.write(f"{folder}/{report.FILE}", tokenizer, found, kept)
             files.write_json(f"{folder}/bert_config.json", {**_BERT_BASE, "vocab_size": len(tokenizer.vocab)})
-    return report
+    return found
 
 
 def check_num_unused(num_unused: int, vocab_size: int) -> None:
@@ -217,7 +218,7 @@ def check_num_unused(num_unused: int, vocab_size: int) -> None:
 
 def _check_output(output_dir: str, paths: Sequence[str]) -> None:
     """`bert_config.json` is there to be changed: one that was changed is the user's."""
-    names = (VOCAB_FILE, CONFIG_FILE, "coverage.json", "bert_config.json")
+    names = (VOCAB_FILE, CONFIG_FILE, "coverage.json", "bert_config.json", report.FILE)
     outputs.refuse_inputs({"output_dir": [f"{output_dir}/{name}" for name in names]}, {"input_file": paths})
     what = "a folder that build_vocab wrote"
     outputs.check_folder(output_dir, names, what=what, is_ours=lambda path: outputs.is_signed(f"{path}/{CONFIG_FILE}"))
@@ -241,7 +242,7 @@ def _learned(
     unknown.report("lines that were kept from learning", unknown=measured["unk_pieces"], pieces=measured["pieces"])
     syllables = _unseen_syllables(kept, counts, settings)
     tokenizer = Tokenizer(_with_syllables(pieces, syllables, vocab_size), **settings)
-    report = {
+    found = {
         "vocab_size": len(tokenizer.vocab),
         "vocab_size_asked": vocab_size,
         **{name: asked[name] for name in ("model", "min_frequency", "num_unused")},
@@ -252,7 +253,7 @@ def _learned(
         "syllables_of_held_out_lines_alone": "".join(syllables),
         "fingerprint": tokenizer.fingerprint(),
     }
-    return tokenizer, report
+    return tokenizer, found
 
 
 def _unseen_syllables(lines: Iterable[str], counts: Mapping[CorpusWord, int], settings: dict) -> list[str]:

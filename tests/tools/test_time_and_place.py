@@ -73,7 +73,7 @@ def test_the_tools_of_text_work_anywhere_and_write_nothing_into_the_installation
     folder = tmp_path / PLACE
     assert json.loads((folder / "보고.json").read_text("utf-8"))["질문 1"]["prediction"] == "나루터에서"
     assert "나루터" in (folder / "report.html").read_text("utf-8")
-    made = {"user.dic", "r", "r.json", "report.html", "보고.json", "조사.json"}
+    made = {"user.dic", "r", "r.json", "report_r.html", "report.html", "보고.json", "조사.json"}
     assert {path.name for path in folder.iterdir()} == {*made, "words.csv", "c.txt", "data.json", "predictions.json"}
     assert sources() == before
 
