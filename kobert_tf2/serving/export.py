@@ -358,7 +358,10 @@ class _Assets:
         folder = tempfile.mkdtemp(dir=self._scratch)
         self._tokenizer.save_pretrained(folder)
         files.write_json(os.path.join(folder, "config.json"), self._config())
-        files.write_json(os.path.join(folder, SETTINGS_FILE), {**self._about, "signatures": list(signatures)})
+        vocabulary = os.path.join(folder, "vocab.txt")
+        kept = {"vocab_sha256": files.sha256(vocabulary)} if os.path.exists(vocabulary) else {}
+        about = {**self._about, **kept, "signatures": list(signatures)}
+        files.write_json(os.path.join(folder, SETTINGS_FILE), about)
         return sorted(os.path.join(folder, name) for name in os.listdir(folder))
 
     def _config(self) -> dict:

@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kobert_tf2 import files
 from kobert_tf2.bert import checkpoint_files
-from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.inference import compiled, dtype_policy
 from kobert_tf2.bert.models import BertForQuestionAnswering
 from kobert_tf2.errors import InputError
@@ -24,7 +22,7 @@ from kobert_tf2.reading.settings import ReadingSettings, strips_josa
 from kobert_tf2.reading.squad_files import Question
 from kobert_tf2.reading.windows import Windows, make_windows, predict_logits
 from kobert_tf2.serving.export import SETTINGS_FILE, check_vocabulary
-from kobert_tf2.serving.signatures import HEADS
+from kobert_tf2.serving.saved_export import find_export, read_export
 from kobert_tf2.tokenization.batches import Batch, prediction_batches
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
@@ -53,7 +51,7 @@ class Predictor:
         self._gives_bare = strips_josa(settings.strip_josa, tokenizer)
 
     @classmethod
-    def load(cls, path: str, *, precision: str = "float32", **settings) -> "Predictor":
+    def load(cls, path: str, *, precision: str = "float32", **settings: Any) -> "Predictor":
         """Loads a model directory, or an export (its folder, or one of its numbered ones: the highest number is taken).
 
         Args:
@@ -74,24 +72,15 @@ class Predictor:
         model.config.check_takes_pairs(path, "a reader takes a question and a context")
         check_vocabulary(model.config, tokenizer)
         kept = ReadingSettings.kept_in(source.config)
-        settings = ReadingSettings.fitting(model.config.max_position_embeddings, kept=kept, **settings)
-        return cls(compiled(model), tokenizer, settings, keep_alive=model)
+        fitting = ReadingSettings.fitting(model.config.max_position_embeddings, kept=kept, **settings)
+        return cls(compiled(model), tokenizer, fitting, keep_alive=model)
 
     @classmethod
-    def _of_export(cls, path: str, precision: str, settings: dict) -> "Predictor":
-        if precision != "float32":
-            raise InputError(f"{path}: an export computes in float32; load the model directory for {precision}")
-        about = read_settings(path)
-        if about.get("head") != "reading":
-            raise InputError(f"{path}: expected a reader, but this export's head is {about.get('head')}")
-        kept = ReadingSettings.checked_fields(about.get("reading"), f"{path}/assets/{SETTINGS_FILE}, reading")
-        config = BertConfig.from_json(f"{path}/assets/config.json")
-        tokenizer = Tokenizer.from_pretrained(f"{path}/assets")
-        settings = ReadingSettings.fitting(config.max_position_embeddings, kept=kept, **settings)
-        if "answer_text" in about["signatures"]:
-            import tensorflow_text  # noqa: F401 - its operations are in the graph
-        loaded = tf.saved_model.load(path)
-        return cls(loaded.signatures["serving_default"], tokenizer, settings, keep_alive=loaded)
+    def _of_export(cls, path: str, precision: str, given: dict[str, Any]) -> "Predictor":
+        export = read_export(path, "reading", precision=precision)
+        kept = ReadingSettings.checked_fields(export.about.get("reading"), f"{path}/assets/{SETTINGS_FILE}, reading")
+        settings = ReadingSettings.fitting(export.config.max_position_embeddings, kept=kept, **given)
+        return cls(export.forward, export.tokenizer, settings, keep_alive=export.keep_alive)
 
     @functools.cached_property
     def _stripper(self) -> josa.JosaStripper:
@@ -181,33 +170,6 @@ class Predictor:
                 "removed": [question.context[span.start : start], question.context[end : span.end]],
             }
         return answer | {"answer": answer["stripped"]["text"] if strip_josa and self._gives_bare else span.text}
-
-
-def find_export(path: str) -> str | None:
-    """The SavedModel that `path` means: itself, or the highest of its numbered folders; None if neither."""
-    if files.exists(f"{path}/saved_model.pb"):
-        return path
-    if not files.is_folder(path) or files.exists(f"{path}/config.json"):
-        return None
-    numbered = [name.rstrip("/") for name in tf.io.gfile.listdir(path)]
-    versions = [int(name) for name in numbered if name.isdecimal() and files.exists(f"{path}/{name}/saved_model.pb")]
-    return f"{path}/{max(versions)}" if versions else None
-
-
-def read_settings(export: str) -> dict[str, Any]:
-    """What was exported, as `export.py` keeps it beside the model.
-
-    Raises:
-        InputError: no such file, or one that is not ours.
-    """
-    path = f"{export}/assets/{SETTINGS_FILE}"
-    about = files.read_json(path, dict)
-    head, signatures = about.get("head"), about.get("signatures")
-    if head not in HEADS:
-        raise InputError(f"{path}: expected head to be one of {', '.join(HEADS)}, but got {head!r:.100}")
-    if not isinstance(signatures, list) or not all(isinstance(name, str) for name in signatures):
-        raise InputError(f"{path}: expected signatures to be a list of names, but got {signatures!r:.100}")
-    return about
 
 
 def serving_batches(lengths: np.ndarray, longest: int) -> list[Batch]:

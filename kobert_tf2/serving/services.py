@@ -13,7 +13,8 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.serving import requests, schemas
 from kobert_tf2.serving.export import head_of
 from kobert_tf2.serving.limits import Limits
-from kobert_tf2.serving.predictor import Predictor, find_export, read_settings
+from kobert_tf2.serving.predictor import Predictor
+from kobert_tf2.serving.saved_export import find_export, read_settings
 from kobert_tf2.serving.scheduling import Prepared, Row
 from kobert_tf2.serving.tagger import Tagger
 

@@ -15,6 +15,7 @@ from kobert_tf2.labelling.entities import TokenWindows
 from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.serving.export import check_vocabulary
 from kobert_tf2.serving.predictor import serving_batches
+from kobert_tf2.serving.saved_export import export_labels, find_export, read_export
 from kobert_tf2.tokenization.encoding import Encoding
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
@@ -52,30 +53,39 @@ class Tagger:
         max_seq_length: int | None = None,
         strip_josa: bool | None = None,
     ) -> "Tagger":
-        """Loads a model directory or a hub id.
+        """Loads a model directory, a hub id or an export.
 
         Args:
-            precision: "float32" or "bfloat16".
+            precision: "float32" or "bfloat16"; an export computes in float32.
             max_seq_length: tokens of a window of a long text; by default 128, or what the model has positions for.
             strip_josa: whether entities lose their particles; by default where the tokenizer knows no morphemes.
 
         Raises:
             InputError: nothing to load there, a model without a trained head, or labels that are not BIO.
         """
-        model = BertForTokenClassification.from_pretrained(path, dtype=dtype_policy(precision), require_trained=True)
-        entities.types_of(model.labels, path)
-        tokenizer = Tokenizer.from_pretrained(checkpoint_files.find_source(path).folder)
-        check_vocabulary(model.config, tokenizer)
-        longest = model.config.max_position_embeddings
+        found = find_export(path)
+        if found is not None:
+            export = read_export(found, "tokens", precision=precision)
+            forward, config, tokenizer, keep_alive = export.forward, export.config, export.tokenizer, export.keep_alive
+            labels = export_labels(export)
+        else:
+            model = BertForTokenClassification.from_pretrained(
+                path, dtype=dtype_policy(precision), require_trained=True
+            )
+            tokenizer = Tokenizer.from_pretrained(checkpoint_files.find_source(path).folder)
+            check_vocabulary(model.config, tokenizer)
+            forward, config, keep_alive, labels = compiled(model), model.config, model, model.labels
+        entities.types_of(labels, path)
+        longest = config.max_position_embeddings
         if max_seq_length is not None and not 3 <= max_seq_length <= longest:
             raise InputError(f"max_seq_length: expected 3 to {longest}, but got {max_seq_length}")
         return cls(
-            compiled(model),
+            forward,
             tokenizer,
-            model.labels,
+            labels,
             max_seq_length=max_seq_length or min(128, longest),
             strip_josa=tokenizer.settings()["pre_tokenizer"] != "mecab" if strip_josa is None else strip_josa,
-            keep_alive=model,
+            keep_alive=keep_alive,
         )
 
     @functools.cached_property
