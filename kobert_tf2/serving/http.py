@@ -39,7 +39,7 @@ _ERRORS = {
 
 
 # What needs no key: whether the service lives, and the page, which asks for one.
-_PUBLIC = ("/healthz", *http_page.FILES)
+_PUBLIC = ("/healthz", *http_page.PATHS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def make_app(service: HttpService, limits: Limits = Limits(), access: Access = A
     _add_service(app, service, scheduler, limits)
     _add_watching(app, scheduler, metrics)
     add_docs(app)
-    for path, (content, kind) in http_page.FILES.items():
+    for path, (content, kind) in http_page.files(service.kind).items():
         app.add_api_route(path, _sender(content, kind), include_in_schema=False)
     return app
 

@@ -27,6 +27,8 @@ from stand_in_service import StandIn  # noqa: E402
 
 from kobert_tf2.serving import http, http_page  # noqa: E402
 
+KINDS = ("reading", "entities")
+
 
 @pytest.fixture
 def reader():
@@ -104,19 +106,20 @@ def test_health_openapi_and_page(client):
     assert client.get("/docs").status_code == 200
     page = client.get("/")
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    assert not re.findall(r"https?://", "".join(content for content, _ in http_page.FILES.values()))
+    for kind in KINDS:
+        assert not re.findall(r"https?://", "".join(content for content, _ in http_page.files(kind).values()))
     for path in re.findall(r'(?:src|href)="([^":]+)"', page.text):
         assert client.get(path).status_code == 200
 
 
-def test_the_page_speaks_both_languages_in_full():
-    texts = http_page.FILES["/page.js"][0]
-    used = set(re.findall(r'data-text="(\w+)"', http_page.FILES["/"][0])) | set(
-        re.findall(r"\[language\]\.(\w+)", texts)
-    )
-    korean, english = texts.partition("\nconst element")[0].split("\n  en: {")
-    for block in (korean, english):
-        assert {name for name in used if f"{name}:" not in block} == set()
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_speaks_both_languages_in_full(kind):
+    files = {path: content for path, (content, _) in http_page.files(kind).items()}
+    scripts = files["/page.js"] + files["/view.js"]
+    used = set(re.findall(r'data-text="(\w+)"', files["/"])) | set(re.findall(r"\[language\]\.(\w+)", scripts))
+    for language in ("ko", "en"):
+        blocks = "".join(re.findall(rf"^ +{language}: \{{(.*?)\}},$", scripts, re.MULTILINE | re.DOTALL))
+        assert {name for name in used if f"{name}:" not in blocks} == set(), language
 
 
 # ----------------------------------------------------------------------------------------------------------------------

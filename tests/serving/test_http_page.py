@@ -2,22 +2,19 @@
 
 import contextlib
 import json
-import os
-import shutil
-import subprocess
-import threading
-import time
+import re
+import urllib.parse
 
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
-uvicorn = pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
 
-from stand_in_service import StandIn  # noqa: E402
+from browser import CHROMIUM, Browser
+from loopback_server import serving
+from stand_in_service import StandIn
 
-from kobert_tf2.serving import http  # noqa: E402
+from kobert_tf2.serving import http, requests, schemas
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")
 
 CONTEXT = "😀 대한민국의 수도는 서울이다. <b>서울</b>은 크다."
@@ -38,88 +35,16 @@ def seoul(asked):
     return dict(best, n_best=[best, dict(other, stripped={"text": evil, "start": 0, "end": 1, "removed": ["", ""]})])
 
 
+@contextlib.contextmanager
+def page_of(service, **access):
+    with serving(service, access=http.Access(**access)) as server:
+        yield f"http://127.0.0.1:{server.port}/"
+
+
 @pytest.fixture(scope="module")
 def url():
-    server = uvicorn.Server(uvicorn.Config(http.make_app(StandIn(answer=seoul)), port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    server.should_exit = True
-    thread.join()
-
-
-class Browser:
-    """Chrome's DevTools protocol over two pipes: JSON messages that end with a zero byte."""
-
-    def __init__(self, profile: str):
-        to_browser, self._write = os.pipe()
-        self._read, from_browser = os.pipe()
-
-        def as_3_and_4():
-            # Through high numbers first: the pipes themselves may be 3 or 4.
-            os.dup2(to_browser, 103), os.dup2(from_browser, 104)
-            os.dup2(103, 3), os.dup2(104, 4)
-
-        self._process = subprocess.Popen(
-            [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-             "--remote-debugging-pipe", f"--user-data-dir={profile}", "--lang=ko"],
-            close_fds=False, preexec_fn=as_3_and_4, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(to_browser), os.close(from_browser)
-        self._pending, self._number, self.console = b"", 0, []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
-            self.call(f"{domain}.enable")
-
-    _session = None
-
-    def call(self, method: str, **parameters) -> dict:
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._write, json.dumps(message).encode() + b"\0")
-        while (reply := self._next()).get("id") != self._number:
-            if reply.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown"):
-                self.console.append(json.dumps(reply["params"]))
-        assert "error" not in reply, reply["error"]
-        return reply["result"]
-
-    def _next(self) -> dict:
-        while b"\0" not in self._pending:
-            block = os.read(self._read, 1 << 16)
-            assert block, "the browser has ended"
-            self._pending += block
-        message, _, self._pending = self._pending.partition(b"\0")
-        return json.loads(message)
-
-    def run(self, script: str):
-        result = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in result, result["exceptionDetails"]
-        return result["result"].get("value")
-
-    def wait(self, condition: str) -> None:
-        for _ in range(200):
-            if self.run(condition):
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"{condition} never came true: {self.run('document.body.innerText')}")
-
-    def open(self, url: str, width: int = 1000) -> None:
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=700, deviceScaleFactor=1, mobile=width < 500
-        )
-        self.call("Page.navigate", url=url)
-        self.wait("document.readyState === 'complete' && document.getElementById('ask')?.textContent !== ''")
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self.call("Browser.close")
-        self._process.kill()
-        self._process.wait()
+    with page_of(StandIn(answer=seoul)) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +124,137 @@ def test_it_fits_a_phone_and_loads_without_a_complaint(browser, url):
     browser.open(url, width=360)
     ask(browser, "수도는 어디인가?", CONTEXT + "가" * 300)
     assert browser.run("document.documentElement.scrollWidth") <= 360
-    heights = browser.run("[...document.querySelectorAll('button, input')].map(e => e.offsetHeight)")
+    heights = browser.run(
+        "[...document.querySelectorAll('button, input')].filter(e => e.offsetParent).map(e => e.offsetHeight)"
+    )
     assert min(heights) >= 44
     assert browser.console == []
+
+
+def test_a_link_asks_its_question_again(browser, url):
+    browser.open(url)
+    ask(browser, "수도는 어디인가? & #+%", CONTEXT)
+    link = browser.run("location.href")
+    assert urllib.parse.urlsplit(link).fragment
+    browser.open("about:blank", ready="true")
+    browser.open(link)
+    browser.wait("!document.getElementById('result').hidden")
+    assert browser.run("document.getElementById('question').value") == "수도는 어디인가? & #+%"
+    assert browser.run("document.getElementById('context').value") == CONTEXT
+    assert text_of(browser, "bare") == "서울"
+    ask(browser, "긴 글은?", CONTEXT + "가" * 3000)
+    assert "#" not in browser.run("location.href")
+
+
+def test_by_keyboard_alone(browser, url):
+    browser.open(url)
+    browser.run("document.getElementById('context').value = '수도는 서울이다. 크다.'")
+    browser.run("document.getElementById('question').focus()")
+    browser.press("Enter", 13, "\r")
+    browser.wait("!document.getElementById('result').hidden")
+    assert text_of(browser, "bare") == "서울"
+    for _ in range(9):
+        browser.press("Tab", 9)
+        if browser.run("document.activeElement.closest('#others') !== null"):
+            break
+    browser.press("Enter", 13, "\r")
+    browser.wait("document.querySelector('#others button').ariaPressed === 'true'")
+
+
+def shares(asked):
+    """Candidates of which three have next to no share."""
+    entries = [
+        {"text": text, "start": place, "end": place + 1, "score": 9.0 - place, "probability": share}
+        for place, (text, share) in enumerate(zip("가나다라", (0.9995, 0.0004, 0.0001, 0.0), strict=True))
+    ]
+    return dict(entries[0], n_best=entries)
+
+
+def test_shares_of_next_to_nothing_are_not_shown(browser):
+    with page_of(StandIn(answer=shares)) as url:
+        browser.open(url)
+        ask(browser, "?", "가나다라")
+        assert browser.run("document.getElementById('result').innerText").count("%") == 1
+        assert text_of(browser, "figures").count("100.0 %") == 1
+        assert "0.0 %" not in text_of(browser, "others")
+
+
+def test_a_key_is_asked_for_and_sent(browser):
+    key = "a-key-of-our-own-tests"
+    with page_of(StandIn(answer=seoul), keys=(key,)) as url:
+        browser.open(url)
+        ask(browser, "?", CONTEXT)
+        assert text_of(browser, "message") in ("이 서버는 API 키가 필요합니다.", "This server needs an API key.")
+        browser.run(f"document.getElementById('key').value = '{key}'")
+        ask(browser, "?", CONTEXT)
+        assert text_of(browser, "bare") == "서울"
+        assert key not in browser.run("location.href")
+
+
+class Names(StandIn):
+    """Finds 서울 and every letter as entities, an evil type among them."""
+
+    kind, path, response_model = "entities", "/entities", schemas.Entities
+
+    def request_model(self, limits):
+        return schemas.text_model(limits)
+
+    def request(self, fields):
+        return requests.Ask("?", fields["text"])
+
+    def finish(self, ask, prepared, rows):
+        found = [(match.start(), match.group()) for match in re.finditer("서울|[a-z]", ask.context)]
+        kinds = {"서울": "LC", "b": "<b>evil</b>"}
+        return {
+            "entities": [
+                {"text": text, "type": kinds.get(text, "PS"), "start": start, "end": start + len(text), "score": 0.75}
+                for start, text in found
+            ]
+        }
+
+
+def test_entities_are_marked_in_colour_and_named(browser):
+    text = "😀 서울에서 a와 b가 서울로"
+    with page_of(Names()) as url:
+        browser.console.clear()
+        browser.open(url, width=360)
+        browser.run(f"document.getElementById('text').value = {json.dumps(text)}")
+        browser.run("document.getElementById('ask').click()")
+        browser.wait("!document.getElementById('result').hidden")
+        marks = "[...document.querySelectorAll('#marked mark')]"
+        assert browser.run(f"{marks}.map(e => e.firstChild.textContent)") == ["서울", "a", "b", "서울"]
+        assert browser.run(f"{marks}.map(e => e.querySelector('small').textContent)") == [
+            "LC",
+            "PS",
+            "<b>evil</b>",
+            "LC",
+        ]
+        colours = browser.run(f"{marks}.map(e => getComputedStyle(e).borderBottomColor)")
+        assert len(set(colours)) == 3
+        assert colours[0] == colours[3]
+        assert browser.run("document.querySelectorAll('#legend > span').length") == 3
+        assert "LC 2" in text_of(browser, "legend")
+        assert browser.run("document.querySelectorAll('#result b').length") == 0
+        rest = (
+            "[...document.getElementById('marked').childNodes].filter(e => e.nodeType === 3).map(e => e.data).join('|')"
+        )
+        assert browser.run(rest) == "😀 |에서 |와 |가 |로"
+        assert browser.run("document.documentElement.scrollWidth") <= 360
+        browser.run("document.getElementById('text').value = '없다'; document.getElementById('ask').click()")
+        browser.wait("!document.getElementById('ask').disabled")
+        assert text_of(browser, "message") in ("개체명을 찾지 못했습니다.", "The text holds no entity.")
+        assert browser.console == []
+
+
+def test_the_interface_page_runs_without_a_request_that_leaves_the_machine(browser, url):
+    browser.console.clear()
+    browser.requested.clear()
+    browser.open(url + "docs", ready="document.querySelector('.opblock-summary-path')")
+    assert "/answer" in browser.run("document.body.innerText")
+    browser.run("document.querySelector('.opblock-summary-control').click()")
+    browser.wait("document.querySelector('.try-out') !== null")
+    assert browser.console == []
+    browser.open(url)
+    ask(browser, "수도는?", CONTEXT)
+    assert browser.requested
+    assert [one for one in browser.requested if not one.startswith((url, "data:"))] == []
