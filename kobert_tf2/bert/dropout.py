@@ -66,11 +66,16 @@ def dropout_key(seed: keras.KerasTensor, site: int) -> keras.KerasTensor:
     return ops.stack([first, _hash(_low_bits(high + first))])
 
 
-def _counter(shape: tuple) -> keras.KerasTensor:
-    """The index of every element of a tensor of `shape`, as uint32 [elements / last, last]."""
+def _counter(shape: tuple, key: keras.KerasTensor) -> keras.KerasTensor:
+    """The number of every element of a tensor of `shape`, as uint32 [elements / last, last].
+
+    `key`, any uint32 scalar, adds nothing. But without it the numbers are constants, and TensorFlow computes them while
+    it lowers a graph for XLA: megabytes in the program for each dropout layer, in place of an iota.
+    """
     rows = functools.reduce(lambda a, b: a * b, shape[:-1], 1)
     starts = ops.cast(ops.arange(rows, dtype="int32"), "uint32") * ops.cast(shape[-1], "uint32")
-    return _low_bits(ops.expand_dims(starts, 1) + ops.cast(ops.arange(shape[-1], dtype="int32"), "uint32"))
+    columns = ops.cast(ops.arange(shape[-1], dtype="int32"), "uint32") + ops.bitwise_and(key, _uint32(0))
+    return _low_bits(ops.expand_dims(starts, 1) + columns)
 
 
 def keep_mask(shape: tuple, key: keras.KerasTensor, rate: float) -> keras.KerasTensor:
@@ -80,7 +85,7 @@ def keep_mask(shape: tuple, key: keras.KerasTensor, rate: float) -> keras.KerasT
     The element's index is hashed with half of the key before each round, and the result is compared with the rate.
     """
     first, second = ops.unstack(key, num=2)
-    x = _round(ops.bitwise_xor(_counter(shape), first), 16, 0x7FEB352D)
+    x = _round(ops.bitwise_xor(_counter(shape, second), first), 16, 0x7FEB352D)
     x = _round(_low_bits(x + second), 15, 0x846CA68B)
     x = ops.bitwise_xor(x, ops.right_shift(x, 16))
     return ops.reshape(x >= _uint32(min(round(rate * 2**32), 2**32 - 1)), shape)

@@ -120,6 +120,8 @@ def preflight(run: PlannedRun, settings: PreflightSettings) -> dict:
     report = _counted(run, topology, rows, source)
     if settings.tpu_compiler:
         report |= _compiled(run, lowered, source, topology, settings.preflight_timeout)
+        report.pop("steps_per_second_at_40_percent_of_peak")  # The compiler's program has a bound of its own.
+        _compare_estimate(report)
     else:
         lowered.compile_for_cpu()
     _show(report)
@@ -256,6 +258,14 @@ def _compiled(
     }
 
 
+def _compare_estimate(report: dict) -> None:
+    """Adds by how much our estimate of the memory is above (or below) what the compiler found."""
+    found = report.get("memory_per_core_gib_by_the_compiler")
+    if found and found["total"]:
+        estimate = sum(report["memory_per_core_gib"].values())
+        report["memory_estimate_error_percent"] = round(100 * (estimate / found["total"] - 1))
+
+
 def _in_gib(sizes: dict[str, int]) -> dict[str, float]:
     return {name: round(size / _GIB, 3) for name, size in sizes.items()}
 
@@ -276,11 +286,17 @@ def _float32_products(step: hlo.Step, lowered: program.Lowered) -> dict:
 
 
 def _largest(module: hlo.Module, lowered: program.Lowered) -> list[str]:
-    """The largest arrays of a step and of what the program is given, by our names."""
-    computed = [(shape, lowered.place(name) if name else "") for name, shape in hlo.largest_results(module, _LARGEST)]
+    """The largest arrays of a step and of what the program is given, by our names; alike ones are counted."""
     given = list(zip(hlo.arguments(module), lowered.arguments, strict=False))
-    found = sorted(computed + given, key=lambda pair: -pair[0].padded_size)[:_LARGEST]
-    return [f"{x.padded_size / _MIB:,.1f} MiB, {x.dtype}{list(x.dims)}: {name or 'no name'}" for x, name in found]
+    computed = [(shape, lowered.place(name)) for name, shape in hlo.largest_results(module, 4 * _LARGEST) if name]
+    found: dict[tuple, list[str]] = {}
+    for shape, name in sorted(given + computed, key=lambda pair: -pair[0].padded_size):
+        found.setdefault((shape.padded_size, shape.dtype, shape.dims), []).append(name)
+    return [
+        f"{size / _MIB:,.1f} MiB, {dtype}{list(dims)}: {names[0]}"
+        + (f" and {len(names) - 1} like it, such as {names[-1]}" if len(names) > 1 else "")
+        for (size, dtype, dims), names in list(found.items())[:_LARGEST]
+    ]
 
 
 def _roofline(flops: int, moved: int, topology: Topology) -> dict:

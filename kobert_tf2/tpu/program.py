@@ -183,7 +183,7 @@ def place(operation: str, places: dict[str, str]) -> str:
     """
     parts = operation.split(";")[0].split("/")
     backward = "gradient_tape" in parts
-    parts = [part for part in parts if part != "gradient_tape"]
+    parts = [part for part in parts if part != "gradient_tape" and not re.fullmatch(r"call\.\d+", part)]
     line = next((places[name] for name in _candidates(parts) if name in places), "")
     *scopes, last = [part for part in parts if part != "while" and not part.startswith("bert_")] or [operation]
     readable = "/".join([*(re.sub(r"_1$", "", scope) for scope in scopes), last])
@@ -194,7 +194,7 @@ def _candidates(parts: list[str]) -> Iterator[str]:
     """An operation's name, then those of what it was made within: a gradient's ends with that of its operation."""
     for start in range(len(parts)):
         for end in range(len(parts), start, -1):
-            if parts[start:end] != ["while"]:
+            if parts[start:end] != ["while"]:  # The loop itself made nothing.
                 yield "/".join(parts[start:end])
         if parts[start] != "while":
             return
