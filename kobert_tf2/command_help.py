@@ -18,9 +18,9 @@ ORIGINAL = frozenset(
 )
 _FILES = ("_file", "_dir", "report", "output", "input", "overwrite", "_folder")
 _RUNNING = frozenset(
-    """strategy precision jit_compile micro_batch_size optimizer keep_checkpoints log_steps seed num_workers preflight
-    tpu_topology tpu_compiler preflight_timeout verbose language save_checkpoints_minutes workers host port runner
-    beam_option""".split()
+    """strategy precision jit_compile micro_batch_size recompute optimizer keep_checkpoints log_steps seed num_workers
+    preflight tpu_topology tpu_compiler preflight_timeout verbose language save_checkpoints_minutes workers host port
+    runner beam_option""".split()
 )
 
 

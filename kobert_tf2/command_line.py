@@ -97,6 +97,9 @@ def define_running_flags() -> None:
     flags.DEFINE_integer(
         "micro_batch_size", None, "Rows of a replica computed at once; gradients are accumulated. Saves memory."
     )
+    flags.DEFINE_bool(
+        "recompute", False, "Compute each layer again for its gradient: about half of the memory, a third more time."
+    )
     flags.DEFINE_enum("optimizer", "bert_adam", ["bert_adam", "adamw", "lamb"], "bert_adam is the original's.")
     flags.DEFINE_integer("save_checkpoints_steps", 1000, "How often to save the state that a run resumes from.")
     flags.DEFINE_integer("keep_checkpoints", 3, "How many of these to keep.")

@@ -34,6 +34,11 @@ def dropout_seed(seed: keras.KerasTensor) -> Iterator[None]:
         _active_seed.value = previous
 
 
+def masks_repeat() -> bool:
+    """Whether a call that is traced twice draws the same masks: within `dropout_seed`, not from a generator."""
+    return getattr(_active_seed, "value", None) is not None
+
+
 def _low_bits(x: keras.KerasTensor) -> keras.KerasTensor:
     """Truncates to 32 bits on a backend that has no uint32 and widens it (torch); free elsewhere."""
     return x if keras.backend.standardize_dtype(x.dtype) == "uint32" else ops.bitwise_and(x, 0xFFFFFFFF)

@@ -6,6 +6,7 @@ chosen of it, H hidden width, V vocabulary.
 """
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -15,8 +16,8 @@ from keras import ops
 
 from kobert_tf2.bert import kernels
 from kobert_tf2.bert.config import BertConfig
-from kobert_tf2.bert.dropout import Dropout
-from kobert_tf2.bert.kernels import plain
+from kobert_tf2.bert.dropout import Dropout, masks_repeat
+from kobert_tf2.bert.kernels import plain, tracing
 from kobert_tf2.errors import InputError
 
 # Added to the attention score of a masked position, as in the original graph. The weight is then 0 in float32, except
@@ -204,6 +205,23 @@ class EncoderLayer(_ConfiguredLayer):
         positions: keras.KerasTensor | None = None,
         training: bool = False,
         output_attentions: bool = False,
+    ) -> Any:
+        # Integers are closed over: only what has a gradient may be an argument of what is computed again.
+        states = functools.partial(
+            self._states, positions=positions, training=training, output_attentions=output_attentions
+        )
+        if training is True and tracing.is_recomputing() and masks_repeat():
+            return keras.remat(states)(hidden, mask_scores)
+        return states(hidden, mask_scores)
+
+    def _states(
+        self,
+        hidden: keras.KerasTensor,
+        mask_scores: keras.KerasTensor,
+        *,
+        positions: keras.KerasTensor | None,
+        training: bool,
+        output_attentions: bool,
     ) -> Any:
         kernel = kernels.choose(training, hidden, mask_scores, dense=self._dense_layers())
         query_states = hidden if positions is None else kernel.rows_of(hidden, positions)

@@ -25,7 +25,7 @@ def disk_error(output_dir: str | None, step: int, error: Exception) -> InputErro
 
 def out_of_memory(step: int, error: tf.errors.ResourceExhaustedError) -> InputError:
     return InputError(
-        f"out of memory in step {step}: set --micro_batch_size to a part of the batch, or lower "
+        f"out of memory in step {step}: set --micro_batch_size to a part of the batch, give --recompute, or lower "
         f"--train_batch_size or --max_seq_length, or use --precision=bfloat16 ({reason(error)[:200]})"
     )
 

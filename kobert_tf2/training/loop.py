@@ -141,6 +141,7 @@ def train(
         task,
         seed=settings.seed,
         micro_batch_size=settings.micro_batch_size,
+        recompute=settings.recompute,
         jit_compile=settings.jit_compile,
     )
     calls = _Calls(dataset, train_steps, settings.iterations_per_loop, free=num_workers(strategy) == 1)

@@ -15,6 +15,7 @@ class LoopSettings:
     Attributes:
       seed: of dropout, and in the tools of initial weights and data order too.
       micro_batch_size: rows of a replica whose gradients are taken at once; the rest is accumulated. None: all.
+      recompute: keeps only the inputs of encoder layers for the gradient and computes the rest again.
       iterations_per_loop: steps in one call of the compiled function, at most.
       save_checkpoints_steps: steps between two checkpoints.
       keep_checkpoints: how many of them are kept.
@@ -24,6 +25,7 @@ class LoopSettings:
 
     seed: int = 0
     micro_batch_size: int | None = None
+    recompute: bool = False
     iterations_per_loop: int = 100
     save_checkpoints_steps: int = 1000
     keep_checkpoints: int = 3

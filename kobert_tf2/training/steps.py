@@ -88,11 +88,13 @@ class ReplicaStep:
         *,
         seed: int,
         micro_batch_size: int | None,
+        recompute: bool,
         jit_gradients: bool,
         for_cpu: bool,
     ) -> None:
         self._model, self._optimizer, self._task = model, optimizer, task
-        self._seed, self._micro_batch_size, self._for_cpu = seed, micro_batch_size, for_cpu
+        self._seed, self._micro_batch_size = seed, micro_batch_size
+        self._recompute, self._for_cpu = recompute, for_cpu
         self._gradients = self._gradients_of_part
         if jit_gradients:
             self._gradients = tf.function(self._gradients_of_part, jit_compile=True)
@@ -128,13 +130,14 @@ class ReplicaStep:
 
     def _gradients_of_part(self, rows: dict, weights: dict, seed: tf.Tensor) -> tuple:
         """Dense gradients of loss sum / weight of the whole batch, and [loss, *metrics] as float32 [1 + metrics, 2]."""
-        with tf.GradientTape() as tape, tracing.for_cpu(self._for_cpu):
-            with dropout_seed(seed):
-                outputs = self._model(inputs_of(rows, self._task.inputs), training=True)
-            terms, metrics = self._task.sums(outputs, rows)
-            loss = tf.add_n([tf.math.divide_no_nan(terms[name], weights[name]) for name in terms])
         variables = self._model.trainable_variables
-        gradients = tape.gradient(loss, [variable.value for variable in variables], unconnected_gradients="zero")
+        # The gradient is taken within the contexts as well, because it may compute layers again.
+        with tracing.for_cpu(self._for_cpu), tracing.recomputing(self._recompute), dropout_seed(seed):
+            with tf.GradientTape() as tape:
+                outputs = self._model(inputs_of(rows, self._task.inputs), training=True)
+                terms, metrics = self._task.sums(outputs, rows)
+                loss = tf.add_n([tf.math.divide_no_nan(terms[name], weights[name]) for name in terms])
+            gradients = tape.gradient(loss, [variable.value for variable in variables], unconnected_gradients="zero")
         self.metric_names = ["loss", "gradient_norm", "learning_rate", *metrics]
         return [tf.convert_to_tensor(g) for g in gradients], tf.stack([(loss, 0.0), *metrics.values()])
 
@@ -202,6 +205,7 @@ class TrainSteps:
         *,
         seed: int = 0,
         micro_batch_size: int | None = None,
+        recompute: bool = False,
         jit_compile: bool | None = None,
     ) -> None:
         jit_compile = compiles_by_default() if jit_compile is None else jit_compile
@@ -218,6 +222,7 @@ class TrainSteps:
             task,
             seed=seed,
             micro_batch_size=micro_batch_size,
+            recompute=recompute,
             jit_gradients=jit_compile and not self.loops_on_device,
             for_cpu=is_for_cpu(jit_compile),
         )

@@ -56,6 +56,18 @@ def test_however_the_steps_are_made_the_numbers_are_the_same(one_device, how):
     assert_same(one_device, training_runs.run(tf.distribute.get_strategy(), **how))
 
 
+@pytest.mark.parametrize(
+    "how",
+    [{"micro_batch_size": 2}, *(pytest.param(how, marks=pytest.mark.slow) for how in ({}, {"jit_compile": True}))],
+)
+def test_a_layer_that_is_computed_again_drops_out_the_same(how):
+    """The gradient of other masks than those of the loss would be wrong without any error."""
+    options = {"dropout": 0.3, "fused": True, "num_steps": 3, **how}
+    once = training_runs.run(tf.distribute.get_strategy(), **options)
+    again = training_runs.run(tf.distribute.get_strategy(), recompute=True, **options)
+    assert_same(once, again, 1e-6)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def mirrored_process(tmp_path_factory):
     """Started first, so that it runs beside the tests before it."""

@@ -22,6 +22,25 @@ def for_cpu(on: bool = True, *, final_weights: bool = False) -> Iterator[None]:
         _current.on, _current.final_weights = before
 
 
+@contextlib.contextmanager
+def recomputing(on: bool = True) -> Iterator[None]:
+    """Within this context a training step keeps the inputs of each encoder layer, and computes the rest of the layer
+    again when its gradient needs it (Chen et al. 2016, "Training deep nets with sublinear memory cost").
+
+    The gradient must be taken within the context too, under the same `dropout_seed`. Thread-local.
+    """
+    before = is_recomputing()
+    _current.recomputes = on
+    try:
+        yield
+    finally:
+        _current.recomputes = before
+
+
+def is_recomputing() -> bool:
+    return getattr(_current, "recomputes", False)
+
+
 def is_for_cpu() -> bool:
     return getattr(_current, "on", False)
 
