@@ -88,7 +88,7 @@ class ReplicaStep:
         *,
         seed: int,
         micro_batch_size: int | None,
-        recompute: bool,
+        recompute: bool = False,
         jit_gradients: bool,
         for_cpu: bool,
     ) -> None:
