@@ -1,4 +1,4 @@
-"""Serves a model over HTTP: POST /answer of a reader or /entities of a tagger, GET /healthz, /docs, a page at /.
+"""Serves a model over HTTP: POST /answer, /entities or /classify, GET /healthz and /metrics, /docs, a page at /.
 
     pip install '.[serve]'
     python tools/serve.py --model_dir=export

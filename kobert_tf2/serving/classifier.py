@@ -129,9 +129,22 @@ class Classifier:
         )
         logits = np.zeros((len(examples), len(self.labels)), np.float32)
         for batch in serving_batches(inputs["input_mask"].sum(axis=1), self.max_seq_length):
-            rows = {name: tf.constant(array[batch.rows, : batch.width]) for name, array in inputs.items()}
-            logits[batch.rows] = self._forward(**rows)["logits"].numpy()
+            rows = {name: array[batch.rows, : batch.width] for name, array in inputs.items()}
+            logits[batch.rows] = self.forward(rows)["logits"]
         return problems.scores(logits, self.problem_type)
+
+    def forward(self, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """`logits`, float32 [rows, labels], of int32 [rows, width] features."""
+        outputs = self._forward(**{name: tf.constant(value) for name, value in features.items()})
+        return {"logits": outputs["logits"].numpy()}
+
+    def answer(self, logits: np.ndarray) -> dict[str, Any]:
+        """What `predict` gives for one text, from its logits, float32 [labels]."""
+        return self._answer(problems.scores(logits[None], self.problem_type)[0])
+
+    def check_text(self, text: Text, place: int = 0) -> None:
+        """Raises `InputError` for a pair where the model takes texts alone, or the other way round."""
+        self._example(place, text)
 
     def _answer(self, row: np.ndarray) -> dict[str, Any]:
         if self.problem_type == problems.REGRESSION:

@@ -16,6 +16,8 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 PATHS = ("/", "/page.css", "/page.js", "/view.js")
+# The script of a kind's page, where it is not called as the kind.
+_SCRIPTS = {"sentence": "classification", "pair": "classification"}
 _RESULT = "<!-- result -->\n"
 
 
@@ -25,7 +27,13 @@ def files(kind: str) -> dict[str, tuple[str, str]]:
     page = _read("index.html").replace("<!-- fields -->\n", fields).replace(_RESULT, result)
     script = "text/javascript; charset=utf-8"
     contents = ((page, "text/html; charset=utf-8"), (_read("page.css"), "text/css; charset=utf-8"))
-    return dict(zip(PATHS, (*contents, (_read("page.js"), script), (_read(f"{kind}.js"), script)), strict=True))
+    return dict(
+        zip(
+            PATHS,
+            (*contents, (_read("page.js"), script), (_read(f"{_SCRIPTS.get(kind, kind)}.js"), script)),
+            strict=True,
+        )
+    )
 
 
 def _read(name: str) -> str:

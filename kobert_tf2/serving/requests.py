@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kobert_tf2.errors import InputError
-from kobert_tf2.labelling import entities
+from kobert_tf2.labelling import entities, sentences
+from kobert_tf2.labelling.sentence_files import Example
 from kobert_tf2.reading import windows
 from kobert_tf2.reading.squad_files import Question
 from kobert_tf2.serving.scheduling import Prepared
@@ -37,6 +38,16 @@ class Text(NamedTuple):
         return len(self.text)
 
 
+class TextOrPair(NamedTuple):
+    """`POST /classify`."""
+
+    text: str
+    text_pair: str | None = None
+
+    def size(self) -> int:
+        return len(self.text) + len(self.text_pair or "")
+
+
 def prepare_ask(ask: Ask, *, tokenizer: Tokenizer, lengths: Mapping[str, Any]) -> Prepared:
     """The windows of a question and its context; `source` is the `Question` with its `Windows`."""
     if not ask.question.strip():
@@ -52,6 +63,13 @@ def prepare_text(request: Text, *, tokenizer: Tokenizer, max_seq_length: int) ->
     encoding = tokenizer.encode(request.text)
     found = entities.make_windows([encoding], tokenizer, max_seq_length=max_seq_length)
     return Prepared(found.features(), found.input_mask.sum(axis=1), (encoding, found))
+
+
+def prepare_pair(request: TextOrPair, *, tokenizer: Tokenizer, max_seq_length: int) -> Prepared:
+    """One row, which is cut at `max_seq_length`."""
+    example = Example("0", request.text, request.text_pair, None)
+    features = sentences.pad(sentences.encode([example], tokenizer), tokenizer, max_seq_length=max_seq_length)
+    return Prepared(features, features["input_mask"].sum(axis=1))
 
 
 def stacked(rows: list[dict[str, np.ndarray]], name: str, width: int, fill: float) -> np.ndarray:

@@ -52,6 +52,21 @@ class Entities(BaseModel):
     milliseconds: float
 
 
+class LabelScore(BaseModel):
+    label: str
+    score: float = Field(description="Its probability.")
+
+
+class Classification(BaseModel):
+    label: str | None = Field(None, description="Of a model for one label: the most probable one.")
+    labels: list[LabelScore] | None = Field(
+        None, description="Of a model for several labels: those whose probability reaches their threshold, best first."
+    )
+    score: float | None = Field(None, description="The label's probability, or the number of a regression.")
+    scores: dict[str, float] | None = Field(None, description="The probability of every label.")
+    milliseconds: float
+
+
 class Health(BaseModel):
     status: str
     waiting: int = Field(description="Requests in work or waiting.")
@@ -79,3 +94,9 @@ def question_model(limits: Limits) -> type[BaseModel]:
 def text_model(limits: Limits) -> type[BaseModel]:
     text = Annotated[str, Field(max_length=limits.context_characters, examples=["세종대왕은 한양에서 태어났다."])]
     return create_model("Text", __config__=_STRICT, text=(text, ...))
+
+
+def pair_model(limits: Limits) -> type[BaseModel]:
+    text = Annotated[str, Field(max_length=limits.context_characters, examples=["재미있게 보았다."])]
+    second = Annotated[str | None, Field(max_length=limits.context_characters, examples=[None])]
+    return create_model("TextOrPair", __config__=_STRICT, text=(text, ...), text_pair=(second, None))

@@ -11,12 +11,18 @@ from pydantic import BaseModel
 from kobert_tf2.bert import checkpoint_files, heads
 from kobert_tf2.errors import InputError
 from kobert_tf2.serving import requests, schemas
+from kobert_tf2.serving.classifier import Classifier
 from kobert_tf2.serving.export import head_of
 from kobert_tf2.serving.limits import Limits
 from kobert_tf2.serving.predictor import Predictor
 from kobert_tf2.serving.saved_export import find_export, read_settings
 from kobert_tf2.serving.scheduling import Prepared, Row
 from kobert_tf2.serving.tagger import Tagger
+
+# What a service is warmed up with.
+_QUESTION: dict[str, Any] = {"question": "수도는 어디인가?", "context": "대한민국의 수도는 서울이다."}
+
+_TEXT: dict[str, Any] = {"text": "세종대왕은 한양에서 태어났다."}
 
 
 class HttpService(abc.ABC):
@@ -31,11 +37,11 @@ class HttpService(abc.ABC):
         prepare: see `Service`.
     """
 
-    kind: ClassVar[str]
+    kind: str
     path: ClassVar[str]
     summary: ClassVar[str]
     response_model: ClassVar[type[BaseModel]]
-    example: ClassVar[dict[str, Any]]
+    example: dict[str, Any]
     prepare: Callable[[Any], Prepared]
 
     @abc.abstractmethod
@@ -57,7 +63,7 @@ class ReadingService(HttpService):
 
     kind, path, summary = "reading", "/answer", "Answers a question about a text."
     response_model = schemas.Answers
-    example: ClassVar[dict[str, Any]] = {"question": "수도는 어디인가?", "context": "대한민국의 수도는 서울이다."}
+    example = _QUESTION
 
     def __init__(self, predictor: Any):
         self._predictor = predictor
@@ -87,7 +93,7 @@ class EntitiesService(HttpService):
 
     kind, path, summary = "entities", "/entities", "Finds the entities of a text."
     response_model = schemas.Entities
-    example: ClassVar[dict[str, Any]] = {"text": "세종대왕은 한양에서 태어났다."}
+    example = _TEXT
 
     def __init__(self, tagger: Any):
         self._tagger = tagger
@@ -112,6 +118,36 @@ class EntitiesService(HttpService):
         return {"entities": self._tagger.decode([request.text], [encoding], windows, logits)[0]}
 
 
+class ClassificationService(HttpService):
+    """The label, the labels or the number of a text or a pair, of a `Classifier`."""
+
+    path, summary = "/classify", "Classifies a text, or a pair of texts."
+    response_model = schemas.Classification
+
+    def __init__(self, classifier: Any):
+        self._classifier = classifier
+        self.kind = "sentence" if classifier.takes_pairs is False else "pair"
+        second = {"text_pair": "영화가 재미있었다."} if classifier.takes_pairs else {}
+        self.example = {"text": "재미있게 보았다.", **second}
+        self.prepare = functools.partial(
+            requests.prepare_pair, tokenizer=classifier.tokenizer, max_seq_length=classifier.max_seq_length
+        )
+
+    def request_model(self, limits: Limits) -> type[BaseModel]:
+        return schemas.pair_model(limits)
+
+    def request(self, fields: dict[str, Any]) -> requests.TextOrPair:
+        request = requests.TextOrPair(**fields)
+        self._classifier.check_text(request.text if request.text_pair is None else tuple(request))
+        return request
+
+    def forward(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return self._classifier.forward(features)
+
+    def finish(self, request: requests.TextOrPair, prepared: Prepared, rows: list[Row]) -> dict:
+        return self._classifier.answer(rows[0]["logits"])
+
+
 def load(path: str, *, precision: str = "float32", **reading: Any) -> HttpService:
     """The service of a model directory, a hub id or an export, by the head that it names.
 
@@ -129,7 +165,11 @@ def load(path: str, *, precision: str = "float32", **reading: Any) -> HttpServic
         raise InputError(f"{path}: {', '.join(reading)}: expected a reader, but the model's head is {head}")
     if head == "tokens":
         return EntitiesService(Tagger.load(path, precision=precision))
-    raise InputError(f"{path}: expected a model that answers questions or finds entities, but its head is {head}")
+    if head == "classification":
+        return ClassificationService(Classifier.load(path, precision=precision))
+    raise InputError(
+        f"{path}: expected a model that answers questions, classifies or finds entities, but its head is {head}"
+    )
 
 
 def warm_up(service: HttpService) -> None:

@@ -246,6 +246,54 @@ def test_entities_are_marked_in_colour_and_named(browser):
         assert browser.console == []
 
 
+class Labels(StandIn):
+    """Gives the labels of the answer that it was made with; remembers what was sent."""
+
+    path, response_model = "/classify", schemas.Classification
+
+    def request_model(self, limits):
+        return schemas.pair_model(limits)
+
+    def request(self, fields):
+        self.sent = fields
+        return requests.Ask("?", fields["text"])
+
+    def finish(self, ask, prepared, rows):
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "shown", "shares"),
+    [
+        (
+            "sentence",
+            {"label": "나쁨", "score": 0.9, "scores": {"좋음": 0.0999, "나쁨": 0.9, "<b>": 0.0001}},
+            "나쁨",
+            3,
+        ),
+        ("pair", {"labels": [], "scores": {"좋음": 0.2}}, "", 1),
+        ("pair", {"labels": [{"label": "가", "score": 0.9}], "scores": {"가": 0.9, "나": 0.1}}, "가", 2),
+        ("pair", {"score": 3.714}, "3.71", 0),
+    ],
+)
+def test_labels_and_numbers_are_shown(browser, kind, answer, shown, shares):
+    service = Labels(answer=answer)
+    service.kind = kind
+    with page_of(service) as url:
+        browser.console.clear()
+        browser.open(url, width=360)
+        browser.run("document.getElementById('text').value = '재미있다'")
+        browser.run("document.getElementById('ask').click()")
+        browser.wait("!document.getElementById('result').hidden")
+        assert service.sent == {"text": "재미있다", "text_pair": None}
+        assert text_of(browser, "bare") == shown
+        assert browser.run("document.querySelectorAll('#shares li').length") == shares
+        assert browser.run("document.querySelectorAll('#shares b').length") == 0
+        assert not re.search(r"\D0\.0 %", text_of(browser, "result"))
+        assert bool(text_of(browser, "message")) == (answer.get("labels") == [])
+        assert browser.console == []
+
+
 def test_the_interface_page_runs_without_a_request_that_leaves_the_machine(browser, url):
     browser.console.clear()
     browser.requested.clear()

@@ -1,5 +1,7 @@
 """What the service does with each kind of model: the same answers as the model's own class gives, over HTTP."""
 
+import json
+
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
@@ -9,6 +11,7 @@ from small_models import config, with_large_weights  # noqa: E402
 
 import kobert_tf2 as kb  # noqa: E402
 from kobert_tf2.errors import InputError  # noqa: E402
+from kobert_tf2.labelling.settings import ClassifierSettings  # noqa: E402
 from kobert_tf2.serving import http, services  # noqa: E402
 from kobert_tf2.serving.limits import Limits  # noqa: E402
 
@@ -68,8 +71,32 @@ def test_a_tagger_finds_as_its_class_does(tmp_path):
         assert client.post("/answer", json={}).status_code == 404
 
 
+@pytest.mark.parametrize("problem_type", ["single_label_classification", "multi_label_classification", "regression"])
+@pytest.mark.parametrize("takes_pairs", [True, False])
+def test_a_classifier_answers_as_its_class_does(tmp_path, problem_type, takes_pairs):
+    labels = ["number"] if problem_type == "regression" else ["가", "나", "다"]
+    settings = ClassifierSettings(takes_pairs=takes_pairs).to_config()
+    path = saved(tmp_path / "classifier", kb.BertForSequenceClassification, labels=labels, problem_type=problem_type)
+    file = tmp_path / "classifier" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "task_specific_params": settings}), "utf-8")
+    classifier = kb.Classifier.load(path)
+    with client_of(path) as client:
+        for text in TEXTS[:1] + TEXTS[3:]:
+            body = {"text": text, **({"text_pair": "나무를 심었다"} if takes_pairs else {})}
+            found = without_time(client.post("/classify", json=body))
+            expected = classifier.predict([tuple(body.values()) if takes_pairs else text])[0]
+            assert found.keys() == expected.keys()
+            assert found.get("label") == expected.get("label")
+            for name in ("score", "scores"):
+                assert found.get(name) == (pytest.approx(expected[name], abs=1e-5) if name in expected else None)
+        wrong = {"text": "가", **({} if takes_pairs else {"text_pair": "나"})}
+        response = client.post("/classify", json=wrong)
+        assert (response.status_code, "this model was trained on" in response.text) == (422, True)
+        assert ("text_pair" in client.get("/").text) == takes_pairs
+
+
 def test_a_model_that_answers_nothing_is_refused(tmp_path):
-    with pytest.raises(InputError, match="expected a model that answers questions"):
+    with pytest.raises(InputError, match="expected a model that answers questions, classifies"):
         services.load(saved(tmp_path / "backbone", kb.BertBackbone))
     path = saved(tmp_path / "tagger", kb.BertForTokenClassification, labels=LABELS)
     with pytest.raises(InputError, match="null_score_diff_threshold: expected a reader"):

@@ -15,7 +15,8 @@ const TEXTS = {
 // A link can hold a text of this length; browsers and mail programs cut longer ones.
 const LONGEST_LINK = 8000;
 const element = (id) => document.getElementById(id);
-const fields = Object.keys(VIEW.sample);
+// A page may lack a field of its view: a classifier of single texts has no second one.
+const fields = Object.keys(VIEW.sample).filter(element);
 let language = "ko";
 let hasAnswer = false;
 
@@ -51,6 +52,11 @@ function meter(share) {
   return node;
 }
 
+// Without the fields that may be left empty and are.
+function given(values) {
+  return Object.fromEntries(Object.entries(values).filter(([id, value]) => value || element(id).required));
+}
+
 function headers() {
   const key = element("key").value;
   return { "Content-Type": "application/json", ...(key && { Authorization: `Bearer ${key}` }) };
@@ -65,7 +71,7 @@ async function ask(event) {
   hasAnswer = false;
   link(values);
   try {
-    const body = JSON.stringify({ ...values, ...VIEW.more });
+    const body = JSON.stringify({ ...given(values), ...VIEW.more });
     const response = await fetch(VIEW.path, { method: "POST", headers: headers(), body });
     const found = await response.json();
     if (response.status === 401) {
@@ -92,9 +98,9 @@ function link(values) {
 }
 
 function readLink() {
-  const given = new URLSearchParams(location.hash.slice(1));
-  const isLink = fields.some((id) => given.has(id));
-  for (const id of fields) element(id).value = isLink ? given.get(id) ?? "" : VIEW.sample[id];
+  const linked = new URLSearchParams(location.hash.slice(1));
+  const isLink = fields.some((id) => linked.has(id));
+  for (const id of fields) element(id).value = isLink ? linked.get(id) ?? "" : VIEW.sample[id];
   if (isLink) ask();
 }
 
