@@ -158,4 +158,6 @@ def _sentence(entry: dict) -> str:
     shown = came if len(came) <= 60 else f"{came[:57]}..."
     if entry["type"] == "missing":
         return f"{field}: expected, but it is missing"
+    if entry["type"] == "string_pattern_mismatch":
+        return f"{field}: expected more than white space, but got {shown}"
     return f"{field}: {entry['msg'][0].lower()}{entry['msg'][1:]}, but got {shown}"

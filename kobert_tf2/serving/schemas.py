@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from kobert_tf2.serving.limits import Limits
 
 MAX_N_BEST = 20
+# Something that is no white space.
+NOT_BLANK = r"\S"
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -79,7 +81,8 @@ class Error(BaseModel):
 
 
 def question_model(limits: Limits) -> type[BaseModel]:
-    question = Annotated[str, Field(min_length=1, max_length=limits.question_characters, examples=["수도는 어디인가?"])]
+    length = {"min_length": 1, "max_length": limits.question_characters}
+    question = Annotated[str, Field(**length, pattern=NOT_BLANK, examples=["수도는 어디인가?"])]
     context = Annotated[str, Field(max_length=limits.context_characters, examples=["대한민국의 수도는 서울이다."])]
     return create_model(
         "Question",

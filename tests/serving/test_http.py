@@ -70,7 +70,7 @@ def test_an_answer_with_its_offsets_and_what_was_taken_off(client):
         ('{"question": "?", "context": "a", "n_best": 21}', 422, "n_best: input should be less than or equal to 20"),
         ('{"question": "?", "context": "a", "temperature": 1}', 422, "temperature: "),
         (json.dumps({"question": "?", "context": "가" * 201}), 422, "context: string should have at most 200 char"),
-        (json.dumps({"question": " ", "context": "가"}), 422, "the question is empty"),
+        (json.dumps({"question": " ", "context": "가"}), 422, "question: expected more than white space, but got ' '"),
         ("x" * 100_000, 413, "expected a body of at most 4,000 bytes"),
         (b'{"question": "\xff", "context": "a"}', 400, ""),
     ],
