@@ -117,7 +117,11 @@ def define_running_flags() -> None:
 def define_preflight_flags() -> None:
     """What a run on a TPU can be asked before there is one; the values are those of `preflight.PreflightSettings`."""
     flags.DEFINE_bool("preflight", False, "Compile this run's program as a TPU would run it and count; needs no TPU.")
-    flags.DEFINE_string("tpu_topology", "v3-8", "For --preflight: v2-8, v3-8, v3-32, v4-8, v5e-8, v5p-8, v6e-8 ...")
+    flags.DEFINE_string(
+        "tpu_topology",
+        "v3-8",
+        "For --preflight: v2-8, v3-8, v3-32, v4-8, v5e-8, v5p-8, v6e-8 ...; several make a table.",
+    )
     flags.DEFINE_bool(
         "tpu_compiler",
         False,

@@ -38,7 +38,7 @@ class PreflightSettings:
     """What a preflight is asked for; the fields are flags of the training tools.
 
     Attributes:
-      tpu_topology: a name such as v3-8; see `topologies.find`.
+      tpu_topology: a name such as v3-8, see `topologies.find`, or several with commas between them.
       tpu_compiler: whether libtpu compiles the program.
       preflight_timeout: seconds that one compilation by libtpu may take.
     """
@@ -50,40 +50,43 @@ class PreflightSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """The run that is looked at.
+    """The run that is looked at: training, or, without `training`, the forward pass that predicts and evaluates.
 
     Attributes:
-      model, optimizer, task: what is trained, as `loop.train` takes them.
+      model: what is trained or asked.
+      training: the optimizer and the task, as `loop.train` takes them.
       batch: {feature: spec [global batch, ...]}.
+      batch_flag: the flag that says how many rows that is.
       iterations_per_loop: steps in one call of the compiled program.
       micro_batch_size: rows of a replica whose gradients are taken at once; None: all.
     """
 
     model: keras.Model
-    optimizer: keras.optimizers.Optimizer
-    task: steps.Task
+    training: tuple[keras.optimizers.Optimizer, steps.Task] | None
     batch: dict[str, tf.TensorSpec]
-    iterations_per_loop: int
+    batch_flag: str = "train_batch_size"
+    iterations_per_loop: int = 1
     micro_batch_size: int | None = None
 
     @classmethod
-    def of(
+    def to_train(
         cls, settings: TaskSettings, model: keras.Model, task: steps.Task, features: dict[str, tuple], schedule: dict
     ) -> "PlannedRun":
-        """The run of these settings; `features` are {name: (shape of a row, dtype)}."""
+        """The training of these settings; `features` are {name: (shape of a row, dtype)}."""
         optimizer = optimizers.create_optimizer(settings.optimizer, learning_rate=settings.learning_rate, **schedule)
-        batch = {
-            name: tf.TensorSpec([settings.train_batch_size, *shape], dtype) for name, (shape, dtype) in features.items()
-        }
-        iterations = loop.steps_in_a_call(settings.iterations_per_loop, batch)
+        batch = _specs(features, settings.train_batch_size)
         return cls(
             model=model,
-            optimizer=optimizer,
-            task=task,
+            training=(optimizer, task),
             batch=batch,
-            iterations_per_loop=iterations,
+            iterations_per_loop=loop.steps_in_a_call(settings.iterations_per_loop, batch),
             micro_batch_size=settings.micro_batch_size,
         )
+
+    @classmethod
+    def to_ask(cls, model: keras.Model, features: dict[str, tuple], rows: int, batch_flag: str) -> "PlannedRun":
+        """The forward pass over a batch of so many rows."""
+        return cls(model=model, training=None, batch=_specs(features, rows), batch_flag=batch_flag)
 
     @property
     def rows(self) -> int:
@@ -92,10 +95,13 @@ class PlannedRun:
     def lower(self, replicas: int, rows: int) -> program.Lowered:
         """The program of one of so many replicas, for a global batch of `rows`."""
         batch = {name: tf.TensorSpec([rows, *x.shape[1:]], x.dtype, name=name) for name, x in self.batch.items()}
+        if self.training is None:
+            return program.lower_forward(self.model, batch, replicas=replicas)
+        optimizer, task = self.training
         return program.lower_training(
             self.model,
-            self.optimizer,
-            self.task,
+            optimizer,
+            task,
             batch,
             replicas=replicas,
             iterations=self.iterations_per_loop,
@@ -103,16 +109,36 @@ class PlannedRun:
         )
 
 
+def _specs(features: dict[str, tuple], rows: int) -> dict[str, tf.TensorSpec]:
+    return {name: tf.TensorSpec([rows, *shape], dtype) for name, (shape, dtype) in features.items()}
+
+
 def preflight(run: PlannedRun, settings: PreflightSettings) -> dict:
     """Compiles and counts; shows what was found on standard error and returns the report.
 
-    Raises `InputError`, after the report, for what a TPU would not run: the batch cannot be divided, an operation has
-    no kernel there, a shape is not static, the memory does not suffice (then with what would).
+    Of one topology it is that topology's report, and an `InputError`, after it, says what a TPU would not run: the
+    batch cannot be divided, an operation has no kernel there, a shape is not static, the memory does not suffice (then
+    with what would). Of several topologies it is {"topologies": {name: report}}, where such a sentence is a "refused".
     """
-    topology = topologies.find(settings.tpu_topology)
-    rows = _rows_of_a_core(run, topology)
+    names = [name.strip() for name in settings.tpu_topology.split(",") if name.strip()] or [settings.tpu_topology]
+    found = [topologies.find(name) for name in names]
     if settings.tpu_compiler and (missing := compiler.what_is_missing()):
         raise InputError(missing)
+    if len(found) == 1:
+        return _preflight(run, found[0], settings)
+    reports = {}
+    for topology in found:
+        try:
+            reports[topology.name] = _preflight(run, topology, settings)
+        except InputError as error:
+            reports[topology.name] = {"refused": str(error)}
+            print(f"  {error}", file=sys.stderr)
+    print(table(reports), file=sys.stderr)
+    return {"topologies": reports}
+
+
+def _preflight(run: PlannedRun, topology: Topology, settings: PreflightSettings) -> dict:
+    rows = _rows_of_a_core(run, topology)
     replicas = topology.cores if settings.tpu_compiler else 1
     lowered = run.lower(replicas, rows * replicas)
     source = hlo.survey(hlo.parse(lowered.text()))
@@ -126,11 +152,30 @@ def preflight(run: PlannedRun, settings: PreflightSettings) -> dict:
         lowered.compile_for_cpu()
     _show(report)
     if not report["fits"]:
-        way_out = "lower --micro_batch_size or --train_batch_size"
-        if settings.tpu_compiler:
+        way_out = "lower --micro_batch_size or --train_batch_size" if run.training else f"lower --{run.batch_flag}"
+        if settings.tpu_compiler and run.training:
             way_out = _what_would_fit(run, rows, topology, settings.preflight_timeout)
         raise InputError(f"{_does_not_fit(report, topology)}; {way_out}")
     return report
+
+
+def table(reports: dict[str, dict]) -> str:
+    """The reports of several topologies as a table in Markdown, as the README has it."""
+    lines = [
+        "| TPU | rows a core | GiB of a core | of | all-reduces | % of bytes in products | at most, steps a second |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, report in reports.items():
+        compiled = report.get("memory_per_core_gib_by_the_compiler")
+        if "refused" in report or not compiled:
+            lines.append(f"| {name} | {report.get('refused', 'not compiled by the TPU compiler')} |")
+            continue
+        lines.append(
+            f"| {name} | {report['rows_per_core']} | {compiled['total']:.2f} | {report['memory_available_gib']} | "
+            f"{report['all_reduces']['compiled']} of {report['all_reduces']['asked']} | "
+            f"{report['percent_of_bytes_in_matrix_products']} | {report['steps_per_second_upper_bound']:,.1f} |"
+        )
+    return "\n".join(lines)
 
 
 def of_fine_tuning(
@@ -145,18 +190,22 @@ def of_fine_tuning(
     """The preflight of a fine-tuning tool, which needs no data: its longest rows, a head with few labels.
 
     `targets` are {feature of labels: shape of a row's}, int32. Where the lengths of batches vary, a call makes one
-    step, and there is a program for each length; it is the longest that is looked at.
+    step, and there is a program for each length; it is the longest that is looked at. A run that does not train, but
+    predicts or evaluates, is the forward pass.
     """
     loop.set_precision(settings.precision)
     source = settings.bert_config_file or settings.init_checkpoint
     config = start.find_config(settings.bert_config_file, settings.init_checkpoint, vocab_size=USUAL_VOCABULARY)
     length = settings.max_seq_length
     start.check_fits(config, source, vocab_size=config.vocab_size, max_seq_length=length)
-    inputs = dict.fromkeys(("input_ids", "input_mask", "segment_ids"), ([length], tf.int32))
-    features = {**inputs, **{name: (shape, tf.int32) for name, shape in targets.items()}}
+    features: dict[str, tuple] = dict.fromkeys(("input_ids", "input_mask", "segment_ids"), ([length], tf.int32))
+    model = model_class(config)
+    if not settings.do_train and (settings.do_predict or getattr(settings, "do_eval", False)):
+        return preflight(PlannedRun.to_ask(model, features, settings.predict_batch_size, "predict_batch_size"), asked)
+    features |= {name: (shape, tf.int32) for name, shape in targets.items()}
     if lengths_vary:
         features["example_weight"] = ([], tf.float32)
-    run = PlannedRun.of(settings, model_class(config), task, features, settings.schedule(_SOME_STEPS))
+    run = PlannedRun.to_train(settings, model, task, features, settings.schedule(_SOME_STEPS))
     if lengths_vary:
         run = dataclasses.replace(run, iterations_per_loop=1)
     return preflight(run, asked)
@@ -166,10 +215,10 @@ def _rows_of_a_core(run: PlannedRun, topology: Topology) -> int:
     rows, cores = run.rows, topology.cores
     if rows < cores:
         raise InputError(
-            f"--train_batch_size={rows}: too few rows for the {cores} cores of {topology.name}; give a multiple of it"
+            f"--{run.batch_flag}={rows}: too few rows for the {cores} cores of {topology.name}; give a multiple of it"
         )
     if rows % cores:
-        raise InputError(f"--train_batch_size={rows} cannot be divided among the {cores} cores of {topology.name}")
+        raise InputError(f"--{run.batch_flag}={rows} cannot be divided among the {cores} cores of {topology.name}")
     steps.micro_batches(rows // cores, run.micro_batch_size)
     return rows // cores
 
@@ -252,6 +301,7 @@ def _compiled(
         **_roofline(source.flops * micro_batches, step.bytes_moved, topology),
         "program_mib": round(len(serialized) / _MIB, 2),
         "compiler_seconds": round(found.seconds, 1),
+        "compiler_cpu_seconds": round(found.cpu_seconds, 1),
         "compiled_without_network": found.isolated,
         "advice": _advice(run.model.config, step),
         "not_verified": _UNPROVED,
@@ -372,7 +422,7 @@ def largest_that(fits: Callable[[int], bool], sizes: list[int]) -> int | None:
 
 
 def _pretrains(run: PlannedRun) -> bool:
-    return "masked_lm_ids" in run.batch
+    return run.training is not None and "masked_lm_ids" in run.batch
 
 
 def expected_flops(config: BertConfig, batch: dict) -> int:
@@ -397,13 +447,18 @@ def _layer_flops(config: BertConfig, rows: int, queries: int, length: int) -> in
 def _estimated_memory(run: PlannedRun, rows: int) -> dict[str, float]:
     """Bytes of one core. Activations are an estimate: Korthikanti et al. 2022, "Reducing Activation Recomputation",
     eq. 2."""
-    run.optimizer.build(run.model.trainable_variables)
     parameters = sum(math.prod(v.shape) * 4 for v in run.model.variables)
+    batches = sum(run.iterations_per_loop * math.prod(x.shape) * 4 for x in run.batch.values())
+    if run.training is None:
+        layer = _activations(run.model.config, run.batch, rows) / run.model.config.num_hidden_layers
+        return {"parameters": parameters, "batches": batches, "activations of a layer (estimated)": layer}
+    optimizer, _ = run.training
+    optimizer.build(run.model.trainable_variables)
     return {
         "parameters": parameters,
-        "optimizer": sum(math.prod(v.shape) * 4 for v in run.optimizer.variables),
+        "optimizer": sum(math.prod(v.shape) * 4 for v in optimizer.variables),
         "gradients": parameters,
-        "batches": sum(run.iterations_per_loop * math.prod(x.shape) * 4 for x in run.batch.values()),
+        "batches": batches,
         "activations (estimated)": _activations(run.model.config, run.batch, rows),
     }
 

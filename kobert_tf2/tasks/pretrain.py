@@ -181,13 +181,13 @@ def preflight(settings: PretrainSettings, asked: preflight_module.PreflightSetti
     vocab_size = sidecar.get("vocab_size", preflight_module.USUAL_VOCABULARY)
     config = start.find_config(settings.bert_config_file, settings.init_checkpoint, vocab_size=vocab_size)
     _check_config(config, settings.bert_config_file or settings.init_checkpoint, features, sidecar.get("vocab_size"))
-    run = preflight_module.PlannedRun.of(
-        settings,
-        models.BertForPreTraining(config),
-        TASK,
-        {name: ([x.length], x.dtype) for name, x in features.items()},
-        settings.schedule,
-    )
+    model = models.BertForPreTraining(config)
+    shapes = {name: ([x.length], x.dtype) for name, x in features.items()}
+    if settings.do_eval and not settings.do_train:
+        inputs = {name: shapes[name] for name in TASK.inputs}
+        rows, flag = settings.eval_batch_size, "eval_batch_size"
+        return preflight_module.preflight(preflight_module.PlannedRun.to_ask(model, inputs, rows, flag), asked)
+    run = preflight_module.PlannedRun.to_train(settings, model, TASK, shapes, settings.schedule)
     return preflight_module.preflight(run, asked)
 
 

@@ -32,13 +32,14 @@ class Compiled:
     Attributes:
       hlo: the optimized program as text.
       memory: bytes, {"arguments", "outputs", "aliased", "temporaries", "code"}; an aliased output takes none.
-      seconds: how long the compiler worked.
+      seconds, cpu_seconds: how long the compiler took, and worked on all its threads; far apart on a busy machine.
       isolated: whether it ran without network.
     """
 
     hlo: str
     memory: dict[str, int]
     seconds: float
+    cpu_seconds: float
     isolated: bool
 
     @property
@@ -123,7 +124,7 @@ def compile_program(hlo: bytes, topology: Topology, replicas: int, *, timeout: f
         if "failed" in answer:
             raise CompilationError(answer["failed"])
         text = pathlib.Path(paths["compiled"]).read_text(encoding="utf-8")
-    return Compiled(text, answer["memory"], answer["seconds"], answer["isolated"])
+    return Compiled(text, answer["memory"], answer["seconds"], answer["cpu_seconds"], answer["isolated"])
 
 
 def _run(request: pathlib.Path, timeout: float | None) -> str:

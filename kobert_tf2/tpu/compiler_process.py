@@ -4,8 +4,8 @@
 
 The request says {"hlo": path of a serialized HloModuleProto, "topology": "v3:2x2", "topology_options": {}, "replicas":
 8, "compiled": path for the optimized HLO text, "answer": path for the answer}. The answer is JSON: either "failed" (the
-compiler's message), or "memory" (bytes of a core) and "cost" (XLA's counts), and always "seconds", "versions" and
-"isolated": whether the process had no network.
+compiler's message), or "memory" (bytes of a core), "seconds" and "cpu_seconds", and always "versions" and "isolated":
+whether the process had no network.
 
 Neither TensorFlow nor this package is imported here: TensorFlow and jaxlib each bring an XLA of their own. libtpu
 compiles alone. It is never asked for a device, nor for the cloud's metadata (TPU_SKIP_MDS_QUERY), and the process
@@ -103,11 +103,11 @@ def answer(request: dict) -> dict:
             module = parsed(file.read())
         executable = compiled(module, request["topology"], request["topology_options"], request["replicas"])
     except Exception as error:  # jaxlib raises its own types, RuntimeError and ValueError; the message says it all.
-        return said | {"failed": f"{error}" or type(error).__name__, "seconds": time.monotonic() - started}
+        return said | {"failed": f"{error}" or type(error).__name__}
     with open(request["compiled"], "w", encoding="utf-8") as file:
         file.write(executable.hlo_modules()[0].to_string())
-    said |= {"memory": memory_of(executable), "cost": dict(executable.cost_analysis())}
-    return said | {"seconds": time.monotonic() - started}
+    said |= {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time()}
+    return said | {"memory": memory_of(executable)}
 
 
 def main(path: str) -> None:

@@ -105,10 +105,14 @@ def lower_training(
     return _lower(steps.over_steps(one), (stacked, first), replicas, names)
 
 
-def lower_forward(model: keras.Model, inputs: dict[str, tf.TensorSpec]) -> Lowered:
-    """One forward pass on one core; `inputs` are {feature: spec [batch, ...]}."""
+def lower_forward(model: keras.Model, inputs: dict[str, tf.TensorSpec], *, replicas: int = 1) -> Lowered:
+    """One forward pass of one of `replicas` over its rows of a global batch, {feature: spec [global batch, ...]}."""
     check_static(inputs)
-    return _lower(lambda batch: model(batch, training=False), (inputs,), 1, _names(model.variables))
+
+    def forward(batch: dict) -> dict:
+        return model(steps.rows_of_replica(batch), training=False)
+
+    return _lower(forward, (inputs,), replicas, _names(model.variables))
 
 
 def _names(variables: Iterable[keras.Variable]) -> dict[int, str]:

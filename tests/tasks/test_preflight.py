@@ -1,13 +1,17 @@
 """What is counted without a TPU is what the program holds."""
 
 import dataclasses
+import json
 
 import pytest
 import tensorflow as tf
 import training_runs
 
 from kobert_tf2.errors import InputError
-from kobert_tf2.tasks import preflight
+from kobert_tf2.tasks import classify, preflight, read, tag
+from kobert_tf2.tpu import program
+
+INPUTS = ("input_ids", "input_mask", "segment_ids", "masked_lm_positions")
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +24,7 @@ def planned(model, optimizer, rows: int, **changes) -> preflight.PlannedRun:
     features = training_runs.features(rows)
     batch = {name: tf.TensorSpec(x.shape, tf.as_dtype(x.dtype)) for name, x in features.items()}
     run = preflight.PlannedRun(
-        model=model, optimizer=optimizer, task=training_runs.task(), batch=batch, iterations_per_loop=5
+        model=model, training=(optimizer, training_runs.task()), batch=batch, iterations_per_loop=5
     )
     return dataclasses.replace(run, **changes)
 
@@ -96,9 +100,8 @@ def sum_of_some(batch) -> tf.Tensor:
 )
 def test_strings_and_dynamic_shapes_are_refused_with_their_place(sums, reason):
     model, optimizer = training_runs.model_and_optimizer(tf.distribute.get_strategy(), tiny=True)
-    run = planned(
-        model, optimizer, 8, task=dataclasses.replace(with_sums(sums), inputs=training_runs.task(tiny=True).inputs)
-    )
+    task = dataclasses.replace(with_sums(sums), inputs=training_runs.task(tiny=True).inputs)
+    run = planned(model, optimizer, 8, training=(optimizer, task))
     with pytest.raises(InputError, match=reason):
         preflight.preflight(run, preflight.PreflightSettings())
 
@@ -116,3 +119,47 @@ def test_features_that_no_tpu_takes_are_refused_by_name(spec, reason):
         preflight.preflight(
             dataclasses.replace(run, batch=run.batch | {"input_mask": spec}), preflight.PreflightSettings()
         )
+
+
+@pytest.fixture
+def lowered_alone(monkeypatch):
+    """The program is lowered but not compiled, which takes most of the time."""
+    monkeypatch.setattr(program.Lowered, "compile_for_cpu", lambda lowered: None)
+
+
+def test_several_topologies_make_a_table_in_which_what_is_refused_has_its_reason(lowered_alone, capsys):
+    model, optimizer = training_runs.model_and_optimizer(tf.distribute.get_strategy())
+    settings = preflight.PreflightSettings(tpu_topology="v5e-1, v3-32")
+    found = preflight.preflight(planned(model, optimizer, 16), settings)["topologies"]
+    assert found["v5e-1"]["rows_per_core"] == 16
+    assert found["v3-32"] == {
+        "refused": "--train_batch_size=16: too few rows for the 32 cores of v3-32; give a multiple of it"
+    }
+    assert f"| v3-32 | {found['v3-32']['refused']} |" in capsys.readouterr().err
+
+
+def test_a_run_that_does_not_train_is_the_forward_pass(lowered_alone):
+    model, _ = training_runs.model_and_optimizer(tf.distribute.get_strategy())
+    features = {name: ([x.shape[1]], tf.int32) for name, x in training_runs.features(1).items() if name in INPUTS}
+    asked = preflight.PreflightSettings(tpu_topology="v5e-1")
+    report = preflight.preflight(preflight.PlannedRun.to_ask(model, features, 4, "eval_batch_size"), asked)
+    trained = preflight.expected_flops(model.config, planned(None, None, 4).batch)
+    assert report["flops_per_step"] == trained / 3
+    assert "optimizer" not in report["memory_per_core_gib"]
+    with pytest.raises(InputError, match="--eval_batch_size=4: too few rows for the 8 cores of v3-8"):
+        preflight.preflight(
+            preflight.PlannedRun.to_ask(model, features, 4, "eval_batch_size"), preflight.PreflightSettings()
+        )
+
+
+@pytest.mark.parametrize("task", [read, classify, tag], ids=lambda module: module.__name__.rpartition(".")[2])
+def test_the_fine_tuning_tools_look_at_the_program_of_their_head(task, tmp_path, lowered_alone):
+    (tmp_path / "config.json").write_text(json.dumps(training_runs.config().to_dict()))
+    settings = task.FinetuneSettings(
+        output_dir=None, bert_config_file=str(tmp_path), train_batch_size=8, max_seq_length=16, optimizer="adamw"
+    )
+    asked = preflight.PreflightSettings(tpu_topology="v5e-8")
+    training = task.preflight(settings, asked)
+    predicting = task.preflight(dataclasses.replace(settings, do_predict=True, predict_batch_size=8), asked)
+    assert training["rows_per_core"] == predicting["rows_per_core"] == 1
+    assert training["flops_per_step"] > 2.9 * predicting["flops_per_step"]

@@ -12,7 +12,7 @@ import training_runs
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.tasks import preflight
-from kobert_tf2.tpu import compiler, compiler_process, hlo, program, topologies
+from kobert_tf2.tpu import compiler, compiler_process, topologies
 
 V5E, V3 = topologies.find("v5e-1"), topologies.find("v3-8")
 
@@ -111,7 +111,7 @@ def run():
     model, optimizer = training_runs.model_and_optimizer(tf.distribute.get_strategy(), dropout=0.1)
     batch = {name: tf.TensorSpec(x.shape, tf.as_dtype(x.dtype)) for name, x in training_runs.features(16).items()}
     return preflight.PlannedRun(
-        model=model, optimizer=optimizer, task=training_runs.task(), batch=batch, iterations_per_loop=5
+        model=model, training=(optimizer, training_runs.task()), batch=batch, iterations_per_loop=5
     )
 
 
@@ -152,9 +152,7 @@ def test_what_cannot_fit_is_told_with_the_micro_batch_that_does(libtpu, run, mon
 def test_a_batch_that_the_compiler_refuses_is_told_with_the_one_that_it_takes(libtpu, run):
     rows = 1 << 23
     batch = {name: tf.TensorSpec([rows, *x.shape[1:]], x.dtype) for name, x in run.batch.items()}
-    large = preflight.PlannedRun(
-        model=run.model, optimizer=run.optimizer, task=run.task, batch=batch, iterations_per_loop=1
-    )
+    large = preflight.PlannedRun(model=run.model, training=run.training, batch=batch)
     settings = preflight.PreflightSettings(tpu_topology="v5e-1", tpu_compiler=True)
     with pytest.raises(
         InputError, match=r"v5e-1: .*memory.*; --micro_batch_size=\d+ fits with \d+\.\d+ GiB, its largest"
@@ -167,12 +165,11 @@ def test_a_program_that_is_none_is_refused_by_the_compiler(libtpu):
         compiler.compile_program(b"this is no program", V5E, 1, timeout=120)
 
 
-def test_a_forward_pass_compiles(libtpu, run):
-    inputs = {
-        name: tf.TensorSpec([4, *x.shape[1:]], x.dtype) for name, x in run.batch.items() if name in run.task.inputs
-    }
-    lowered = program.lower_forward(run.model, inputs)
-    found = compiler.compile_program(lowered.hlo(), V5E, 1, timeout=120)
-    assert found.memory["arguments"] > 0
-    assert hlo.step_of(hlo.parse(found.hlo)).all_reduces == 0
+def test_a_forward_pass_compiles_for_all_cores_without_an_all_reduce(libtpu, run):
+    inputs = {name: ([x.shape[1]], x.dtype) for name, x in run.batch.items() if name in run.training[1].inputs}
+    asked = preflight.PlannedRun.to_ask(run.model, inputs, 8, "predict_batch_size")
+    settings = preflight.PreflightSettings(tpu_topology="v3-8", tpu_compiler=True, preflight_timeout=300)
+    report = preflight.preflight(asked, settings)
+    assert report["all_reduces"] == {"asked": 0, "compiled": 0}
+    assert 0 < report["memory_per_core_gib_by_the_compiler"]["total"] < 0.1
     assert "TPU_SKIP_MDS_QUERY" not in os.environ
