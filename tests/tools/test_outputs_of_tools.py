@@ -32,7 +32,7 @@ NEITHER = {
         "host",
     ),
     *("text_column", "pair_column", "label_column", "label_separator", "score_range", "additional_special_tokens"),
-    "entity_markers",
+    *("entity_markers", "tasks", "tool_option"),
 }
 
 
@@ -86,6 +86,7 @@ TABLE = {
     ),
     "quickstart": Tool("", {"output_dir": "anything.txt"}),
     "benchmark": Tool("--sizes=tiny", {"output": None}),
+    "benchmark_klue": Tool("--init_checkpoint=bert --data_dir=bert", {"output_dir": "klue.json"}),
 }
 
 
