@@ -4,20 +4,34 @@ The original's way, written again here as a yardstick: the corpus in memory, one
 object a token, a tf.train.Example a record. Both get the same tokenizer, so the difference is that of everything
 after it. Processor seconds are given beside the clock, since they hold on a busy machine; for several workers only
 the clock on an idle machine tells.
+
+With --growth=0.1,1: what each stage of the vocabulary and of the records costs at these gigabytes of text (the corpus
+repeated, other words in each repetition), how it grows, and what it comes to at --target_gb. A stage runs in one
+process, as one worker of a cluster runs it; its hours are therefore those of all workers together.
 """
 
+import collections
+import dataclasses
+import itertools
+import math
+import multiprocessing
 import os
 import random
 import resource
+import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 
 from absl import flags
 
 from kobert_tf2 import command_line, files
-from kobert_tf2.pretraining_data import local_runner
-from kobert_tf2.pretraining_data.instances import Settings
+from kobert_tf2.pretraining_data import corpus, local_runner
+from kobert_tf2.pretraining_data.instances import DocumentTokenizer, Pieces, Settings
+from kobert_tf2.pretraining_data.stages import Plan
+from kobert_tf2.pretraining_data.worker import Worker
 from kobert_tf2.tokenization.tokenizer import Tokenizer
+from kobert_tf2.vocabulary import beam_counting, learning
 
 FLAGS = flags.FLAGS
 
@@ -30,6 +44,9 @@ flags.DEFINE_integer("max_seq_length", 128, "Maximum sequence length.")
 flags.DEFINE_integer("max_predictions_per_seq", 20, "Maximum number of predictions.")
 flags.DEFINE_integer("dupe_factor", 5, "Passes over each document.")
 flags.DEFINE_list("num_workers", ["1", "2"], "Measure with so many processes each.")
+flags.DEFINE_list("growth", [], "Measure each stage at so many gigabytes of text instead, such as 0.1,1.")
+flags.DEFINE_float("target_gb", 100.0, "With --growth: the size that the costs are extrapolated to.")
+flags.DEFINE_integer("learned_words", 2_000_000, "With --growth: at most so many distinct words go to the learner.")
 command_line.define_tokenizer_flags(learning=True)
 
 
@@ -170,14 +187,204 @@ def timed(work) -> dict:
     }
 
 
-def main() -> dict:
-    import tensorflow  # noqa: F401  (before the clock starts)
+# --- Growth ---
 
+
+def repeated(path: str, size: int) -> Iterator[str]:
+    """So many bytes of text, in documents: the corpus again and again, each time with some syllables exchanged for
+    others, so that new words keep coming as they do in a growing corpus."""
+    text = files.read_text(path).rstrip() + "\n\n"
+    syllables = [chr(code) for code in range(0xAC00, 0xD7A4)]
+    left = size
+    for repetition in itertools.count():
+        rng = random.Random(repetition)
+        old, new = rng.sample(syllables, 600), rng.sample(syllables, 600)
+        changed = text.translate(str.maketrans("".join(old), "".join(new))) if repetition else text
+        length = len(changed.encode())
+        if length > left:
+            cut = changed.rfind("\n", 0, int(len(changed) * left / length)) + 1
+            yield changed[:cut]
+            return
+        yield changed
+        left -= length
+
+
+class Stages:
+    """The stages of `build_vocab` and `create_pretraining_data` in order, each as one worker runs it.
+
+    A stage returns what it counted; `found` holds what those before it returned.
+    """
+
+    ORDER = ("survey", "count", "sum", "learn", "cut", "tokenize", "make_records", "write_shards")
+
+    def __init__(self, text: str, folder: str, settings: Settings) -> None:
+        self.found: dict = {}
+        self._text, self._folder, self._settings = text, folder, settings
+        self._tokenizer = Tokenizer(FLAGS.vocab_file, **command_line.tokenizer_settings())
+        self._worker = Worker(
+            tokenizer=DocumentTokenizer(self._tokenizer, mask_unit="token"),
+            unk_id=self._tokenizer.unk_id,
+            input_format="lines",
+            work=folder,
+        )
+
+    def survey(self) -> dict:
+        ranges = beam_counting.ranges_of([self._text])
+        blocks = beam_counting.blocks_of(ranges, list(map(beam_counting.Survey(100), ranges)))
+        return {"ranges": blocks, "parts": beam_counting.parts_of(len(blocks))}
+
+    def count(self) -> dict:
+        count = beam_counting.Count(command_line.tokenizer_settings(), 100, self._folder, self.found["parts"])
+        return {"held_out": sum(len(count(numbered)) for numbered in enumerate(self.found["ranges"]))}
+
+    def sum(self) -> dict:
+        add = beam_counting.Sum(self._folder, len(self.found["ranges"]))
+        sizes = list(map(add, range(self.found["parts"])))
+        return {"sizes": sizes, "distinct_words": sum(sizes)}
+
+    def learn(self) -> dict:
+        counts = beam_counting.CountsOnDisk(self._folder, self.found["sizes"])
+        ranked = sorted(counts.values(), reverse=True)
+        least = max(2, ranked[FLAGS.learned_words] + 1 if len(ranked) > FLAGS.learned_words else 0)
+        pieces = learning.learn(counts, vocab_size=32_000, min_frequency=least)
+        return {"min_frequency": least, "vocab_size": len(pieces)}
+
+    def cut(self) -> dict:
+        return {"blocks": list(corpus.blocks(self._text, corpus.block_bytes(corpus.size_of(self._text))))}
+
+    def tokenize(self) -> dict:
+        counts = collections.Counter(documents_cut=0)
+        for number, block in enumerate(self.found["blocks"]):
+            counts.update(self._worker.tokenize(number, block))
+        return {"counts": counts, "tokens": counts["tokens"]}
+
+    def _plan(self) -> Plan:
+        counts, settings = self.found["counts"], self._settings
+        records = counts["tokens"] * settings.dupe_factor * _BYTES_A_TOKEN
+        return Plan(
+            settings=settings,
+            pieces=Pieces.of(self._tokenizer),
+            seed=0,
+            blocks=len(self.found["blocks"]),
+            shards=max(1, round(records / _SHARD_BYTES)),
+        ).for_corpus(counts)
+
+    def make_records(self) -> dict:
+        plan = self._plan()
+        made = [self._worker.make_records(plan, block)["instances"] for block in range(plan.blocks)]
+        return {"before": list(itertools.accumulate(made[:-1], initial=0)), "instances": sum(made)}
+
+    def write_shards(self) -> dict:
+        plan, size = self._plan(), 0
+        for shard in range(plan.shards):
+            output = f"{self._folder}/shard"
+            size += self._worker.write_shard(plan, self.found["before"], "", shard, output)["bytes"]
+            os.remove(output)
+        return {"shards": plan.shards, "record_bytes": size, "column_reads": plan.buckets * plan.blocks}
+
+
+# Of records at 128 tokens and 20 predictions, about; and of a shard, as the README recommends.
+_BYTES_A_TOKEN = 9
+_SHARD_BYTES = 150e6
+_SHOWN = ("distinct_words", "min_frequency", "tokens", "instances", "shards", "record_bytes", "column_reads")
+
+
+def growth(settings: Settings) -> dict:
+    sizes = [float(size) for size in FLAGS.growth]
+    measured = {size: costs_at(size, settings) for size in sizes}
+    return {"settings": dataclasses.asdict(settings), "measured": measured, "at": extrapolated(measured)}
+
+
+def costs_at(gigabytes: float, settings: Settings) -> dict:
+    """{stage: its cost} at so much text, and what was counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = f"{folder}/text"
+        with open(text, "w", encoding="utf-8") as file:
+            file.writelines(repeated(FLAGS.input_file, int(gigabytes * 1e9)))
+        stages = Stages(text, folder, settings)
+        costs: dict = {}
+        for name in Stages.ORDER:
+            result, costs[name] = in_a_fork(getattr(stages, name))
+            stages.found |= result
+            costs[name]["disk_mib"] = round(sum(os.stat(each.path).st_size for each in os.scandir(folder)) / 2**20)
+            print(f"{gigabytes} GB, {name}: {costs[name]}", file=sys.stderr, flush=True)
+    return {**costs, **{name: stages.found[name] for name in _SHOWN}}
+
+
+def extrapolated(measured: dict[float, dict]) -> dict:
+    """The costs of each stage at the target: by a line through the measured sizes and 0, in which the largest weighs
+    most; the learner's, which follows the number of words, by the power of its growth.
+
+    `exponent` is that of the growth from the smallest to the largest size: 1 is linear.
+    """
+    target, sizes = FLAGS.target_gb, sorted(measured)
+    stages: dict = {}
+    for name in Stages.ORDER:
+        seconds = [measured[size][name]["processor_seconds"] for size in sizes]
+        slope = sum(s * t for s, t in zip(sizes, seconds, strict=True)) / sum(s * s for s in sizes)
+        exponent = math.log(seconds[-1] / seconds[0]) / math.log(sizes[-1] / sizes[0]) if len(sizes) > 1 else 1.0
+        then = seconds[-1] * (target / sizes[-1]) ** exponent if name == "learn" else slope * target
+        stages[name] = {
+            "seconds_per_gb": round(seconds[-1] / sizes[-1], 1),
+            "exponent": round(exponent, 3),
+            "processor_hours": round(then / 3600, 2),
+            "peak_mib": measured[sizes[-1]][name]["peak_mib"],
+        }
+    last = measured[sizes[-1]]
+    records, tokens = (last[name] / sizes[-1] * target for name in ("record_bytes", "tokens"))
+    hours = sum(stage["processor_hours"] for name, stage in stages.items() if name not in _ON_ONE_MACHINE)
+    return {
+        "gigabytes": target,
+        "stages": stages,
+        "records_gb": round(records / 1e9),
+        "disk_gb": round((2 * records + _TOKEN_FILE_BYTES * tokens) / 1e9),
+        "shards_of_150_mb": math.ceil(records / _SHARD_BYTES),
+        "hours_on_one_machine_alone": {name: stages[name]["processor_hours"] for name in _ON_ONE_MACHINE},
+        "worker_hours": round(hours, 1),
+        "hours_with_workers": {str(workers): round(hours / workers, 1) for workers in (16, 64, 256)},
+    }
+
+
+# The machine that starts a pipeline cuts the corpus and learns the vocabulary.
+_ON_ONE_MACHINE = ("learn", "cut")
+_TOKEN_FILE_BYTES = 2.3  # Of each token: its id, and whether it begins a unit.
+
+
+def in_a_fork(work: Callable[[], dict]) -> tuple[dict, dict]:
+    """(the result of `work`, its cost): in a process of its own, whose largest memory is that of this work."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+
+    def run() -> None:
+        processor = processor_seconds()
+        result = work()
+        cost = {
+            "processor_seconds": round(processor_seconds() - processor, 2),
+            "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        }
+        theirs.send((result, cost))
+
+    process = context.Process(target=run)
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv()
+    finally:
+        process.join()
+
+
+def main() -> dict:
     settings = Settings(
         max_seq_length=FLAGS.max_seq_length,
         max_predictions_per_seq=FLAGS.max_predictions_per_seq,
         dupe_factor=FLAGS.dupe_factor,
     )
+    return growth(settings) if FLAGS.growth else comparison(settings)
+
+
+def comparison(settings: Settings) -> dict:
+    import tensorflow  # noqa: F401  (before the clock starts)
+
     lines = head_of(FLAGS.input_file, int(FLAGS.megabytes * 1e6))
     with tempfile.TemporaryDirectory() as folder:
         text = os.path.join(folder, "corpus.txt")

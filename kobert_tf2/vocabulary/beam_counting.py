@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import google_crc32c
 
-from kobert_tf2 import beam_map, files
+from kobert_tf2 import files
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.normalization import is_blank
 from kobert_tf2.tokenization.words import Segmenter
@@ -45,16 +45,18 @@ def counted(
 ) -> Iterator[tuple[Mapping[CorpusWord, int], list[str]]]:
     """The words with their counts, which stay on the disk, in the folder `work`, until the end of the context; and the
     held-out lines."""
+    from kobert_tf2 import beam_map
+
     beam_map.check(options)
     work = beam_map.absolute(work)
     folder = WorkFolder(work, "word counts", tool="build_vocab", names=_NAMES)
     run = functools.partial(beam_map.run, options=options, folder=work)
     try:
-        ranges = _ranges(list(map(beam_map.absolute, paths)))
-        blocks = _blocks(ranges, run(_Survey(held_out), ranges, what="survey"))
-        parts = -(-len(blocks) // _BLOCKS_PER_PART)
-        kept = run(_Count(settings, held_out, work, parts), list(enumerate(blocks)), what="count")
-        sizes = run(_Sum(work, len(blocks)), list(range(parts)), what="sum")
+        ranges = ranges_of(list(map(beam_map.absolute, paths)))
+        blocks = blocks_of(ranges, run(Survey(held_out), ranges, what="survey"))
+        parts = parts_of(len(blocks))
+        kept = run(Count(settings, held_out, work, parts), list(enumerate(blocks)), what="count")
+        sizes = run(Sum(work, len(blocks)), list(range(parts)), what="sum")
         yield CountsOnDisk(work, sizes), list(itertools.chain.from_iterable(kept))
     except InputError:
         folder.remove()  # Wrong input will be other input the next time.
@@ -84,7 +86,7 @@ class _Block(NamedTuple):
     crc32c: int
 
 
-def _ranges(paths: Sequence[str]) -> list[_Range]:
+def ranges_of(paths: Sequence[str]) -> list[_Range]:
     found = []
     for path in paths:
         size = _size(path)
@@ -112,7 +114,7 @@ def _lines(of: _Range) -> Iterator[bytes]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Survey:
+class Survey:
     """What a range must say of itself before the next ones can be counted."""
 
     held_out: int
@@ -128,7 +130,7 @@ class _Survey:
         return {"lines": lines, "candidates": candidates, "has_text": has_text, "crc32c": crc}
 
 
-def _blocks(ranges: list[_Range], surveys: list[dict]) -> list[_Block]:
+def blocks_of(ranges: list[_Range], surveys: list[dict]) -> list[_Block]:
     with_text = {of.path for of, survey in zip(ranges, surveys, strict=True) if survey["has_text"]}
     blocks: list[_Block] = []
     first_line: collections.Counter[str] = collections.Counter()
@@ -142,11 +144,15 @@ def _blocks(ranges: list[_Range], surveys: list[dict]) -> list[_Block]:
     return blocks
 
 
+def parts_of(blocks: int) -> int:
+    return -(-blocks // _BLOCKS_PER_PART)
+
+
 # ---------------------------------------------------------------------------------------------------------- counting
 
 
 @dataclasses.dataclass(frozen=True)
-class _Count:
+class Count:
     """(number, block) -> the file `words-<number>`; returns its held-out lines.
 
     The file: a line of JSON about it, then a section for each part of the words, a word a line.
@@ -227,7 +233,7 @@ def _kept(path: str, said: dict) -> dict | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Sum:
+class Sum:
     """A part's number -> the file `part-<number>`; returns how many words it has."""
 
     work: str
