@@ -112,6 +112,9 @@ def define_running_flags() -> None:
     flags.DEFINE_string("gcp_project", None, "The TPU's project, where it cannot be found out.")
     flags.DEFINE_string("master", None, "Of the original scripts: the TPU's address, where --tpu_name is not given.")
     flags.DEFINE_integer("num_tpu_cores", 8, "Cores that the TPU is expected to have, checked if it is given.")
+    flags.DEFINE_integer(
+        "worker_timeout", 600, "Seconds that the workers of TF_CONFIG wait for each other at the start."
+    )
 
 
 def define_preflight_flags() -> None:

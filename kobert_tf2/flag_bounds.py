@@ -23,6 +23,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "num_warmup_steps": (0, 2**31 - 1),
     "num_workers": (1, 1024),
     "num_tpu_cores": (1, 2**16),
+    "worker_timeout": (1, 7 * 24 * 3600),
     "preflight_timeout": (1, 86_400),
     "num_shards": (1, 99_999),  # A shard's name has five digits.
     "dupe_factor": (1, 10_000),

@@ -32,7 +32,8 @@ def evaluate(
     forward = steps.ForwardPass(strategy, model, task, jit_compile=jit_compile)
     window = training_log.Window()
     for batch, _ in _padded_batches(dataset, strategy, max_steps):
-        sums = forward.metrics(batch).numpy().tolist()  # Its first call traces, and names the metrics.
+        with failures.evaluating():
+            sums = forward.metrics(batch).numpy().tolist()  # Its first call traces, and names the metrics.
         window.add(dict(zip(forward.metric_names, sums, strict=True)))
     if not window.sums:
         raise InputError("expected at least one example to evaluate, but the data is empty")
@@ -74,7 +75,8 @@ def predict_batches(
     strategy = strategy or tf.distribute.get_strategy()
     forward = steps.ForwardPass(strategy, model, None, jit_compile=jit_compile)
     for batch, rows in _padded_batches(dataset, strategy, None):
-        outputs = {name: value.numpy() for name, value in forward.outputs(steps.inputs_of(batch)).items()}
+        with failures.evaluating():
+            outputs = {name: value.numpy() for name, value in forward.outputs(steps.inputs_of(batch)).items()}
         outputs |= {name: np.asarray(batch[name]) for name in keep}
         yield {name: value[:rows] for name, value in outputs.items()}
 

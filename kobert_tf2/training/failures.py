@@ -1,10 +1,18 @@
 """What TensorFlow's errors mean to the user of a run: one sentence each, with what to do."""
 
+import contextlib
+from collections.abc import Iterator
+
 import tensorflow as tf
 
 from kobert_tf2.errors import InputError
 
-WORKER_IS_GONE = (tf.errors.UnavailableError, tf.errors.AbortedError)
+WORKER_IS_GONE = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.CancelledError,
+)
 
 
 def reason(error: BaseException) -> str:
@@ -36,3 +44,12 @@ def lost_worker(when: str, error: Exception) -> InputError:
         f"another worker is gone {when} ({(causes or [reason(error)])[0][:200]}); give the same command on all workers "
         "again, and the run goes on from its newest checkpoint"
     )
+
+
+@contextlib.contextmanager
+def evaluating() -> Iterator[None]:
+    """Around a forward pass that all workers make together."""
+    try:
+        yield
+    except WORKER_IS_GONE as error:
+        raise lost_worker("in the evaluation", error) from error

@@ -44,6 +44,7 @@ class StrategySettings:
     gcp_project: str | None = None
     master: str | None = None
     num_tpu_cores: int | None = None
+    worker_timeout: int = 600
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

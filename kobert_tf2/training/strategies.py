@@ -6,6 +6,7 @@ Nothing is started on import. A TPU is asked for only by name, and what goes wro
 import os
 import queue
 import socket
+import sys
 import threading
 import urllib.parse
 from collections.abc import Callable
@@ -14,8 +15,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kobert_tf2 import processor
+from kobert_tf2 import files, processor
 from kobert_tf2.errors import InputError
+from kobert_tf2.training import failures, rendezvous
 
 NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -41,13 +43,14 @@ def make_strategy(
     gcp_project: str | None = None,
     num_tpu_cores: int | None = None,
     master: str | None = None,
+    worker_timeout: int = 600,
     devices: list[str] | None = None,
 ) -> tf.distribute.Strategy:
     """The strategy of this name. Call it before anything else of TensorFlow runs.
 
     `auto`: a TPU if `use_tpu`, else several workers if TF_CONFIG names them, else all GPUs if there are several, else
     one device. `one_device` is TensorFlow's default strategy. `devices` narrows `mirrored` down, for example to
-    ["CPU:0", "CPU:1"].
+    ["CPU:0", "CPU:1"]. Several workers wait for each other `worker_timeout` seconds.
     """
     if name not in NAMES:
         raise InputError(f"expected a strategy among {', '.join(NAMES)}, but got {name!r}")
@@ -56,7 +59,7 @@ def make_strategy(
     if keras.config.dtype_policy().compute_dtype == "bfloat16" and not tf.config.list_physical_devices("GPU"):
         processor.warn_of_emulated_bfloat16()
     if name == "multi_worker" or (name == "auto" and "cluster" in os.environ.get("TF_CONFIG", "")):
-        return _multi_worker_strategy()
+        return _multi_worker_strategy(worker_timeout)
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
         return tf.distribute.MirroredStrategy(devices or _devices_to_mirror(gpus))
@@ -67,13 +70,50 @@ def _devices_to_mirror(gpus: list) -> list[str]:
     return [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
 
 
-def _multi_worker_strategy() -> tf.distribute.Strategy:
-    if "cluster" not in os.environ.get("TF_CONFIG", ""):
+def _multi_worker_strategy(timeout: int) -> tf.distribute.Strategy:
+    cluster, job, index = _tf_config(os.environ.get("TF_CONFIG", ""))
+    workers = [(kind, number) for kind in _TRAINING_JOBS for number in range(len(cluster.get(kind, [])))]
+    addresses = [cluster[kind][number] for kind, number in workers]
+    if (job, index) in workers:
+        said = f"{', '.join(addresses[:8])}{' ...' if len(addresses) > 8 else ''}"
+        print(f"{job} {index} waits up to {timeout} seconds for {len(workers)} workers: {said}", file=sys.stderr)
+        rendezvous.meet(addresses, workers.index((job, index)), timeout=timeout)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise failures.lost_worker("at the start", error) from error
+
+
+_TRAINING_JOBS = ("chief", "worker")
+_EXAMPLE = (
+    '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}, with the index of '
+    "each worker"
+)
+
+
+def _tf_config(text: str) -> tuple[dict[str, list[str]], str, int]:
+    """The cluster, {job: addresses}, and this process's job and index in it."""
+    if "cluster" not in text:
         raise InputError(
             "--strategy=multi_worker: expected the environment variable TF_CONFIG to name the workers, for example "
-            '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
+            f"{_EXAMPLE}"
         )
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    said = files.parse_json(text, "TF_CONFIG", dict)
+    cluster, task = said.get("cluster"), said.get("task")
+    is_cluster = isinstance(cluster, dict) and all(
+        isinstance(hosts, list) and all(isinstance(host, str) and _has_port(host) for host in hosts)
+        for hosts in cluster.values()
+    )
+    if not isinstance(cluster, dict) or not is_cluster or not set(cluster) & set(_TRAINING_JOBS):
+        raise InputError(f"TF_CONFIG: expected addresses with ports in the cluster, as in {_EXAMPLE}; got {text[:200]}")
+    kind, index = (task.get("type"), task.get("index")) if isinstance(task, dict) else (None, None)
+    if kind is None or kind not in cluster or type(index) is not int or not 0 <= index < len(cluster[kind]):
+        raise InputError(f"TF_CONFIG: expected the task to be one of the cluster's, as in {_EXAMPLE}; got {task!r}")
+    return cluster, kind, index
+
+
+def _has_port(host: str) -> bool:
+    return host.rpartition(":")[0] != "" and host.rpartition(":")[2].isdigit()
 
 
 def _tpu_strategy(name: str | None, zone: str | None, project: str | None, cores: int | None) -> tf.distribute.Strategy:
