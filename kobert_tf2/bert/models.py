@@ -97,7 +97,8 @@ class _BertModel(keras.Model):
     ) -> None:
         """Writes a model directory, which Hugging Face's `transformers` loads too; whole or not at all.
 
-        `task_specific_params` stand in config.json under this name: for each task what it needs beside the weights.
+        `task_specific_params` stand in config.json under this name: for each task what it needs beside the weights. Not
+        given: those of the folder that this model with its head was loaded from.
         `new_parts` are left out, and standard error says so: the folder must not pass for a trained model.
         """
         pretrained.save_pretrained(self, folder, tokenizer, task_specific_params=task_specific_params)

@@ -5,6 +5,7 @@
 
 import dataclasses
 import hashlib
+import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -101,7 +102,22 @@ def from_pretrained(
         new = load_contents(model, contents)
     _initialize(model, new)
     mark_new(model, new)
+    described = heads.describe(source)
+    if described.architecture == architecture(model):  # They belong to the head.
+        keep_task_settings(model, described.task_settings.get("task_specific_params"))
     return model
+
+
+def keep_task_settings(model: keras.Model, settings: Mapping | None) -> None:
+    """Remembers the `task_specific_params` of a model's files, for the folder that it is saved into."""
+    # As text: Keras would make a dict of its own of an attribute.
+    model._task_settings = json.dumps(settings, sort_keys=False) if settings else None
+
+
+def task_settings(model: keras.Model) -> dict | None:
+    """What `keep_task_settings` remembered; None where there is nothing."""
+    kept = getattr(model, "_task_settings", None)
+    return json.loads(kept) if kept else None
 
 
 _ROOM = 1 << 26
@@ -311,8 +327,9 @@ def save_pretrained(
 
     shapes = {name: transpose(tuple(saved[row].shape), row, source="keras", target="hf") for name, row in names.items()}
     config = hf_config(model.config, architecture(model), labels_of(model))
-    if task_specific_params:
-        config["task_specific_params"] = dict(task_specific_params)
+    kept = task_settings(model) if task_specific_params is None else dict(task_specific_params)
+    if kept:
+        config["task_specific_params"] = kept
     with files.whole_folder(folder, overwrite=True) as unfinished:
         checkpoint_files.write_safetensors(f"{unfinished}/{checkpoint_files.SAFETENSORS}", shapes, read)
         files.write_json(f"{unfinished}/{checkpoint_files.HF_CONFIG}", config)

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kobert_tf2.bert.pretrained import mark_new, new_parts, variables
+from kobert_tf2.bert.pretrained import keep_task_settings, mark_new, new_parts, task_settings, variables
 from kobert_tf2.bert.weight_names import has_vocabulary_axis
 
 
@@ -28,6 +28,7 @@ def resize_token_embeddings(model: keras.Model, vocab_size: int) -> keras.Model:
             values = np.concatenate([values[:vocab_size], start[len(values) :]])
         variable.assign(values)
     mark_new(resized, new_parts(model))
+    keep_task_settings(resized, task_settings(model))
     return resized
 
 

@@ -7,15 +7,17 @@ Training keeps the settings in the model's `config.json`, where Hugging Face's f
 so that a predictor and an export read as the model was trained, without a flag.
 """
 
+import contextlib
 import dataclasses
 import math
 import numbers
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from kobert_tf2 import files
+from kobert_tf2 import files, outputs
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading import windows
 from kobert_tf2.tokenization.tokenizer import Tokenizer
@@ -77,18 +79,43 @@ class ReadingSettings:
     def kept_in(cls, config_file: str) -> dict[str, Any]:
         """The fields that a model's `config.json` holds; {} where it holds none.
 
+        In a file that this package did not write, "question-answering" may mean anything: what has the name and the
+        type of a field, and fits the model, is taken, and standard error says what is not.
+
         Raises:
-          InputError: a field of another name or type than ours.
+          InputError: in a file of ours, a field of another name or type.
         """
         values: Any = files.read_json(config_file, dict)
-        where = config_file
+        content, is_ours, where = values, outputs.SIGN in values, config_file
         for name in ("task_specific_params", _TASK):
             values, where = values.get(name), f"{where}, {name}"
             if values is None:
                 return {}
             if not isinstance(values, dict):
+                if not is_ours:
+                    return {}
                 raise InputError(f"{where}: expected an object, but got {files.json_name(values)}")
-        return cls.checked_fields(values, where)
+        return cls.checked_fields(values, where) if is_ours else cls._usable(values, content, where)
+
+    @classmethod
+    def _usable(cls, values: dict[str, Any], config: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """Of fields that somebody else wrote, those that can be used; the others are reported."""
+        kept: dict[str, Any] = {}
+        for name, value in values.items():
+            with contextlib.suppress(InputError):
+                kept |= cls.checked_fields({name: value}, where)
+        positions = config.get("max_position_embeddings")
+        with contextlib.suppress(InputError):
+            cls.fitting(positions if isinstance(positions, int) else 512, kept=kept)
+            passed_over = [name for name in values if name not in kept]
+            if passed_over:
+                print(
+                    f"{where}: not used, because they are no settings of ours: {', '.join(passed_over)}",
+                    file=sys.stderr,
+                )
+            return kept
+        print(f"{where}: not used, because they do not fit this model: {', '.join(values)}", file=sys.stderr)
+        return {}
 
     @classmethod
     def checked_fields(cls, values: Any, where: str) -> dict[str, Any]:

@@ -407,3 +407,24 @@ def test_a_pickle_that_runs_code_is_refused_even_then(hf):
     with pytest.raises(InputError, match="cannot read it as weights"):
         models.BertForPreTraining.from_pretrained(hf, allow_pickle=True)
     assert not (hf / "broken-in").exists()
+
+
+PARAMS = {"question-answering": {"max_seq_length": 20, "doc_stride": 8}, "other": {"a": [1, None]}}
+
+
+def saved_params(folder) -> dict | None:
+    return json.loads((folder / "config.json").read_text("utf-8")).get("task_specific_params")
+
+
+def test_the_settings_of_a_task_stay_with_its_head(tmp_path):
+    model = models.BertForQuestionAnswering(config(num_hidden_layers=1))
+    model.save_pretrained(tmp_path / "a", task_specific_params=PARAMS)
+    loaded = models.BertForQuestionAnswering.from_pretrained(tmp_path / "a")
+    loaded.save_pretrained(tmp_path / "b")
+    assert saved_params(tmp_path / "b") == PARAMS
+    loaded.resize_token_embeddings(50).save_pretrained(tmp_path / "larger")
+    assert saved_params(tmp_path / "larger") == PARAMS
+    loaded.save_pretrained(tmp_path / "c", task_specific_params={"other": {}})
+    assert saved_params(tmp_path / "c") == {"other": {}}
+    models.BertBackbone.from_pretrained(tmp_path / "a").save_pretrained(tmp_path / "backbone")
+    assert saved_params(tmp_path / "backbone") is None

@@ -11,9 +11,11 @@ from kobert_tf2.reading.settings import ReadingSettings
 KEPT = {"max_seq_length": 100, "doc_stride": 20, "max_query_length": 30, "max_answer_length": 9, "n_best_size": 4}
 
 
-def keep(folder, values) -> str:
+def keep(folder, values, **beside) -> str:
+    """A config.json of ours, or, with `kobert_tf2=None`, of somebody else."""
     path = folder / "config.json"
-    path.write_text(json.dumps({"task_specific_params": {"question-answering": values}}))
+    config = {"kobert_tf2": {}, "task_specific_params": {"question-answering": values}, **beside}
+    path.write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
     return str(path)
 
 
@@ -63,6 +65,25 @@ def test_what_is_given_stands_before_what_was_kept(given, changed):
 def test_what_is_no_setting_is_refused_with_its_file_and_name(tmp_path, values, sentence):
     with pytest.raises(InputError, match=f"config.json, task_specific_params, question-answering: .*{sentence}"):
         ReadingSettings.kept_in(keep(tmp_path, values))
+
+
+@pytest.mark.parametrize(
+    ("values", "kept", "said"),
+    [
+        ({"max_answer_len": 15, "topk": 1}, {}, "no settings of ours: max_answer_len, topk"),
+        ({"doc_stride": 64, "handle_impossible_answer": True}, {"doc_stride": 64}, "ours: handle_impossible_answer"),
+        ({"doc_stride": "64"}, {}, "no settings of ours: doc_stride"),
+        ({"max_seq_length": 4096}, {}, "they do not fit this model: max_seq_length"),
+        ({"max_seq_length": 20, "max_query_length": 19}, {}, "do not fit this model"),
+        ([1], {}, ""),
+        (KEPT, KEPT, ""),
+    ],
+)
+def test_of_a_foreign_file_what_can_be_used_is(tmp_path, capsys, values, kept, said):
+    assert ReadingSettings.kept_in(keep(tmp_path, values, kobert_tf2=None)) == kept
+    error = capsys.readouterr().err
+    assert said in error
+    assert bool(said) == bool(error)
 
 
 def test_kept_lengths_that_the_model_cannot_take_are_refused():
