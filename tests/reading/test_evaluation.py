@@ -1,14 +1,12 @@
-"""Ceilings, what josa rules do on a file, files of predictions, and the page."""
+"""Ceilings, metrics by the data, what josa rules do on a file, and files of predictions."""
 
 import json
-import re
 import unicodedata
 
 import pytest
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.reading import evaluation
-from kobert_tf2.reading import report as mrc_report
 from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.reading.squad_files import Answer, Question, read_squad
 from kobert_tf2.tokenization.tokenizer import Tokenizer
@@ -84,62 +82,6 @@ def test_ids_are_compared_as_they_look(tmp_path):
     path.write_text(json.dumps({"물음1": "가", "물음1 ": "나"}), "utf-8")
     with pytest.raises(InputError, match="expected each id once, but 물음1 stands twice"):
         evaluation.read_predictions(str(path), questions)
-
-
-@pytest.mark.parametrize(
-    ("prediction", "kind"),
-    [
-        ("나루터", "right"),
-        ("나루터에서", "particle"),
-        ("나루터에서 배", "boundary"),
-        ("해미", "same sentence"),
-        ("강바람", "wrong sentence"),
-        ("", "other"),
-        ("서울", "other"),
-    ],
-)
-def test_kinds_of_miss(prediction, kind):
-    spans = mrc_report.predicted_spans(QUESTIONS[:1], {"q1": prediction}, {})
-    found = mrc_report.kind_of_miss(QUESTIONS[0], prediction, spans.get("q1"), "korquad1", JosaStripper())
-    assert found == kind
-
-
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [
-        ("배를 탄 사람은 누구인가?", "누구"),
-        ("배를 탄 사람은?", "누구"),
-        ("몇 년에 탔나?", "몇"),
-        ("태어난 연도는?", "언제"),
-        ("배는 어디에서 탔나?", "어디"),
-        ("어떤 배를 탔나?", "어느·어떤"),
-        ("탄 것은 무엇인가?", "무엇"),
-        ("배의 길이는?", "기타"),
-    ],
-)
-def test_question_words(text, word):
-    assert mrc_report.question_word(text) == word
-
-
-def test_a_place_is_taken_from_the_n_best_list_or_found_nearest_to_the_answer():
-    nbest = {"q1": [{"text": "나루터에서", "stripped": "나루터", "start": 4, "end": 9}]}
-    assert mrc_report.predicted_spans(QUESTIONS[:1], {"q1": "나루터"}, nbest) == {"q1": (4, 9)}
-    twice = question("q6", "탔다", "탔다. 해미는 배를 탔다.")._replace(answers=(Answer("탔다", 11, 13),))
-    assert mrc_report.predicted_spans([twice], {"q6": "탔다"}, {}) == {"q6": (11, 13)}
-
-
-def test_the_page_holds_everything_and_nothing_ends_its_script(tmp_path):
-    path = tmp_path / "report.html"
-    mrc_report.write(str(path), QUESTIONS, {"q1": "나루터에서", "q2": "해미"}, {"q1": (4, 9), "q2": (0, 2)})
-    page = path.read_text()
-    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.S)[1]
-    held = json.loads(data)
-    assert held["contexts"] == [CONTEXT]
-    assert [row["kind"] for row in held["questions"]] == ["particle", "right", "other", "other"]
-    assert held["questions"][0]["stripped"] == "나루터"
-    assert held["questions"][0]["title"] == "해미</script>"
-    assert not re.findall(r"(?:src|href)=", page)
-    assert "@import" not in page
 
 
 @pytest.mark.shared

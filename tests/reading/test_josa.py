@@ -24,21 +24,6 @@ def stripped(sentence, span, stripper=strip_josa):
     return sentence[slice(*stripper(sentence, start, start + len(span)))]
 
 
-@pytest.mark.parametrize("rule", josa.RULES, ids=lambda rule: rule.name)
-def test_a_rule_does_what_its_example_says(rule, stripper):
-    start = rule.sentence.index(rule.given)
-    steps = stripper.steps(rule.sentence, start, start + len(rule.given))
-    assert rule.name in [step.rule for step in steps]
-    assert rule.sentence[slice(*steps[-1][1:])] == rule.left
-
-
-@pytest.mark.parametrize("rule", josa.RULES, ids=lambda rule: rule.name)
-def test_no_rule_is_there_for_nothing(rule, stripper):
-    """Without it, its example is left otherwise."""
-    others = JosaStripper(stripper.analyser, rules=[other for other in josa.RULES if other != rule])
-    assert stripped(rule.sentence, rule.given, others) != rule.left
-
-
 @pytest.mark.parametrize(
     ("sentence", "span"),
     [

@@ -1,13 +1,11 @@
 """In Hugging Face transformers: the same ids, for plain mode the same offsets, and with Mecab without this package."""
 
-import ast
 import json
 
 import pytest
 import warm_python
 from korean_text import HOSTILE, SPECIAL, VOCAB
 
-from kobert_tf2.tokenization.hf_bundle import tokenizer_code
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 transformers = pytest.importorskip("transformers")
@@ -81,17 +79,6 @@ def test_the_other_style_of_special_tokens_is_known_there(tmp_path):
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "saved")
     assert [theirs.pad_token, theirs.cls_token, theirs.mask_token] == ["<PAD>", "<CLS>", "<MASK>"]
     assert theirs("뷁")["input_ids"] == [2, 1, 3]
-
-
-def test_the_code_defines_no_name_twice_and_imports_nothing_of_ours():
-    tree = ast.parse(tokenizer_code())
-    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    names += [
-        t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)
-    ]
-    assert len(names) == len(set(names))
-    modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    assert not [module for module in modules if module.startswith("kobert_tf2")]
 
 
 def same_tokens(tokenizer: Tokenizer, theirs, texts) -> None:

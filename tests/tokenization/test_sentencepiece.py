@@ -1,13 +1,11 @@
 """SentencePiece models: ids of the package itself, offsets into any string, files, and what goes wrong."""
 
 import json
-import shutil
 import sys
 import unicodedata
 
 import numpy as np
 import pytest
-import warm_python
 from hypothesis import example, given, settings
 from korean_text import HOSTILE, texts
 from sentencepiece_models import kobert_folder, made_text, train
@@ -162,43 +160,6 @@ def test_a_text_cannot_spell_a_special_token(tmp_path, text, symbols):
     options = {"control_symbols": "", symbols: "[CLS],[SEP],[MASK]"}
     tokenizer = Tokenizer.from_pretrained(train(tmp_path / "spiece.model", **options))
     assert not set(tokenizer.encode_ids(text)) & (tokenizer.special_ids - {tokenizer.unk_id})
-
-
-SCRIPT = """
-import json, sys
-sys.modules["kobert_tf2"] = None
-from transformers import AutoTokenizer
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1], trust_remote_code=True)
-texts = json.load(open(sys.argv[2]))
-tokenizer.save_pretrained(sys.argv[3])
-again = AutoTokenizer.from_pretrained(sys.argv[3], trust_remote_code=True)
-print(json.dumps([tokenizer(texts)["input_ids"], again(texts)["input_ids"]]))
-"""
-
-
-@pytest.mark.parametrize("lower", [False, True])
-def test_a_saved_one_is_the_same_here_and_in_transformers_without_us(folder, tmp_path, lower):
-    pytest.importorskip("transformers")
-    (tmp_path / "from").mkdir()
-    for name in ("vocab.txt", "tokenizer_78b3253a26.model"):
-        shutil.copyfile(f"{folder}/{name}", tmp_path / "from" / name)
-    (tmp_path / "from/tokenizer_config.json").write_text(json.dumps({"do_lower_case": lower}))
-    (tmp_path / "from/added_tokens.json").write_text(
-        json.dumps({"[EMO]": len(Tokenizer.from_pretrained(folder).vocab)})
-    )
-    tokenizer = Tokenizer.from_pretrained(tmp_path / "from")
-    tokenizer.save_pretrained(tmp_path / "saved")
-    again = Tokenizer.from_pretrained(tmp_path / "saved")
-    assert again.fingerprint() == tokenizer.fingerprint()
-    lines = [SOME, "NAVER는 Naver", "서울[EMO]은 수도", "서울 [EMO] 수도", *made_text()[:50]]
-    assert [again.encode(line) for line in lines] == [tokenizer.encode(line) for line in lines]
-    assert (tokenizer.encode_ids(lines[1])[:2] == tokenizer.encode_ids(lines[1].lower())[:2]) or not lower
-    (tmp_path / "texts.json").write_text(json.dumps(lines), "utf-8")
-    command = ["-c", SCRIPT, *(tmp_path / name for name in ("saved", "texts.json", "third"))]
-    result = warm_python.run(command, imported="transformers", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr[-2000:]
-    expected = [[tokenizer.cls_id, *ids, tokenizer.sep_id] for ids in tokenizer.encode_ids_batch(lines)]
-    assert json.loads(result.stdout.splitlines()[-1]) == [expected, expected]
 
 
 def test_a_tool_says_what_it_chose(folder, capsys):
