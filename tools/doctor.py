@@ -31,7 +31,14 @@ flags.DEFINE_string(
     "Look at this folder, TF1 checkpoint or hub id instead: what it is, what will be read, what is missing and what it "
     "can do. No weights are downloaded.",
 )
-flags.DEFINE_bool("tpu", False, "Look for a TPU as well (only on a machine that should have one).")
+flags.DEFINE_bool("tpu", False, "Look for a TPU as well, and at a run on it (only on a machine that should have one).")
+flags.DEFINE_string("tpu_name", None, "For --tpu: the name that the run will be given.")
+flags.DEFINE_string("tpu_zone", None, "For --tpu: the TPU's zone.")
+flags.DEFINE_string(
+    "input_file", None, "For --tpu: TFRecords for pre-training, whose reading is timed on this machine."
+)
+flags.DEFINE_string("output_dir", None, "For --tpu: where the run will write; a TPU over the network needs gs://.")
+flags.DEFINE_integer("train_batch_size", 32, "For --tpu: rows of a batch.")
 flags.DEFINE_string("dictionary", None, "Folder of a mecab-ko dictionary, in place of the one found.")
 flags.DEFINE_string("user_dictionary", None, "A compiled Mecab user dictionary.")
 
@@ -72,7 +79,7 @@ def main() -> dict:
     devices = check_tensorflow(versions, problems)
     processor = {"name": this_processor().name, "instruction_sets": this_processor().instruction_sets()}
     found = {"problems": problems, "versions": versions, **analyser, "devices": devices, "processor": processor}
-    return conclude(found)
+    return conclude(found | (check_tpu_run(problems) if FLAGS.tpu else {}))
 
 
 def conclude(summary: dict) -> dict:
@@ -167,7 +174,8 @@ def check_tensorflow(versions: dict[str, str], problems: list[str]) -> list[str]
         problems.append(f"tensorflow를 불러올 수 없습니다. tensorflow cannot be imported: {error!r}")
         return []
     if FLAGS.tpu:
-        devices += check_tpu(problems)
+        everything = {d.metadata["Name"] or "": d.version for d in importlib.metadata.distributions()}
+        devices += check_tpu(problems, everything)
     for device in devices:
         say(f"  {device}")
     say_processor(this_processor())
@@ -220,29 +228,58 @@ def model_lines(found) -> list[tuple[str, str]]:
     return [line for line in lines if line[1] and not (line[0].startswith("토크나이저") and not tokenizer)]
 
 
-# The last TensorFlow for TPU on the package index. With newer libtpu than this it was seen to abort; tensorflow-text
-# would bring the plain tensorflow along. Nothing of it was seen on hardware.
-FOR_A_TPU_VM = (
-    "pip install tensorflow-tpu==2.20.0 libtpu==0.0.21 'keras>=3.12'",
-    "pip install --no-deps 'tensorflow-text==2.20.*' keras-nlp keras-hub",
-    "pip install --no-deps -e . && pip install mecab-python3 python-mecab-ko-dic google-crc32c safetensors "
-    "huggingface_hub absl-py tqdm",
-)
+def check_tpu(problems: list[str], found: dict[str, str]) -> list[str]:
+    """Whether this machine, with the packages `found`, is fit for a TPU, and the TPU of this machine.
 
-
-def check_tpu(problems: list[str]) -> list[str]:
-    """The TPU of this machine. Starting one where there is none asks the network and may hang: hence the flag."""
+    Starting one where there is none asks the network and may hang, with other versions of libtpu it ends the process:
+    hence the flag, and the versions come first.
+    """
+    from kobert_tf2.tpu import host
     from kobert_tf2.training import strategies
 
     say("TPU VM에 설치할 버전 / the versions to install on a TPU VM (not verified on hardware)")
-    for command in FOR_A_TPU_VM:
+    for command in host.INSTALL:
         say(f"  {command}")
+    say("하드웨어 없이는 확인할 수 없는 것 / what stays unproved without the hardware")
+    for line in host.NOT_PROVED:
+        say(f"  {line}")
+    mismatched = host.version_problems(found)
+    problems += [f"TPU용 버전이 맞지 않습니다. {sentence}" for sentence in mismatched]
+    if mismatched:
+        say("  버전이 맞지 않아 TPU를 시작하지 않습니다. The TPU is not started: the versions do not fit.")
+        return []
     try:
         strategy = strategies.make_strategy("tpu", tpu_name="local")
     except InputError as error:
         problems.append(f"TPU를 쓸 수 없습니다. No TPU can be used: {str(error)[:300]}")
         return []
     return [f"TPU: {strategy.num_replicas_in_sync} cores"]
+
+
+def check_tpu_run(problems: list[str]) -> dict:
+    """The run that the flags name: form of name and zone, gs:// paths, static shapes, how fast it can be fed here."""
+    from kobert_tf2.tpu import host
+    from kobert_tf2.training import strategies
+
+    wrong = host.name_problems(FLAGS.tpu_name, FLAGS.tpu_zone)
+    try:
+        asked = {"use_tpu": True, "tpu_name": FLAGS.tpu_name}
+        strategies.require_remote_paths(asked, input_file=FLAGS.input_file, output_dir=FLAGS.output_dir)
+    except InputError as error:
+        wrong.append(str(error))
+    rate = None
+    if FLAGS.input_file and not wrong:
+        from kobert_tf2.tasks import pretrain
+
+        dataset = pretrain.training_batches(FLAGS.input_file, FLAGS.train_batch_size)
+        wrong += host.shape_problems(dataset.element_spec)
+        rate = host.batches_per_second(dataset)
+        say(
+            f"  이 컴퓨터가 읽는 속도 / this machine reads {rate:,.1f} batches of {FLAGS.train_batch_size} a second: "
+            "a TPU makes at most as many steps (compare with --preflight --tpu_compiler)"
+        )
+    problems += [f"TPU 실행 설정이 잘못되었습니다. {sentence}" for sentence in wrong]
+    return {"batches_per_second": rate} if rate is not None else {}
 
 
 if __name__ == "__main__":

@@ -173,6 +173,11 @@ def _evaluate(job: TrainingJob, model: keras.Model, data: "_Records", settings: 
         )
 
 
+def training_batches(input_file: str, batch_size: int, seed: int = 0) -> tf.data.Dataset:
+    """The batches that a run trains on, endless, in the lengths of the records."""
+    return _Records.find(input_file, None, None).training_batches(batch_size, seed)
+
+
 def preflight(settings: PretrainSettings, asked: preflight_module.PreflightSettings) -> dict:
     """Compiles the training program of these settings as a TPU would run it and counts; needs no TPU and no data."""
     loop.set_precision(settings.precision)

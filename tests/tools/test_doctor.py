@@ -47,8 +47,12 @@ def refuse(**_):
 tf.distribute.cluster_resolver.TPUClusterResolver = refuse
 import doctor
 
+from kobert_tf2.tpu import host
+
 problems = []
-print(doctor.check_tpu(problems), problems)
+print(doctor.check_tpu(problems, host.VERSIONS), problems)
+wrong = []
+print(doctor.check_tpu(wrong, {"tensorflow": "2.21.0", "libtpu": "0.0.52"}), wrong)
 """
 
 
@@ -61,3 +65,19 @@ def test_the_versions_for_a_tpu_are_named_and_a_tpu_that_is_not_there_is_told():
     assert result.stdout.startswith("[] [")
     assert "TPU 'local' cannot be used: no TPU here" in result.stdout
     assert "hundred" not in result.stdout
+    last = result.stdout.splitlines()[-1]
+    assert "needs tensorflow-tpu==2.20.0, here is none" in last
+    assert "needs libtpu==0.0.21, here is 0.0.52" in last
+    assert "cannot be used" not in last
+    assert "what stays unproved without the hardware" in result.stderr
+
+
+def test_a_run_on_a_tpu_is_looked_at_before_the_tpu_is(tmp_path):
+    """The versions for a TPU are not here, so that none is started."""
+    result = run_doctor("--tpu", "--tpu_name=my_tpu", "--tpu_zone=us-central1", f"--output_dir={tmp_path}")
+    assert result.returncode == 1
+    problems = " ".join(json.loads(result.stdout.splitlines()[-1])["problems"])
+    assert "--tpu_name=my_tpu: expected a name" in problems
+    assert "--tpu_zone=us-central1: expected a zone such as us-central1-b, us-central1 is a region" in problems
+    assert f"--output_dir={tmp_path}: TPU 'my_tpu' is another machine" in problems
+    assert "The TPU is not started" in result.stderr
