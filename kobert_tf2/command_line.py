@@ -6,7 +6,9 @@ and ends with `run(main)`. Nothing in the package imports this module.
 
 import dataclasses
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -102,6 +104,9 @@ def define_running_flags() -> None:
     )
     flags.DEFINE_enum("optimizer", "bert_adam", ["bert_adam", "adamw", "lamb"], "bert_adam is the original's.")
     flags.DEFINE_integer("save_checkpoints_steps", 1000, "How often to save the state that a run resumes from.")
+    flags.DEFINE_float(
+        "save_checkpoints_minutes", 10.0, "A checkpoint too when the last one is older than this; 0: by steps alone."
+    )
     flags.DEFINE_integer("keep_checkpoints", 3, "How many of these to keep.")
     flags.DEFINE_integer("log_steps", 100, "Steps between the records of train_log.jsonl and TensorBoard.")
     flags.DEFINE_integer("iterations_per_loop", 1000, "Steps in one call of the compiled program, at most.")
@@ -222,13 +227,30 @@ def ending_of_finetuning(predictions: str) -> Ending:
     return Ending(made, screen.command("export_model.py", export) if FLAGS.do_train else None)
 
 
-def run(main: Callable[[], dict | None], ending: Callable[[dict], Ending] | None = None) -> None:
+# What a repetition does, for the line that follows a Ctrl-C.
+BEGINS_AGAIN = "nothing was written; the same command begins again"
+RESUMES_TRAINING = (
+    "the same command goes on from the newest checkpoint in --output_dir, and begins an evaluation or prediction again"
+)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with a sentence that says what a repetition does."""
+
+
+def run(
+    main: Callable[[], dict | None],
+    ending: Callable[[dict], Ending] | None = None,
+    *,
+    if_repeated: str = BEGINS_AGAIN,
+) -> None:
     """Parses the flags, calls `main()` and ends the process.
 
     What `main` returns is printed as one JSON object on the last line of standard output; everything else belongs on
     standard error: its figures as a table, and what `ending` makes of it. An `InputError`, or an `OSError` such as a
     full disk, is printed as a sentence and ends with 1;
-    any other exception is a mistake of ours and keeps its traceback.
+    any other exception is a mistake of ours and keeps its traceback. Ctrl-C ends with 130 and one line that says what
+    the same command would do: `if_repeated`.
     """
     if sys.stderr is None:  # Closed by the shell: `print` would write to standard output instead.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
@@ -240,7 +262,18 @@ def run(main: Callable[[], dict | None], ending: Callable[[dict], Ending] | None
     if {"--help", "-h", "-help", "--h"} & set(sys.argv[1:]):
         command_help.show(FLAGS.get_key_flags_for_module(sys.argv[0]))
         sys.exit(0)
-    app.run(lambda argv: sys.exit(_call(main, argv, ending)), flags_parser=_parse)
+    try:
+        app.run(lambda argv: sys.exit(_call(main, argv, ending, if_repeated)), flags_parser=_parse)
+    except KeyboardInterrupt:  # Before the tool began, or while it ended.
+        sys.exit(_interrupted(if_repeated))
+
+
+def _interrupted(sentence: str) -> int:
+    """Says it and returns the status of a program that SIGINT ended; another Ctrl-C ends it at once."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    print(f"\ninterrupted: {sentence}", file=sys.stderr)
+    return 128 + signal.SIGINT
 
 
 def _count_shared_flags_among_the_programs() -> None:
@@ -258,7 +291,12 @@ def _parse(argv: list[str]) -> list[str]:
         sys.exit(1)
 
 
-def _call(main: Callable[[], dict | None], argv: list[str], ending: Callable[[dict], Ending] | None = None) -> int:
+def _call(
+    main: Callable[[], dict | None],
+    argv: list[str],
+    ending: Callable[[dict], Ending] | None = None,
+    if_repeated: str = BEGINS_AGAIN,
+) -> int:
     if len(argv) > 1:
         print(f"error: expected flags alone, but got {' '.join(argv[1:])!r}; see --help", file=sys.stderr)
         return 1
@@ -284,9 +322,8 @@ def _call(main: Callable[[], dict | None], argv: list[str], ending: Callable[[di
         install = f"pip install 'kobert_tf2[{extra}]'"
         print(f"error: this needs {error.name}, which is not installed: {install}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        return _interrupted(str(error) or if_repeated)
     if result is not None:
         _show_end(result, ending(result) if ending else Ending())
         print(files.json_text(result, encoding=sys.stdout.encoding or "utf-8"), flush=True)

@@ -21,6 +21,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("num_train_steps", "save_checkpoints_steps", "log_steps", "iterations_per_loop"), _STEPS),
     **dict.fromkeys(("max_eval_steps", "held_out_steps"), _STEPS),
     "num_warmup_steps": (0, 2**31 - 1),
+    "save_checkpoints_minutes": (0, 1e6),
     "num_workers": (1, 1024),
     "num_tpu_cores": (1, 2**16),
     "worker_timeout": (1, 7 * 24 * 3600),

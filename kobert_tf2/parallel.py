@@ -12,6 +12,7 @@ import itertools
 import multiprocessing
 import os
 import pickle
+import signal
 import sys
 import tempfile
 import threading
@@ -67,7 +68,7 @@ class Workers:
 
     def submit(self, block: Any) -> concurrent.futures.Future[Any]:
         """`function(block)`, as soon as a process is free; `BrokenProcessPool` where its process was ended."""
-        with _no_main_program():
+        with _starting_a_process():
             return self._executor.submit(_call, block)
 
     def close(self) -> None:
@@ -84,7 +85,9 @@ class Workers:
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            _end(self._executor)
         self.close()
 
 
@@ -106,10 +109,13 @@ def in_subprocess(function: Callable[..., Result], *args: Any, **kwargs: Any) ->
         1, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
     )
     with executor:
-        with _no_main_program():
+        with _starting_a_process():
             future = executor.submit(function, *args, **kwargs)
         try:
             return future.result()
+        except KeyboardInterrupt:
+            _end(executor)
+            raise
         except concurrent.futures.process.BrokenProcessPool:
             raise InputError(
                 f"the process of {function.__name__.strip('_')} was ended from outside; is there enough memory?"
@@ -131,7 +137,11 @@ def _hold(path: str, parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """A process whose parent was killed would wait for work for ever: each second it looks if the parent lives."""
+    """SIGTERM ends what a process does as an exception would, so that nothing half-written stays.
+
+    One whose parent was killed would wait for work for ever: each second it looks if the parent lives.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
@@ -146,12 +156,25 @@ def _call(block: Any) -> Any:
     return _function(block)
 
 
+def _end(executor: concurrent.futures.ProcessPoolExecutor) -> None:
+    """Tells the processes to end now: an executor by itself waits until they have done what they are at."""
+    for process in list((executor._processes or {}).values()):
+        process.terminate()
+
+
 @contextlib.contextmanager
-def _no_main_program() -> Iterator[None]:
-    """While a process starts, multiprocessing looks here for the program that the process should import."""
+def _starting_a_process() -> Iterator[None]:
+    """Around what may start a process.
+
+    It must not run the caller's main program: multiprocessing looks in `sys.modules` for what it should import. And a
+    terminal's Ctrl-C goes to all processes: those that are started inherit that it is blocked, and this one alone
+    decides.
+    """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         sys.modules["__main__"] = main
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

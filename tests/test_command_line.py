@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from kobert_tf2 import command_line
+
 PROGRAM = """
 '''Adds nothing to nothing.'''
 from absl import flags
@@ -20,6 +22,8 @@ def main():
         open('/nowhere/at/all')
     if kind == 'bug':
         raise KeyError('ours')
+    if kind == 'ctrl-c':
+        raise KeyboardInterrupt
     print('not the last line')
     return {'답': 1, 'settings': command_line.tokenizer_settings(given_only=True)}
 if __name__ == '__main__':
@@ -58,6 +62,12 @@ def test_a_mistake_of_ours_keeps_its_traceback(program):
     result = program("--kind=bug")
     assert result.returncode == 1
     assert "Traceback" in result.stderr
+
+
+def test_ctrl_c_is_a_line_that_says_what_a_repetition_does(program):
+    result = program("--kind=ctrl-c")
+    assert (result.returncode, result.stdout) == (130, "")
+    assert result.stderr == f"\ninterrupted: {command_line.BEGINS_AGAIN}\n"
 
 
 def test_help_explains_each_flag_and_succeeds(program):

@@ -128,4 +128,4 @@ def ending(result: dict) -> command_line.Ending:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ending)
+    command_line.run(main, ending, if_repeated="the same command goes on with what is finished in its .work folder")

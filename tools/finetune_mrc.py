@@ -82,4 +82,4 @@ def ending(result: dict) -> command_line.Ending:
 if __name__ == "__main__":
     define_flags()
     command_line.require_output_dir()
-    command_line.run(main, ending)
+    command_line.run(main, ending, if_repeated=command_line.RESUMES_TRAINING)

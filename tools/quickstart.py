@@ -5,7 +5,8 @@
 Runs the real tools one after another, each in a process of its own, and shows each command, so that the same commands
 with other files are a real project: vocabulary, pre-training data, pre-training, fine-tuning on questions, scores on
 questions about names and numbers that were never seen, export, and questions to the exported model. Ends with a table.
-A stage that fails stops it with that stage's own message, and held-out EM under the floor is a failure too.
+A stage that fails stops it with that stage's own message, and held-out EM under the floor is a failure too. After a
+Ctrl-C the same command goes on with the stage that it had reached.
 """
 
 import dataclasses
@@ -20,11 +21,15 @@ from collections.abc import Callable
 
 from absl import flags
 
-from kobert_tf2 import command_line, files, sample_data
+from kobert_tf2 import command_line, files, outputs, sample_data
 from kobert_tf2.errors import InputError
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("output_dir", "quickstart_output", "Folder for everything that is made; it must be new or empty.")
+flags.DEFINE_string(
+    "output_dir",
+    "quickstart_output",
+    "Folder for everything that is made: new, empty, or of a quickstart that was interrupted.",
+)
 flags.DEFINE_enum("size", "full", ["small", "full"], "small: to see that all of it runs. full: to see that it learns.")
 flags.DEFINE_integer("seed", 12345, "Seed of the data, the pre-training and the fine-tuning.")
 
@@ -228,7 +233,11 @@ def run_command(command: list[str]) -> tuple[str, int, float, float]:
     """Runs a command with its standard error left on the screen; returns its output, status, seconds and peak MiB."""
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8")
-    output = process.stdout.read()
+    try:
+        output = process.stdout.read()
+    except KeyboardInterrupt:  # The terminal's Ctrl-C has come to the tool too: it may be saving.
+        process.wait()
+        raise
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return output, process.returncode, time.monotonic() - started, usage.ru_maxrss / 1024
@@ -236,7 +245,10 @@ def run_command(command: list[str]) -> tuple[str, int, float, float]:
 
 def run_stage(stage: Stage) -> Outcome:
     show(f"\n$ {as_typed(stage)}")
-    output, status, seconds, peak_mib = run_command(command_of(stage))
+    try:
+        output, status, seconds, peak_mib = run_command(command_of(stage))
+    except KeyboardInterrupt:
+        raise command_line.Interrupted(f"the same command goes on with the stage {stage.name!r}") from None
     if status != 0:
         raise InputError(
             f"stage {stage.name!r} failed: tools/{stage.tool} ended with status {status} (its message is above)"
@@ -287,20 +299,56 @@ def table(outcomes: list[Outcome]) -> str:
     return "\n".join(f"{name:<{name_width}}  {seconds}  {peak}  {figures}" for name, seconds, peak, figures in rows)
 
 
-def check_folder(folder: str) -> None:
-    if files.exists(folder) and (not files.is_folder(folder) or os.listdir(folder)):
-        raise InputError(f"{folder}: expected a new or empty folder, but something is there; name another --output_dir")
+class Progress:
+    """`quickstart.json` in the folder: the flags, and of each finished stage what its tool returned."""
+
+    def __init__(self, folder: str, flag_values: dict[str, object]):
+        self._path, self._values = f"{folder}/quickstart.json", {"flags": flag_values, "stages": {}}
+        if outputs.is_signed(self._path):
+            self._go_on(folder, flag_values)
+        elif files.exists(folder) and (not files.is_folder(folder) or os.listdir(folder)):
+            raise InputError(
+                f"{folder}: expected a new or empty folder, but something is there; name another --output_dir"
+            )
+
+    def _go_on(self, folder: str, flag_values: dict[str, object]) -> None:
+        found = files.read_json(self._path, dict)
+        for name, value in flag_values.items():
+            if (before := found.get("flags", {}).get(name)) != value:
+                raise InputError(
+                    f"{folder}: the quickstart there has --{name}={before}, but now came {value}; give the same "
+                    "flags to go on with it, or name another --output_dir"
+                )
+        self._values = {name: found[name] for name in ("flags", "stages")}
+
+    def finished(self, stage: Stage) -> Outcome | None:
+        held = self._values["stages"].get(stage.name)
+        return Outcome(stage, **held) if held else None
+
+    def finish(self, outcome: Outcome) -> None:
+        held = {"summary": outcome.summary, "seconds": outcome.seconds, "peak_mib": outcome.peak_mib}
+        self._values["stages"][outcome.stage.name] = held
+        self.write()
+
+    def write(self) -> None:
+        files.write_json(self._path, outputs.signed(self._values, "quickstart"))
 
 
 def main() -> dict:
     folder, size = FLAGS.output_dir, SIZES[FLAGS.size]
-    check_folder(folder)
+    progress = Progress(folder, {"size": FLAGS.size, "seed": FLAGS.seed})
     started = time.monotonic()
     show(f"Making Korean documents and questions in {folder}/data")
+    progress.write()
     make_data(f"{folder}/data", size, FLAGS.seed)
     outcomes = []
     for stage in stages(folder, size, FLAGS.seed):
-        outcomes.append(run_stage(stage))
+        if outcome := progress.finished(stage):
+            show(f"\n{stage.name}: already done")
+        else:
+            outcome = run_stage(stage)
+            progress.finish(outcome)
+        outcomes.append(outcome)
         if stage.name == "vocabulary":
             config = {**BERT_CONFIG, "vocab_size": outcomes[-1].summary["vocab_size"]}
             files.write_json(f"{folder}/data/bert_config.json", config)

@@ -7,12 +7,13 @@ on disk in `checkpoints.py`, evaluation and prediction in `evaluate.py`.
 """
 
 import math
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -43,13 +44,17 @@ __all__ = [
 _SECONDS_A_CALL = 3.0
 _MOST_BYTES_A_CALL = 64 << 20
 _DEFAULTS = LoopSettings()
+_SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 
 
 class Stopped(SystemExit):
-    """SIGTERM came and the run is saved at `step`. Ends the process with status 143 (128 + SIGTERM) unless caught."""
+    """SIGTERM or SIGINT (Ctrl-C) came and the run is saved at `step`.
 
-    def __init__(self, step: int) -> None:
-        super().__init__(128 + signal.SIGTERM)
+    Ends the process with status 143 or 130 (128 + the signal) unless caught.
+    """
+
+    def __init__(self, step: int, signal_number: int) -> None:
+        super().__init__(128 + signal_number)
         self.step = step
 
 
@@ -116,7 +121,8 @@ def train(
 
     Returns: `global_step`, `resumed_from` (a step or None), `steps_per_second`, and the last record's values.
 
-    Raises: `InputError` for what a user can mend; `Stopped` after SIGTERM, when the checkpoint is written.
+    Raises: `InputError` for what a user can mend; with an `output_dir`, `Stopped` after SIGTERM or Ctrl-C, when the
+    checkpoint is written.
     """
     strategy = strategy or tf.distribute.get_strategy()
     _check_made_in_scope(strategy, optimizer)
@@ -145,12 +151,13 @@ def train(
         jit_compile=settings.jit_compile,
     )
     calls = _Calls(dataset, train_steps, settings.iterations_per_loop, free=num_workers(strategy) == 1)
-    window, record, speed = run.window, {}, training_log.Speed()
+    window, record, speed, stopping = run.window, {}, training_log.Speed(), False
+    intervals = _Intervals(settings.save_checkpoints_steps, settings.save_checkpoints_minutes)
     log_dir = output_dir if run.is_chief else None
 
     log = training_log.TrainingLog(log_dir, start=step, num_steps=num_steps, quiet=not run.is_chief)
 
-    with log, _Sigterm() as sigterm:
+    with log, _StopSignals(noted=output_dir is not None) as signals:
         while step < num_steps:
             # ---- N steps ----
             count = calls.count(step, num_steps, settings.save_checkpoints_steps)
@@ -174,12 +181,17 @@ def train(
             log.progress(step, (window.means() or record) | {"tokens_per_second": tokens_per_second}, speed.recent)
 
             # ---- Save ----
-            stopping = run.agree(sigterm.came)
-            if step % settings.save_checkpoints_steps == 0 or step == num_steps or stopping:
+            stopping = run.agree(signals.came is not None)
+            if intervals.are_over(step) or step == num_steps or stopping:
                 run.save(step, window)
-            if stopping and step < num_steps:
-                print(f"SIGTERM: saved at step {step}; the same command goes on from there", file=sys.stderr)
-                raise Stopped(step)
+                intervals.begin()
+            if stopping:
+                break
+
+    if stopping:
+        number = signals.came or signal.SIGTERM  # None where another worker was told to stop.
+        print(f"{_SIGNALS[number]}: saved at step {step}; the same command goes on from there", file=sys.stderr)
+        raise Stopped(step, number)
 
     summary = {"global_step": step, "resumed_from": first or None, "steps_per_second": speed.steps_per_second, **record}
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in summary.items()}
@@ -371,20 +383,50 @@ def _tokens(batches: dict) -> int:
     return int(shape[1] * shape[2])
 
 
-class _Sigterm:
-    """Within it SIGTERM is noted rather than obeyed. Signals belong to the main thread: others change nothing."""
+class _Intervals:
+    """When to save: at multiples of `steps`, and where `minutes` have gone by since the last checkpoint.
 
-    came = False
+    No other worker need know: one worker alone writes, and the others wait for it in their next step.
+    """
+
+    def __init__(self, steps: int, minutes: float) -> None:
+        self._steps, self._seconds = steps, minutes * 60 or math.inf
+        self.begin()
+
+    def begin(self) -> None:
+        self._began = time.monotonic()
+
+    def are_over(self, step: int) -> bool:
+        return step % self._steps == 0 or time.monotonic() - self._began >= self._seconds
+
+
+class _StopSignals:
+    """Within it the first SIGTERM or SIGINT is noted rather than obeyed, and a second SIGINT ends the process at once.
+
+    Nothing changes where nothing is to be `noted`, where a signal is ignored (as in a script's background jobs), and in
+    other threads than the main one, whose signals they are.
+    """
+
+    came: int | None = None
+
+    def __init__(self, *, noted: bool) -> None:
+        in_main = threading.current_thread() is threading.main_thread()
+        self._numbers = tuple(_SIGNALS) if noted and in_main else ()
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        self._in_main = threading.current_thread() is threading.main_thread()
-        if self._in_main:
-            self._before = signal.signal(signal.SIGTERM, self._note)
+        for number in self._numbers:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
         return self
 
-    def _note(self, *_: object) -> None:
-        self.came = True
+    def _note(self, number: int, _: object) -> None:
+        self.came = number
+        if number == signal.SIGINT:
+            # The system's own action: Python would not come to an exception before the end of the compiled call.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.write(2, b"\nCtrl-C: stopping as soon as the checkpoint is written; again: at once, without one\n")
 
     def __exit__(self, *exception: object) -> None:
-        if self._in_main:
-            signal.signal(signal.SIGTERM, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)

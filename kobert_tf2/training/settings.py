@@ -18,6 +18,7 @@ class LoopSettings:
       recompute: keeps only the inputs of encoder layers for the gradient and computes the rest again.
       iterations_per_loop: steps in one call of the compiled function, at most.
       save_checkpoints_steps: steps between two checkpoints.
+      save_checkpoints_minutes: a checkpoint is written too when the last one is older than this; 0: never.
       keep_checkpoints: how many of them are kept.
       log_steps: steps between the records of the log.
       jit_compile: XLA; None leaves it to the device.
@@ -28,6 +29,7 @@ class LoopSettings:
     recompute: bool = False
     iterations_per_loop: int = 100
     save_checkpoints_steps: int = 1000
+    save_checkpoints_minutes: float = 10.0
     keep_checkpoints: int = 3
     log_steps: int = 100
     jit_compile: bool | None = None

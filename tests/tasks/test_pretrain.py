@@ -373,7 +373,8 @@ def tool(*arguments: str) -> list[str]:
     return [sys.executable, "tools/pretrain.py", *arguments]
 
 
-def test_the_program_stops_on_sigterm_with_its_own_status_and_goes_on(folder):
+def test_the_program_stops_on_a_signal_with_its_own_status_and_goes_on(folder):
+    """Ctrl-C as a terminal sends it, to all processes of the group; then SIGTERM to the resumed run."""
     arguments = [
         f"--bert_config_file={folder}/bert_config.json",
         f"--input_file={folder}/r.tfrecord*",
@@ -383,18 +384,23 @@ def test_the_program_stops_on_sigterm_with_its_own_status_and_goes_on(folder):
         "--train_batch_size=8",
         "--num_warmup_steps=10",
     ]
-    process = subprocess.Popen(
-        tool(*arguments, "--num_train_steps=1000000"),
-        cwd=training_runs.ROOT,
-        env=training_runs.environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    next(line for line in process.stderr if "at the start" in line)
-    process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 143, said
-    assert "the same command goes on from there" in said
+    for number, when, status in ((signal.SIGINT, "at the start", 130), (signal.SIGTERM, "resuming from", 143)):
+        process = subprocess.Popen(
+            tool(*arguments, "--num_train_steps=1000000"),
+            cwd=training_runs.ROOT,
+            env=training_runs.environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        next(line for line in process.stderr if when in line)
+        if status == 143:
+            next(line for line in process.stderr if "step " in line)
+        os.killpg(process.pid, number)
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == status, said
+        assert re.search(r"saved at step \d+; the same command goes on from there$", said.strip())
+        assert "Traceback" not in said
     assert os.listdir(folder / "out" / "checkpoints")
 
 

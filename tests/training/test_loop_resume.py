@@ -147,19 +147,61 @@ def test_sigkill_at_twenty_random_moments(strategy, tmp_path):
     _compare_with_undisturbed(tmp_path, strategy, moments, num_steps=120)
 
 
-def test_sigterm_saves_and_ends_with_its_own_status(undisturbed, tmp_path, capfd):
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])
+def test_a_signal_saves_and_ends_with_its_own_status(number, name, undisturbed, tmp_path, capfd):
+    before = signal.getsignal(number)
+
     def ask_to_stop(step, record):
         if step == 5:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
+            if number == signal.SIGINT:
+                assert signal.getsignal(number) is signal.SIG_DFL, "a second one must end it at once"
 
     run = functools.partial(train, output_dir=str(tmp_path), iterations_per_loop=1)
     with pytest.raises(loop.Stopped) as stopped:
         run(on_record=ask_to_stop)
-    assert (stopped.value.step, stopped.value.code) == (5, 143)
-    assert "saved at step 5" in capfd.readouterr().err
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert (stopped.value.step, stopped.value.code) == (5, 128 + number)
+    assert f"{name}: saved at step 5; the same command goes on from there" in capfd.readouterr().err
+    assert signal.getsignal(number) is before
     assert_identical(state(undisturbed[0]), state(run()))
     assert log_of(tmp_path) == undisturbed[1]
+
+
+def test_a_run_that_saves_nothing_is_interrupted_as_any_program(monkeypatch):
+    def interrupt(step, record):
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(on_record=interrupt)
+
+
+def test_an_ignored_ctrl_c_stays_ignored(tmp_path):
+    """A shell's script starts its background jobs so."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        result = train(output_dir=str(tmp_path), on_record=lambda *_: signal.raise_signal(signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(result["losses"]) == 0
+    assert checkpoints.steps_in(f"{tmp_path}/checkpoints")[0] == STEPS
+
+
+def test_a_checkpoint_is_written_too_when_the_last_one_is_so_many_minutes_old(undisturbed, tmp_path, monkeypatch):
+    clock = iter(range(0, 10**6, 25))  # Each look at it takes 25 seconds.
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
+    run = functools.partial(train, output_dir=str(tmp_path), iterations_per_loop=1, keep_checkpoints=99)
+
+    def crash(step, record):
+        if step == 9:
+            raise _Crash
+
+    with pytest.raises(_Crash):
+        run(save_checkpoints_minutes=5.0, on_record=crash)
+    saved = checkpoints.steps_in(f"{tmp_path}/checkpoints")
+    assert saved
+    assert max(saved) < 9
+    assert_identical(state(undisturbed[0]), state(run(save_checkpoints_minutes=0.0)))
+    assert set(checkpoints.steps_in(f"{tmp_path}/checkpoints")) == {*saved, STEPS}, "0 minutes: by steps alone"
 
 
 # -- broken checkpoints -----------------------------------------------------------------------------------------------
