@@ -526,6 +526,11 @@ def write_json(path: str, value: object, *, indent: int | None = 2) -> None:
         file.write(f"{text}\n")
 
 
+def size(path: str) -> int:
+    """A file's size in bytes."""
+    return _gfile().stat(path).length if is_remote(path) else os.path.getsize(path)
+
+
 def sha256(path: str) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()

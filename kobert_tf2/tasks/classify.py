@@ -13,7 +13,7 @@ predictions. This is the one call that `tools/finetune_classifier.py` makes.
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +37,7 @@ from kobert_tf2.tasks.hold_out import hold_out
 from kobert_tf2.tokenization import pretrained, unknown
 from kobert_tf2.tokenization.added_tokens import with_special_tokens
 from kobert_tf2.tokenization.tokenizer import Tokenizer
-from kobert_tf2.training import loop, losses
+from kobert_tf2.training import loop, losses, unchanging
 from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
 from kobert_tf2.training.settings import EpochTaskSettings
@@ -78,6 +78,8 @@ class FinetuneSettings(EpochTaskSettings):
       additional_special_tokens: strings that are one piece each, and are trained.
       entity_markers: what stands around the subject and the object of KLUE-RE; None: the model's, or `MARKERS`.
     """
+
+    may_grow = "num_train_epochs"
 
     max_seq_length: int | None = None  # type: ignore[assignment]  # replaced before anything uses it
     data_dir: str | None = None
@@ -143,7 +145,8 @@ def finetune(settings: FinetuneSettings) -> dict:
     summary: dict[str, Any] = {"output_dir": output_dir, "problem_type": chosen.kind, "labels": list(chosen.names)}
     if settings.do_train and data.train is not None:
         train = answering.encoding.features(data.train, chosen.names)
-        summary |= _train(job, model, train, settings, lambda folder: _save(model, folder, tokenizer, kept))
+        save = lambda folder: _save(model, folder, tokenizer, kept)  # noqa: E731
+        summary |= _train(job, model, train, settings, tokenizer, save)
     if data.evaluation is not None and targets is not None:
         answers = answering.scores(data.evaluation.examples, settings.eval_batch_size)
         if settings.choose_thresholds:
@@ -195,20 +198,25 @@ def _length(settings: FinetuneSettings, known: "_Known") -> int:
 
 
 def _train(
-    job: TrainingJob, model: Any, features: dict[str, np.ndarray], settings: FinetuneSettings, save: Any
+    job: TrainingJob,
+    model: Any,
+    features: dict[str, np.ndarray],
+    settings: FinetuneSettings,
+    tokenizer: Tokenizer,
+    save: Callable[[str], None],
 ) -> dict[str, Any]:
     count, batch_size, seed = len(features["labels"]), settings.train_batch_size, settings.seed
     num_steps = max(1, int(count / batch_size * settings.num_train_epochs))
     optimizer = job.optimizer(**settings.schedule(num_steps))
     kind = Labels(model.labels, model.problem_type).kind
-    unchanging = {
-        "train_batch_size": batch_size,
+    path = find_files(settings.data_dir, settings.train_file, None, None).train
+    must_not_change = {
+        **unchanging.file_read("train_file", path),
+        **unchanging.tokenizer_used(tokenizer),
         "max_seq_length": settings.max_seq_length,
         "problem_type": kind,
         "labels": list(model.labels),
         "train_examples": count,
-        "seed": seed,
-        "optimizer": settings.optimizer,
     }
     answers = "numbers" if kind == problems.REGRESSION else f"{model.num_labels} labels"
     _say(f"{count:,} sentences, {answers}, {num_steps:,} steps of {batch_size}")
@@ -218,7 +226,7 @@ def _train(
         training_batches(features, batch_size, seed=seed),
         TASKS[kind],
         num_steps=num_steps,
-        unchanging=unchanging,
+        must_not_change=must_not_change,
         save=save,
     )
     return {"train_examples": count, **trained}

@@ -13,7 +13,6 @@ import contextlib
 import dataclasses
 import hashlib
 import math
-import os
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -31,7 +30,7 @@ from kobert_tf2.tasks import preflight as preflight_module
 from kobert_tf2.tasks import start
 from kobert_tf2.tokenization import pretrained
 from kobert_tf2.tokenization.tokenizer import Tokenizer
-from kobert_tf2.training import checkpoints, loop, losses, report
+from kobert_tf2.training import checkpoints, loop, losses, report, unchanging
 from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
 from kobert_tf2.training.settings import TaskSettings
@@ -59,6 +58,8 @@ class PretrainSettings(TaskSettings):
       eval_batch_size: rows of all replicas together.
       max_eval_steps: batches to evaluate at most.
     """
+
+    may_grow = "num_train_steps"
 
     input_file: str | None = None
     eval_file: str | None = None
@@ -138,23 +139,19 @@ def _train(
     tokenizer: Tokenizer | None,
     health: "_Health",
 ) -> dict:
-    seed, batch_size = settings.seed, settings.train_batch_size
-    unchanging = {
-        "train_batch_size": batch_size,
+    must_not_change = {
         "max_seq_length": data.features["input_ids"].length,
         "max_predictions_per_seq": data.features["masked_lm_ids"].length,
-        "seed": seed,
-        "optimizer": settings.optimizer,
-        "input_files": [os.path.basename(path) for path in data.shards],
+        **unchanging.shards_read(data.shards, data.sidecar),
     }
     with _naming_the_shard(data):
         return job.train(
             model,
             optimizer,
-            data.training_batches(batch_size, seed),
+            data.training_batches(settings.train_batch_size, settings.seed),
             TASK,
             num_steps=settings.num_train_steps,
-            unchanging=unchanging,
+            must_not_change=must_not_change,
             save=lambda folder: model.save_pretrained(folder, tokenizer),
             on_record=health,
             resolved=_resolved(job, data, settings),

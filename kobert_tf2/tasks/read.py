@@ -39,7 +39,7 @@ from kobert_tf2.tasks import start
 from kobert_tf2.tokenization import batches as batches_by_length
 from kobert_tf2.tokenization import pretrained, unknown
 from kobert_tf2.tokenization.tokenizer import Tokenizer
-from kobert_tf2.training import loop, losses
+from kobert_tf2.training import loop, losses, unchanging
 from kobert_tf2.training import report as training_report
 from kobert_tf2.training.dataset import dataset_of_batches
 from kobert_tf2.training.job import TrainingJob, job_inputs
@@ -170,7 +170,12 @@ def _train(
         data.dataset(),
         TASK,
         num_steps=data.num_steps,
-        unchanging=data.unchanging,
+        must_not_change={
+            **unchanging.file_read("train_file", settings.train_file),
+            **unchanging.tokenizer_used(tokenizer),
+            "windows": len(data.windows),
+            "num_steps": data.num_steps,
+        },
         save=lambda folder: model.save_pretrained(folder, tokenizer, task_specific_params=kept.to_config()),
     )
     return {
@@ -235,14 +240,6 @@ class _TrainingData:
             lengths, widths, batch_size, epochs=epochs, seed=seed
         )
         self.padding = batches_by_length.padding_share(self.batches, lengths)
-        # What must not change when a run is resumed.
-        self.unchanging = {
-            "train_file": files.sha256(path),
-            "train_batch_size": batch_size,
-            "windows": len(self.windows),
-            "num_steps": self.num_steps,
-            "seed": seed,
-        }
 
     def dataset(self) -> tf.data.Dataset:
         return dataset_of_batches(self.windows.features(), self.batches)

@@ -33,7 +33,7 @@ from kobert_tf2.tokenization import batches as batches_by_length
 from kobert_tf2.tokenization import pretrained as tokenizers
 from kobert_tf2.tokenization import unknown
 from kobert_tf2.tokenization.tokenizer import Tokenizer
-from kobert_tf2.training import loop, losses
+from kobert_tf2.training import loop, losses, unchanging
 from kobert_tf2.training.dataset import dataset_of_batches
 from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.scores import write_eval_results
@@ -233,14 +233,12 @@ def _train(job: TrainingJob, model, tagger: "_Tagger", texts: Sequence[TaggedTex
         dataset_of_batches(windows.features(), batches),
         TASK,
         num_steps=num_steps,
-        unchanging={
-            "train_file": files.sha256(settings.train_file),
-            "train_batch_size": settings.train_batch_size,
+        must_not_change={
+            **unchanging.file_read("train_file", settings.train_file),
+            **unchanging.tokenizer_used(tagger.tokenizer),
             "labels": labels,
             "windows": len(windows),
             "num_steps": num_steps,
-            "seed": seed,
-            "optimizer": settings.optimizer,
         },
         save=lambda folder: model.save_pretrained(folder, tagger.tokenizer),
     )

@@ -45,6 +45,16 @@ def steps_in(folder: str) -> list[int]:
     return sorted((int(match[1]) for match in map(_NAME.fullmatch, names) if match), reverse=True)
 
 
+def newest_settings(folder: str) -> dict:
+    """What the newest checkpoint says that its run was begun with; {} where there is none, or one that says nothing."""
+    for step in steps_in(folder):
+        with contextlib.suppress(InputError):
+            extra = files.read_json(f"{folder}/step-{step:08d}/manifest.json", dict).get("extra")
+            settings = extra.get("settings") if isinstance(extra, dict) else None
+            return settings if isinstance(settings, dict) else {}
+    return {}
+
+
 class Checkpoints:
     """The checkpoints of one run in `folder`, the newest `keep` of them."""
 

@@ -3,7 +3,7 @@
     job = TrainingJob.start(settings)
     model = job.make(lambda: models.BertForQuestionAnswering.from_pretrained(settings.init_checkpoint))
     optimizer = job.optimizer(num_train_steps=1000, num_warmup_steps=100)
-    summary = job.train(model, optimizer, dataset, task, num_steps=1000, unchanging={}, save=model.save_pretrained)
+    summary = job.train(model, optimizer, dataset, task, num_steps=1000, must_not_change={}, save=model.save_pretrained)
 
 The loop itself is `loop.train`; nothing here knows a task, a file of data or a flag.
 """
@@ -20,7 +20,7 @@ import tensorflow as tf
 from kobert_tf2 import files, outputs, pages, screen
 from kobert_tf2.bert import pretrained
 from kobert_tf2.errors import InputError
-from kobert_tf2.training import checkpoints, loop, optimizers, report
+from kobert_tf2.training import checkpoints, loop, optimizers, report, unchanging
 from kobert_tf2.training import log as training_log
 from kobert_tf2.training.settings import StrategySettings, TaskSettings
 from kobert_tf2.training.strategies import describe, is_chief, make_strategy, require_remote_paths, set_precision
@@ -105,7 +105,15 @@ class TrainingJob:
         )
         if trains:
             pretrained.check_folder(f"{folder}/model")
+            self._check_flags()
         self._locks.append(outputs.FolderLock(folder, make=True))
+
+    def _check_flags(self) -> None:
+        """Refuses other flags than the run in `output_dir` was begun with, before any data is read; what is None
+        follows from the data."""
+        saved = checkpoints.newest_settings(f"{self.output_dir}/checkpoints")
+        given = {name: value for name, value in unchanging.flags_of(self.settings).items() if value is not None}
+        unchanging.check(saved, given, place=self.output_dir, settings=self.settings)
 
     @property
     def is_chief(self) -> bool:
@@ -135,7 +143,7 @@ class TrainingJob:
         task: loop.Task,
         *,
         num_steps: int,
-        unchanging: dict,
+        must_not_change: dict,
         save: Callable[[str], None],
         on_record: Callable[[int, dict], None] | None = None,
         resolved: Mapping[str, object] | None = None,
@@ -143,6 +151,8 @@ class TrainingJob:
         """`loop.train` until `num_steps`; then the chief calls `save(output_dir/model)` and writes a report.
 
         `resolved` is what run_config.json says beside the settings.
+
+        `must_not_change` is added to the flags that decide the result and to what counts of the model's configuration.
 
         Returns its summary, with `model_dir` and, of a model of `tasks.start`, `new_parts`: what began at random.
         """
@@ -156,7 +166,11 @@ class TrainingJob:
             output_dir=self.output_dir,
             strategy=self.strategy,
             settings=self.settings,
-            unchanging=unchanging,
+            must_not_change={
+                **unchanging.flags_of(self.settings),
+                **unchanging.config_used(getattr(model, "config", None)),
+                **must_not_change,
+            },
             on_record=on_record,
         )
         if hasattr(model, "parts_at_random"):

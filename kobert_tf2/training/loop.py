@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from kobert_tf2.errors import InputError
-from kobert_tf2.training import checkpoints, failures, steps
+from kobert_tf2.training import checkpoints, failures, steps, unchanging
 from kobert_tf2.training import log as training_log
 from kobert_tf2.training.evaluate import evaluate, predict, predict_batches
 from kobert_tf2.training.settings import LoopSettings
@@ -44,7 +44,7 @@ __all__ = [
 _SECONDS_A_CALL = 3.0
 _MOST_BYTES_A_CALL = 64 << 20
 _DEFAULTS = LoopSettings()
-_SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+_SIGNALS: dict[int, str] = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 
 
 class Stopped(SystemExit):
@@ -73,7 +73,7 @@ def train(
     output_dir: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
     settings: LoopSettings = _DEFAULTS,
-    unchanging: dict | None = None,
+    must_not_change: dict | None = None,
     on_record: Callable[[int, dict], None] | None = None,
 ) -> dict:
     """Trains until step `num_steps`, going on from the newest whole checkpoint in `output_dir` if there is one.
@@ -116,7 +116,7 @@ def train(
       num_steps: where the run ends, counted from its very first step.
       output_dir: gets `checkpoints/`, `train_log.jsonl` and TensorBoard `events/`; none of them without it.
       settings: how the loop runs, such as how often it saves.
-      unchanging: what must not change when a run is resumed, as a flat JSON-able dict.
+      must_not_change: what must be the same when a run is resumed, as a JSON-able dict.
       on_record: called with (step, record) for each record of the log.
 
     Returns: `global_step`, `resumed_from` (a step or None), `steps_per_second`, and the last record's values.
@@ -128,7 +128,7 @@ def train(
     _check_made_in_scope(strategy, optimizer)
     with strategy.scope():
         optimizer.build(model.trainable_variables)
-    run = _Run(model, optimizer, dataset, output_dir, strategy, keep=settings.keep_checkpoints, unchanging=unchanging)
+    run = _Run(model, optimizer, dataset, output_dir, strategy, settings, must_not_change or {})
 
     # ---- Restore ----
     # 1. A whole checkpoint in output_dir: everything goes on as if the run had never stopped.
@@ -136,7 +136,7 @@ def train(
     # 3. Neither: what the initializers made.
     first = step = run.restore()
     if step >= num_steps:
-        print(_already_done(output_dir, step, num_steps), file=sys.stderr)
+        print(_already_done(output_dir, step, num_steps, settings), file=sys.stderr)
         return {"global_step": step, "resumed_from": step or None}
 
     # ---- Compile ----
@@ -206,12 +206,19 @@ def _check_made_in_scope(strategy: tf.distribute.Strategy, optimizer: keras.opti
         )
 
 
-def _already_done(output_dir: str | None, step: int, num_steps: int) -> str:
-    return (
-        f"{output_dir}: training is already at step {step} and --num_train_steps={num_steps} asks for no more. To go "
-        "on, raise --num_train_steps (this stretches the learning rate's decay); for a new phase, such as longer "
-        f"sequences, start in a new --output_dir with --init_checkpoint={output_dir}/model"
-    )
+def _already_done(output_dir: str | None, step: int, num_steps: int, settings: LoopSettings) -> str:
+    longer = getattr(settings, "may_grow", None)
+    said = f"{output_dir}: training is already at step {step} and {num_steps} are asked for: nothing is left to train"
+    if longer:
+        said += f". To go on, raise --{longer} (this stretches the learning rate's decay)"
+    if hasattr(settings, "init_checkpoint"):
+        said += f". For a new run, start in a new --output_dir with --init_checkpoint={output_dir}/model"
+    return said
+
+
+def _flag(settings: LoopSettings, *names: str) -> str:
+    """The first of the flags that the tool of these settings has; the first name where there is no tool."""
+    return next((f"--{name}" for name in names if hasattr(settings, name)), names[0])
 
 
 class _Run:
@@ -224,18 +231,22 @@ class _Run:
         dataset: tf.data.Dataset,
         output_dir: str | None,
         strategy: tf.distribute.Strategy,
-        *,
-        keep: int,
-        unchanging: dict | None,
+        settings: LoopSettings,
+        must_not_change: dict,
     ) -> None:
         self.is_chief = is_chief(strategy)
         self.window = training_log.Window()
-        self._strategy, self._unchanging, self._output_dir = strategy, unchanging or {}, output_dir
+        self._strategy, self._output_dir = strategy, output_dir
+        self._settings, self._unchanging = settings, must_not_change
         self._iterator = iter(dataset)
         self._checkpoints = None
         if output_dir:
             self._checkpoints = checkpoints.Checkpoints(
-                f"{output_dir}/checkpoints", model=model, optimizer=optimizer, iterator=self._iterator, keep=keep
+                f"{output_dir}/checkpoints",
+                model=model,
+                optimizer=optimizer,
+                iterator=self._iterator,
+                keep=settings.keep_checkpoints,
             )
 
     def restore(self) -> int:
@@ -248,21 +259,13 @@ class _Run:
             )
         if not manifest or not self._checkpoints:
             return 0
-        self._check_settings(manifest)
+        unchanging.check(
+            manifest["extra"]["settings"], self._unchanging, place=self._output_dir, settings=self._settings
+        )
         self._checkpoints.restore(manifest)
         self.window = training_log.Window(manifest["extra"]["window"])
         print(f"resuming from {self._checkpoints.path(step)}", file=sys.stderr)
         return step
-
-    def _check_settings(self, manifest: dict) -> None:
-        saved = manifest["extra"]["settings"]
-        for name in saved.keys() & self._unchanging.keys():
-            if saved[name] != self._unchanging[name]:
-                raise InputError(
-                    f"{self._output_dir}: the run there has {name}={saved[name]!r}, but now came "
-                    f"{self._unchanging[name]!r}; go on with the same value, or start a new run in another "
-                    "--output_dir (with --init_checkpoint for its weights)"
-                )
 
     def save(self, step: int, window: training_log.Window) -> None:
         if not self._checkpoints or not self.is_chief:
@@ -281,7 +284,7 @@ class _Run:
         except StopIteration:
             if not batches:
                 raise InputError(
-                    f"the training data ended at step {step}: it must repeat until --num_train_steps"
+                    f"the training data ended at step {step}: it must repeat until the last step"
                 ) from None
         except tf.errors.OpError as error:
             raise failures.data_error(step, error) from error
@@ -296,10 +299,11 @@ class _Run:
         wrong = step + int(np.argmin(finite)) + 1
         name = "loss" if not math.isfinite(results[wrong - step - 1, 0, 0]) else "gradients' norm"
         last = self._checkpoints.steps()[:1] if self._checkpoints else []
+        warmup = _flag(self._settings, "num_warmup_steps", "warmup_proportion")
         raise InputError(
             f"the {name} is not finite in step {wrong} (steps {step + 1} to {step + len(results)} were one call); "
             f"nothing of it was saved, the last good checkpoint is of {f'step {last[0]}' if last else 'no step'}. "
-            "Lower --learning_rate, lengthen --num_warmup_steps, or look at the data of these steps"
+            f"Lower --learning_rate, lengthen {warmup}, or look at the data of these steps"
         )
 
     def agree(self, stop: bool) -> bool:

@@ -6,6 +6,7 @@ all of them.
 """
 
 import dataclasses
+from typing import ClassVar
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,9 @@ class TaskSettings(LoopSettings, StrategySettings):
       optimizer: one of `optimizers.NAMES`.
       precision: one of `strategies.PRECISIONS`.
     """
+
+    # The flag that may be raised when a run goes on, to train for longer.
+    may_grow: ClassVar[str | None] = None
 
     output_dir: str
     init_checkpoint: str | None = None

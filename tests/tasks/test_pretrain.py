@@ -179,6 +179,35 @@ def test_the_learning_rate_rises_for_the_asked_number_of_steps(folder):
     assert rates == pytest.approx(training_runs.learning_rates(5e-3, 9, 4), abs=1e-8)
 
 
+def test_a_run_that_was_begun_otherwise_is_refused_by_what_differs(folder):
+    """Finished here: it would train nothing, with status 0."""
+    pretrain(folder, num_train_steps=2, do_eval=False)
+    changes = {
+        "learning_rate": (1e-3, "has --learning_rate=0.005, but now came 0.001"),
+        "num_warmup_steps": (1, "has --num_warmup_steps=2, but now came 1"),
+        "num_train_steps": (1, "has --num_train_steps=2, but now came 1"),
+        "max_seq_length": (8, "has --max_seq_length=16, but now came 8"),
+        "optimizer": ("lamb", "has --optimizer='bert_adam', but now came 'lamb'"),
+    }
+    for name, (value, said) in changes.items():
+        with pytest.raises(InputError, match=re.escape(said)):
+            pretrain(folder, **{"num_train_steps": 2, "do_eval": False, name: value})
+    again = {"num_train_steps": 2, "do_eval": False}
+    config = json.loads((folder / "bert_config.json").read_text())
+    (folder / "bert_config.json").write_text(json.dumps({**config, "hidden_dropout_prob": 0.3}))
+    with pytest.raises(InputError, match=r"with hidden_dropout_prob=0\.1, but now came 0\.3"):
+        pretrain(folder, **again)
+    (folder / "bert_config.json").write_text(json.dumps(config))
+    shard = tfrecord.shard_names(f"{folder}/r.tfrecord", 2)[1]
+    content = pathlib.Path(shard).read_bytes()
+    tfrecord.write(shard, training_runs.features(8))
+    with pytest.raises(InputError, match=r"another r\.tfrecord-00001-of-00002 of --input_file: \d"):
+        pretrain(folder, **again)
+    pathlib.Path(shard).write_bytes(content)
+    pretrain(folder, **again, log_steps=1, keep_checkpoints=1, iterations_per_loop=1, save_checkpoints_steps=1)
+    assert pretrain(folder, **{**again, "num_train_steps": 3})["global_step"] == 3
+
+
 def order_of_rows(folder, seed: int, batches: int) -> list[bytes]:
     data = pretraining._Records.find(f"{folder}/r.tfrecord*", None, None)
     dataset = data.training_batches(8, seed).take(batches)

@@ -259,9 +259,9 @@ def test_a_run_that_is_done_says_how_to_go_on(saved, capfd):
 
 
 def test_other_settings_are_refused_with_both_values(tmp_path):
-    train(output_dir=str(tmp_path), num_steps=1, unchanging={"train_batch_size": 8})
+    train(output_dir=str(tmp_path), num_steps=1, must_not_change={"train_batch_size": 8})
     with pytest.raises(InputError, match="train_batch_size=8, but now came 16"):
-        train(output_dir=str(tmp_path), unchanging={"train_batch_size": 16})
+        train(output_dir=str(tmp_path), must_not_change={"train_batch_size": 16})
 
 
 def test_a_checkpoint_of_another_optimizer_is_told(saved):
