@@ -171,6 +171,7 @@ EXTRAS = {
     "pyarrow": "parquet",
     **dict.fromkeys(("fastapi", "fastapi_offline", "prometheus_client", "uvicorn"), "serve"),
     **dict.fromkeys(("onnx", "onnxruntime", "tf2onnx"), "onnx"),
+    "tensorboard": "tensorboard",
     **dict.fromkeys(("torch", "transformers"), "torch"),
 }
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from kobert_tf2 import files, outputs
-from kobert_tf2.bert import checkpoint_files, heads, layers, matching
+from kobert_tf2.bert import checkpoint_files, heads, layers, matching, model_card
 from kobert_tf2.bert.checkpoint_files import Checkpoint, Source
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.labels import Labels
@@ -335,3 +335,4 @@ def save_pretrained(
         files.write_json(f"{unfinished}/{checkpoint_files.HF_CONFIG}", config)
         if tokenizer is not None:
             tokenizer.save_pretrained(unfinished)
+        model_card.write(unfinished, folder)

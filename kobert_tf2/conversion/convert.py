@@ -7,7 +7,7 @@ stays small.
 from typing import Any
 
 from kobert_tf2 import files, outputs, parallel
-from kobert_tf2.bert import checkpoint_files
+from kobert_tf2.bert import checkpoint_files, model_card
 from kobert_tf2.bert.checkpoint_files import GOOGLE_CONFIG, HF_CONFIG, KERAS_HUB_METADATA
 from kobert_tf2.conversion import compare as comparison
 from kobert_tf2.conversion.compare import Model
@@ -58,6 +58,8 @@ def convert(
         )
         if compare:
             summary |= _compared(path, model, unfinished, to)
+        if to == "hf":
+            model_card.write(unfinished, output)
     return {"output": output, **summary}
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 
 from kobert_tf2 import files
+from kobert_tf2.bert import model_card
 
 
 def write_eval_results(output_dir: str, results: Mapping[str, object]) -> None:
-    """Writes `output_dir/eval_results.txt` as the original scripts do, `key = value` lines by name."""
+    """Writes `output_dir/eval_results.txt` as the original scripts do, `key = value` lines by name, and the card
+    of the model there."""
     with files.whole_file(f"{output_dir}/eval_results.txt") as file:
         for name in sorted(results):
             file.write(f"{name} = {results[name]}\n")
+    model_card.add_scores(f"{output_dir}/model", results)

@@ -315,6 +315,16 @@ def test_fit_evaluate_and_predict_with_keras_losses_and_metrics(cls):
     assert {name: len(values) for name, values in predictions.items()} == dict.fromkeys(targets, 24)
 
 
+def test_fit_with_the_tensorboard_callback(tmp_path):
+    pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
+    model = models.BertForSequenceClassification(config(num_hidden_layers=1), num_labels=2)
+    features = {name: array for name, array in batch(rows=4).items() if name != "masked_lm_positions"}
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    callback = keras.callbacks.TensorBoard(str(tmp_path), histogram_freq=1, update_freq="batch")
+    model.fit(features, np.array([0, 1, 0, 1]), epochs=2, batch_size=2, verbose=0, callbacks=[callback])
+    assert list(tmp_path.rglob("events.out.tfevents.*"))
+
+
 def test_fit_with_dropout_and_jit():
     model = models.BertForSequenceClassification(config(num_hidden_layers=1))
     model.compile(optimizer="sgd", loss={"logits": "mse"}, jit_compile=True)

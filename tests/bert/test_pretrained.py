@@ -107,6 +107,7 @@ def test_saving_over_a_model_keeps_what_else_lies_there_and_writes_the_tokenizer
     (tmp_path / "model" / "notes.txt").write_text("mine")
     models.BertBackbone(config()).save_pretrained(tmp_path / "model", tokenizer=Words())
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "README.md",
         "config.json",
         "model.safetensors",
         "notes.txt",
