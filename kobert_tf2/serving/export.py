@@ -17,7 +17,8 @@ import re
 import shutil
 import sys
 import tempfile
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -66,7 +67,7 @@ def export(
     file_format: str = "saved_model",
     with_text: bool | None = None,
     weights: str = "float32",
-    **reading,
+    **reading: Any,
 ) -> dict:
     """Writes the model directory (or TF1 checkpoint) as a SavedModel in `output_dir/version`, whole or not at all.
 
@@ -121,7 +122,7 @@ def export_model(
     file_format: str = "saved_model",
     with_text: bool | None = None,
     weights: str = "float32",
-    **reading,
+    **reading: Any,
 ) -> dict:
     """`export` of a model in memory, built under whatever precision policy or strategy; it is left as it is.
 
@@ -174,10 +175,12 @@ def _why_no_text(head: str, tokenizer: Tokenizer, file_format: str) -> str | Non
     return None
 
 
-def _write_saved_models(servable: Servable, assets, targets: "_Targets", overwrite: bool, *, takes_text: bool) -> dict:
+def _write_saved_models(
+    servable: Servable, assets: "_Assets", targets: "_Targets", overwrite: bool, *, takes_text: bool
+) -> dict:
     """The model that every process can load comes last into its place: where it is, everything is."""
     signatures = sorted(servable.plain_signatures)
-    written = {"signatures": signatures}
+    written: dict[str, Any] = {"signatures": signatures}
     with _without_empty_folder(os.path.dirname(targets.text)), whole_version(targets.plain, overwrite) as folder:
         _write_saved_model(servable, assets, signatures, folder)
         if takes_text:
@@ -190,7 +193,7 @@ def _write_saved_models(servable: Servable, assets, targets: "_Targets", overwri
 
 
 @contextlib.contextmanager
-def _without_empty_folder(path: str):
+def _without_empty_folder(path: str) -> Iterator[None]:
     """Takes a folder away at the end if nothing is in it."""
     try:
         yield
@@ -287,7 +290,7 @@ def _names_below(path: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def whole_version(path: str, overwrite: bool):
+def whole_version(path: str, overwrite: bool) -> Iterator[str]:
     """A folder that becomes `path` at the end or not at all; an export that was there before goes then, as a whole."""
     replaces = overwrite and files.exists(path)
     new = f"{path}.new-{os.getpid()}" if replaces else path

@@ -79,7 +79,7 @@ class GraphTokenizer(tf.Module):
 
     # --- Text ---
 
-    def __call__(self, texts) -> GraphTokens:
+    def __call__(self, texts: tf.Tensor) -> GraphTokens:
         """The tokens of texts, string [B], without special tokens, as `Tokenizer.encode` gives them."""
         if not self._is_plain:
             raise InputError("pre_tokenizer: expected 'none', since Mecab cannot run in a graph; see tokenize_words")
@@ -92,14 +92,15 @@ class GraphTokenizer(tf.Module):
         tokens = _joined_at_seams(in_words, row, ids, start, end, unk_id=self._unk_id)
         return _ragged(*tokens, rows=tf.size(texts))
 
-    def _kinds_of(self, codes):
+    def _kinds_of(self, codes: tf.Tensor) -> tf.Tensor:
         """The kinds of code points; the table leaves out the planes in which nothing has a kind."""
         high = codes >= 0xE0000
         place = tf.where(high, codes - 0xE0000 + 0x40000, codes)
+        assert self._kinds is not None  # of a plain tokenizer, which alone has texts normalised here
         known = (place < len(self._kinds)) & (high | (codes < 0x40000))
         return tf.where(known, tf.gather(tf.constant(self._kinds), tf.where(known, place, 0)), 0)
 
-    def _normalize(self, texts) -> _Characters:
+    def _normalize(self, texts: tf.Tensor) -> _Characters:
         decoded = tf.strings.unicode_decode(texts, "UTF-8")
         codes, row = decoded.flat_values, decoded.value_rowids()
         place = tf.cast(tf.ragged.range(decoded.row_lengths()).flat_values, tf.int32)
@@ -121,7 +122,7 @@ class GraphTokenizer(tf.Module):
             clusters, row, place, tf.gather(odd, changed), tf.strings.unicode_decode(tf.gather(new, changed), "UTF-8")
         )
 
-    def _normalize_clusters(self, clusters):
+    def _normalize_clusters(self, clusters: tf.Tensor) -> tf.Tensor:
         """Strings [clusters] as `Normalizer` writes them."""
         clusters = tf_text.normalize_utf8(clusters, "NFC")
         if self._strip_accents:
@@ -135,7 +136,9 @@ class GraphTokenizer(tf.Module):
             clusters = tf_text.normalize_utf8(tf.strings.unicode_encode(lowered, "UTF-8"), "NFC")
         return clusters
 
-    def _with_changed(self, clusters: tf.RaggedTensor, row, place, changed, new: tf.RaggedTensor) -> _Characters:
+    def _with_changed(
+        self, clusters: tf.RaggedTensor, row: tf.Tensor, place: tf.Tensor, changed: tf.Tensor, new: tf.RaggedTensor
+    ) -> _Characters:
         """Puts new characters in the place of the changed clusters; they share the span of their cluster."""
         count = tf.tensor_scatter_nd_update(clusters.row_lengths(), changed[:, tf.newaxis], new.row_lengths())
         stays = tf.tensor_scatter_nd_update(
@@ -181,7 +184,7 @@ class GraphTokenizer(tf.Module):
 
     # --- Words to pieces ---
 
-    def _pieces(self, words: tf.RaggedTensor, codes, continues=None) -> tuple:
+    def _pieces(self, words: tf.RaggedTensor, codes: tf.Tensor, continues: tf.Tensor | None = None) -> tuple:
         """(word, id, first character, last character) of every piece; characters are places in `codes`, all words'."""
         strings = tf.strings.unicode_encode(words, "UTF-8")
         marks = 0 if continues is None else tf.cast(continues, tf.int32)
@@ -208,16 +211,16 @@ class GraphTokenizer(tf.Module):
         return word, ids, tf.cast(first, tf.int32), tf.cast(last, tf.int32)
 
 
-def _gather_cast(character_at, place, unknown):
+def _gather_cast(character_at: tf.Tensor, place: tf.Tensor, unknown: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.gather(character_at, tf.where(unknown, 0, place)), tf.int64)
 
 
-def _differs_from_before(vector):
+def _differs_from_before(vector: tf.Tensor) -> tf.Tensor:
     """bool: the first element, and each that is not equal to the one before it."""
     return tf.concat([tf.ones_like(vector[:1], tf.bool), vector[1:] != vector[:-1]], 0)
 
 
-def _words(kinds, characters: _Characters) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.Tensor]:
+def _words(kinds: tf.Tensor, characters: _Characters) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.Tensor]:
     """(code points of each word, places of its characters, the text it is in). White space ends a word."""
     space = characters.code == 32
     alone = kinds & ALONE != 0
@@ -230,12 +233,14 @@ def _words(kinds, characters: _Characters) -> tuple[tf.RaggedTensor, tf.RaggedTe
     return tf.RaggedTensor.from_row_starts(tf.gather(characters.code, places), starts), by_word, row
 
 
-def _shifted(flags):
+def _shifted(flags: tf.Tensor) -> tf.Tensor:
     """Each element's predecessor; False for the first."""
     return tf.concat([tf.zeros_like(flags[:1]), flags[:-1]], 0)
 
 
-def _joined_at_seams(characters: _Characters, row, ids, first, last, *, unk_id: int) -> tuple:
+def _joined_at_seams(
+    characters: _Characters, row: tf.Tensor, ids: tf.Tensor, first: tf.Tensor, last: tf.Tensor, *, unk_id: int
+) -> tuple:
     """(row, id, start, end): tokens that share an original character (one that NFC writes as two) become one [UNK]."""
     start, end = tf.gather(characters.start, first), tf.gather(characters.end, last)
     same_row = ~_differs_from_before(row)
@@ -251,7 +256,7 @@ def _joined_at_seams(characters: _Characters, row, ids, first, last, *, unk_id: 
     )
 
 
-def _ragged(row, ids, start, end, *, rows) -> GraphTokens:
+def _ragged(row: tf.Tensor, ids: tf.Tensor, start: tf.Tensor, end: tf.Tensor, *, rows: tf.Tensor) -> GraphTokens:
     rows = tf.cast(rows, tf.int64)
     return GraphTokens(*(tf.RaggedTensor.from_value_rowids(column, row, rows) for column in (ids, start, end)))
 
@@ -271,10 +276,12 @@ def _graph_vocabulary(tokenizer: Tokenizer) -> list[str]:
             return _CONTINUES + piece[2:] if len(piece) > 2 else _SPECIAL + piece
         return piece
 
-    return [spelled(piece, place) for place, piece in enumerate(sorted(tokenizer.vocab, key=tokenizer.vocab.get))]
+    return [
+        spelled(piece, place) for place, piece in enumerate(sorted(tokenizer.vocab, key=tokenizer.vocab.__getitem__))
+    ]
 
 
-def _lower(codes):
+def _lower(codes: tf.Tensor) -> tf.Tensor:
     table = tf.constant(_lower_table())
     known = codes < tf.size(table)
     return tf.where(known, tf.gather(table, tf.where(known, codes, 0)), codes)

@@ -6,7 +6,8 @@ So it gets the graph with the weights as inputs, and they are put into the file 
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -57,7 +58,7 @@ def write(
 
 
 @contextlib.contextmanager
-def _quiet(logger: logging.Logger):
+def _quiet(logger: logging.Logger) -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
@@ -66,7 +67,7 @@ def _quiet(logger: logging.Logger):
         logger.setLevel(level)
 
 
-def _frozen(function) -> tuple:
+def _frozen(function: Any) -> tuple[Any, dict[str, str]]:
     """The function with its variables as constants, and {tensor: name} of its inputs and outputs."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -76,7 +77,7 @@ def _frozen(function) -> tuple:
     return frozen, names | {tensor.name: name for name, tensor in function.structured_outputs.items()}
 
 
-def _weights_as_inputs(graph) -> tuple:
+def _weights_as_inputs(graph: Any) -> tuple[Any, dict[str, np.ndarray]]:
     """A `GraphDef` in which a placeholder stands for each large constant, and {tensor: value} of those."""
     weights = {}
     for node in graph.node:
@@ -88,7 +89,7 @@ def _weights_as_inputs(graph) -> tuple:
     return graph, weights
 
 
-def _put_in(model, weights: dict[str, np.ndarray], as_tensor: Callable) -> None:
+def _put_in(model: Any, weights: dict[str, np.ndarray], as_tensor: Callable) -> None:
     """Makes the inputs of an ONNX model that stand for weights into its initializers."""
     inputs = [entry for entry in model.graph.input if entry.name not in weights]
     used = [entry.name for entry in model.graph.input if entry.name in weights]
@@ -97,7 +98,7 @@ def _put_in(model, weights: dict[str, np.ndarray], as_tensor: Callable) -> None:
     model.graph.initializer.extend(as_tensor(weights[name], name) for name in used)
 
 
-def _as_one_less_erf(graph, node, name: str, args: list) -> None:
+def _as_one_less_erf(graph: Any, node: Any, name: str, args: list) -> None:
     """erfc(x) as 1 - erf(x). ONNX has no Erfc, which the exact GELU is in TensorFlow; tf2onnx 1.17 does not know it."""
     shapes, types, outputs = node.output_shapes, node.output_dtypes, list(node.output)
     one = graph.make_const(f"{name}/one", np.ones((), np.float32))
@@ -106,7 +107,7 @@ def _as_one_less_erf(graph, node, name: str, args: list) -> None:
     graph.make_node("Sub", [one.output[0], erf.output[0]], name=name, outputs=outputs, shapes=shapes, dtypes=types)
 
 
-def _largest_difference(session, function, names: tuple[str, ...], sizes: tuple[int, int]) -> float:
+def _largest_difference(session: Any, function: Callable, names: tuple[str, ...], sizes: tuple[int, int]) -> float:
     largest = 0.0
     outputs = [output.name for output in session.get_outputs()]
     for batch, length in _CHECKED_SHAPES:

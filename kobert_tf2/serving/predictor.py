@@ -117,7 +117,8 @@ class Predictor:
         results = []
         for first in range(0, len(questions), QUESTIONS_AT_ONCE):
             block = questions[first : first + QUESTIONS_AT_ONCE]
-            windows = make_windows(block, self.tokenizer, **self.settings.lengths)
+            lengths: dict[str, Any] = self.settings.lengths
+            windows = make_windows(block, self.tokenizer, **lengths)
             batches = serving_batches(windows.lengths, windows.input_ids.shape[1])
             logits = predict_logits(windows, batches, self._outputs)
             results += self.decode(block, windows, *logits, n_best=n_best, strip_josa=strip_josa)
@@ -135,9 +136,8 @@ class Predictor:
     ) -> list[dict]:
         """What `answer` gives for each question, from the logits of its windows, float32 [W, S]."""
         with_null = self.settings.null_score_diff_threshold is not None
-        logits = start_logits, end_logits
-        results = []
-        found = answers.decode(questions, windows, *logits, **self.settings.best, with_null=with_null)
+        results, best_of = [], self.settings.best
+        found = answers.decode(questions, windows, start_logits, end_logits, **best_of, with_null=with_null)
         for question, answer in zip(questions, found, strict=True):
             spans = with_probabilities(answer.ranked(self.settings.null_score_diff_threshold))
             best = [self._entry(question, span, strip_josa) for span in spans[:n_best]]
@@ -154,7 +154,7 @@ class Predictor:
         return map(self.forward, batches)
 
     def _entry(self, question: Question, span: Span, strip_josa: bool) -> dict:
-        answer = {
+        answer: dict[str, Any] = {
             "text": span.text,
             "start": span.start,
             "end": span.end,

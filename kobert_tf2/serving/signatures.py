@@ -102,7 +102,7 @@ class Servable(tf.Module):
     def inputs(self) -> tuple[str, ...]:
         return (*INPUTS, *self._head.extra_inputs)
 
-    def serve(self, **inputs) -> dict:
+    def serve(self, **inputs: tf.Tensor) -> dict:
         """Named float32 outputs."""
         outputs = self._head.outputs(self._model, self._forward(inputs), inputs)
         return {name: tf.cast(output, tf.float32, name=name) for name, output in outputs.items()}
@@ -111,14 +111,19 @@ class Servable(tf.Module):
     def type_vocab_size(self) -> int:
         return self._model.config.type_vocab_size
 
-    def _serve_checked(self, **inputs) -> dict:
+    def _serve_checked(self, **inputs: tf.Tensor) -> dict:
         """`serve`; a pair given to a model of one segment is an error, which some devices would answer with zeros."""
         if self.type_vocab_size == 1:
             only_first = "type_vocab_size is 1: this model takes single texts alone, so segment_ids must all be 0"
             tf.debugging.assert_equal(inputs["segment_ids"], 0, message=only_first)
         return self.serve(**inputs)
 
-    def answer_span(self, **inputs) -> dict:
+    @property
+    def _reading(self) -> ReadingSettings:
+        assert self._settings is not None  # of a reader, which alone has these signatures
+        return self._settings
+
+    def answer_span(self, **inputs: tf.Tensor) -> dict:
         """The best spans of each row, which is a window: what is to be held against "no answer" stands beside them.
 
         `null_score_diff` above the threshold means none, for a context of one window. Over several the lowest
@@ -127,7 +132,7 @@ class Servable(tf.Module):
         outputs = self._forward(inputs)
         start_logits, end_logits = outputs["start_logits"], outputs["end_logits"]
         allowed = graph_reading.context_positions(**inputs, sep_id=self._plain.sep_id)
-        spans = graph_reading.best_spans(start_logits, end_logits, allowed, allowed, **self._settings.best)
+        spans = graph_reading.best_spans(start_logits, end_logits, allowed, allowed, **self._reading.best)
         null_score = start_logits[:, 0] + end_logits[:, 0]
         return dict(spans._asdict(), null_score=null_score, null_score_diff=null_score - spans.score[:, 0])
 
@@ -142,18 +147,18 @@ class Servable(tf.Module):
     def _read_text(self, question: tf.Tensor, context: tf.Tensor) -> dict:
         ids = {name: getattr(self._plain, name) for name in ("cls_id", "sep_id", "pad_id")}
         tokens = self.tokenizer(context)
-        windows = graph_reading.make_windows(self.tokenizer(question).ids, tokens.ids, **ids, **self._settings.lengths)
+        windows = graph_reading.make_windows(self.tokenizer(question).ids, tokens.ids, **ids, **self._reading.lengths)
         logits = graph_reading.logits_in_chunks(self._span_logits, windows.inputs, size=WINDOWS_AT_ONCE)
-        spans = graph_reading.merge_spans(windows, *logits, **self._settings.best)
+        spans = graph_reading.merge_spans(windows, *logits, **self._reading.best)
         null_score = graph_reading.null_scores(windows, *logits)
         start = graph_reading.of_tokens(tokens.starts, spans.start)
         end = graph_reading.of_tokens(tokens.ends, spans.end)
-        repeated = tf.repeat(context[:, tf.newaxis], self._settings.n_best_size, axis=1)
+        repeated = tf.repeat(context[:, tf.newaxis], self._reading.n_best_size, axis=1)
         texts = tf.strings.substr(repeated, start, end - start, unit="UTF8_CHAR")
         every = {"text": texts, "start": start, "end": end, "score": spans.score, "probability": spans.probability}
         first = {("answer" if name == "text" else name): column[:, 0] for name, column in every.items()}
-        if self._settings.null_score_diff_threshold is not None:
-            first = _or_none(first, spans.score, null_score, self._settings.null_score_diff_threshold)
+        if self._reading.null_score_diff_threshold is not None:
+            first = _or_none(first, spans.score, null_score, self._reading.null_score_diff_threshold)
         null = {"null_score": null_score, "null_score_diff": null_score - spans.score[:, 0]}
         return first | null | {f"n_best_{name}": column for name, column in every.items()}
 

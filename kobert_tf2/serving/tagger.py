@@ -74,7 +74,7 @@ class Tagger:
             )
             tokenizer = Tokenizer.from_pretrained(checkpoint_files.find_source(path).folder)
             check_vocabulary(model.config, tokenizer)
-            forward, config, keep_alive, labels = compiled(model), model.config, model, model.labels
+            forward, config, keep_alive, labels = compiled(model), model.config, model, list(model.labels)
         entities.types_of(labels, path)
         longest = config.max_position_embeddings
         if max_seq_length is not None and not 3 <= max_seq_length <= longest:

@@ -7,6 +7,8 @@ dimensions of the inputs stay open: the signature's runner takes any length.
 
 import tempfile
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -44,7 +46,7 @@ def write(servable: Servable, path: str, *, weights: str, vocab_size: int) -> di
     return {"largest_difference": largest, "equal_answers": equal}
 
 
-def _converted(servable: Servable, function, weights: str) -> bytes:
+def _converted(servable: Servable, function: Any, weights: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         servable.hold_files([])
         tf.saved_model.save(servable, folder, signatures={_SIGNATURE: function.get_concrete_function()})
@@ -60,7 +62,7 @@ def _converted(servable: Servable, function, weights: str) -> bytes:
             raise InputError(f"TFLite cannot take this model ({last[:200]})") from None
 
 
-def _checked(content: bytes, function, servable: Servable, vocab_size: int) -> tuple[float, float | None]:
+def _checked(content: bytes, function: Callable, servable: Servable, vocab_size: int) -> tuple[float, float | None]:
     """(the largest difference, the share of equal answers)"""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's own interpreter is to move to a package of its own
