@@ -4,7 +4,8 @@
 
 makes `export/1` with the signatures `serving_default` (ids in, logits out) and, for a reader, `answer_span` (the best
 spans, found in the graph): it loads with TensorFlow alone. Where the reader's tokenizer is plain, `export/text/1` is
-the same model with `answer_text` besides (strings in, answers out): whoever loads it needs tensorflow-text.
+the same model with `answer_text` besides (strings in, answers out): whoever loads it needs tensorflow-text. A tagger's
+has `tag_text` (strings in, entities out, with their particles).
 """
 
 import os
@@ -18,7 +19,7 @@ flags.DEFINE_string("model_dir", None, "The model directory (or TF1 checkpoint) 
 flags.DEFINE_string("output_dir", None, "Gets the export in a folder named by --version.", required=True)
 flags.DEFINE_integer("version", 1, "The numbered folder, as TensorFlow Serving expects it.")
 flags.DEFINE_bool("overwrite", False, "Replace an export that is already there under this version.")
-flags.DEFINE_bool("with_text", None, "Also text/VERSION with answer_text; by default for a reader that is plain.")
+flags.DEFINE_bool("with_text", None, "Also text/VERSION, of strings; by default where the tokenizer is plain.")
 flags.DEFINE_enum(
     "format", "saved_model", ["saved_model", "onnx", "tflite"], "onnx, tflite: one file, checked with its runtime."
 )

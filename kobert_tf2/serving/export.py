@@ -2,7 +2,8 @@
 
     export/1          loads with TensorFlow alone: ids as int32 [batch, sequence], both dynamic, in; named float32
                       outputs, computed in float32 whatever the model was trained in
-    export/text/1     the same signatures and `answer_text`, strings in and answers out; needs tensorflow-text
+    export/text/1     the same signatures and `answer_text` (or `tag_text`), strings in and answers (or entities) out;
+                      needs tensorflow-text
 
 Both are numbered folders, as TensorFlow Serving expects: `export`, or `export/text`, is a model's base path. The second
 is there for a reader whose tokenizer is plain BERT's (`pre_tokenizer="none"`): Mecab cannot run in a graph. It is apart
@@ -27,8 +28,9 @@ import tensorflow as tf
 from kobert_tf2 import files, outputs
 from kobert_tf2.bert import checkpoint_files, heads, models, pretrained
 from kobert_tf2.errors import InputError
+from kobert_tf2.labelling import entities
 from kobert_tf2.reading.settings import ReadingSettings
-from kobert_tf2.serving.signatures import HEADS, Servable
+from kobert_tf2.serving.signatures import HEADS, TEXT_SIGNATURES, Servable
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 SETTINGS_FILE = "serving.json"
@@ -75,7 +77,8 @@ def export(
         file_format: "saved_model", or "onnx": `model.onnx` with the signature `serving_default`, and the same assets.
         head: one of `HEADS`; by default what config.json says. A model with any head can be exported as "embedding",
             without `pooled_output` where its weights hold no pooler.
-        with_text: the model with `answer_text` too, in `output_dir/text/version`; by default for a reader with a plain
+        with_text: the model with `answer_text` or `tag_text` too, in `output_dir/text/version`; by default for a reader
+            or a tagger (of BIO labels) with a plain
             tokenizer, and for no other.
         overwrite: an export that is there already under this version is replaced, its model with text too.
         reading: fields of `ReadingSettings`, for a reader, that differ from those that it was trained with, or from the
@@ -138,7 +141,7 @@ def export_model(
     head = next(name for name, entry in HEADS.items() if entry.model == type(model).__name__)
     if head == "reading":
         model.config.check_takes_pairs(None, "a reader takes a question and a context")
-    takes_text = _takes_text(with_text, head, tokenizer, file_format)
+    takes_text = _takes_text(with_text, head, model, tokenizer, file_format)
     settings = ReadingSettings.fitting(model.config.max_position_embeddings, **reading) if head == "reading" else None
     about = {"head": head, "labels": _label_names(model), "reading": settings and settings.to_dict()}
     model = in_float32(model, without_zeros=file_format == "onnx")
@@ -154,21 +157,25 @@ def export_model(
     return {"path": targets.plain, "head": head, **written}
 
 
-def _takes_text(asked: bool | None, head: str, tokenizer: Tokenizer, file_format: str) -> bool:
-    """Whether there will be `answer_text`; an error where it was asked for and cannot be."""
-    lacking = _why_no_text(head, tokenizer, file_format)
+def _takes_text(asked: bool | None, head: str, model: keras.Model, tokenizer: Tokenizer, file_format: str) -> bool:
+    """Whether there will be a signature with strings; an error where it was asked for and cannot be."""
+    lacking = _why_no_text(head, model, tokenizer, file_format)
     if asked and lacking:
-        raise InputError(f"with_text: expected a reader with a plain tokenizer, as a SavedModel, but {lacking}")
+        raise InputError(
+            f"with_text: expected a reader or a tagger with a plain tokenizer, as a SavedModel, but {lacking}"
+        )
     return lacking is None and asked is not False
 
 
-def _why_no_text(head: str, tokenizer: Tokenizer, file_format: str) -> str | None:
+def _why_no_text(head: str, model: keras.Model, tokenizer: Tokenizer, file_format: str) -> str | None:
     if file_format not in FORMATS:
         raise InputError(f"file_format: expected one of {', '.join(FORMATS)}. Received: {file_format!r}")
     if file_format != "saved_model":
         return f"the format is {file_format}"
-    if head != "reading":
+    if head not in TEXT_SIGNATURES:
         return f"the head is {head}"
+    if head == "tokens" and not entities.are_bio(model.labels):
+        return f"the labels are {', '.join(model.labels):.60}, not BIO"
     needed = {"mecab": "Mecab", "sentencepiece": "a SentencePiece model"}.get(tokenizer.settings()["pre_tokenizer"])
     if needed or tokenizer.added_tokens:
         return f"this tokenizer needs {needed or 'its added tokens found'}, which cannot run in a graph"
@@ -184,7 +191,7 @@ def _write_saved_models(
     with _without_empty_folder(os.path.dirname(targets.text)), whole_version(targets.plain, overwrite) as folder:
         _write_saved_model(servable, assets, signatures, folder)
         if takes_text:
-            written |= {"text_path": targets.text, "text_signatures": sorted([*signatures, "answer_text"])}
+            written |= {"text_path": targets.text, "text_signatures": sorted([*signatures, servable.text_signature])}
             with whole_version(targets.text, overwrite) as text_folder:
                 _write_saved_model(servable, assets, written["text_signatures"], text_folder)
         elif files.exists(targets.text):

@@ -197,11 +197,17 @@ def of_tokens(values: tf.RaggedTensor, token: tf.Tensor) -> tf.Tensor:
     return tf.where(token >= 0, tf.gather(flat, tf.where(token >= 0, place, 0)), 0)
 
 
-def logits_in_chunks(forward: Callable[[dict], tuple], inputs: dict[str, tf.Tensor], *, size: int) -> tuple:
-    """Runs `forward(inputs) -> (start_logits, end_logits)` on at most `size` windows at a time, in bounded memory."""
+def logits_in_chunks(
+    forward: Callable[[dict], tuple], inputs: dict[str, tf.Tensor], *, size: int, ranks: tuple[int, ...] = (2, 2)
+) -> tuple:
+    """Runs `forward(inputs) -> (start_logits, end_logits)` on at most `size` windows at a time, in bounded memory.
+
+    `ranks` are those of the outputs, where they are other ones.
+    """
     total = tf.shape(inputs["input_ids"])[0]
     chunks = tf.maximum(1, -(-total // size))
-    arrays = tuple(tf.TensorArray(tf.float32, chunks, infer_shape=False, element_shape=[None, None]) for _ in range(2))
+    shapes = ([None] * rank for rank in ranks)
+    arrays = tuple(tf.TensorArray(tf.float32, chunks, infer_shape=False, element_shape=shape) for shape in shapes)
 
     def body(index: tf.Tensor, arrays: tuple) -> tuple:
         chunk = {name: value[index * size : (index + 1) * size] for name, value in inputs.items()}

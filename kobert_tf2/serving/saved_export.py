@@ -10,7 +10,7 @@ from kobert_tf2 import files
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.errors import InputError
 from kobert_tf2.serving.export import SETTINGS_FILE, check_vocabulary
-from kobert_tf2.serving.signatures import HEADS
+from kobert_tf2.serving.signatures import HEADS, TEXT_SIGNATURES
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 
@@ -72,7 +72,7 @@ def read_export(export: str, head: str, *, precision: str = "float32") -> SavedE
     config = BertConfig.from_json(f"{export}/assets/config.json")
     tokenizer = Tokenizer.from_pretrained(f"{export}/assets")
     check_vocabulary(config, tokenizer)
-    loaded = _load(export, with_text="answer_text" in about["signatures"])
+    loaded = _load(export, with_text=not set(TEXT_SIGNATURES.values()).isdisjoint(about["signatures"]))
     return SavedExport(
         export, about, config, tokenizer, functools.partial(loaded.signatures["serving_default"]), loaded
     )

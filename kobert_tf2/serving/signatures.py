@@ -1,7 +1,7 @@
 """What a SavedModel holds: for each head the traced functions, with the variables and files that they need.
 
-Every signature is standard TensorFlow, but for `answer_text`, which tokenizes with tensorflow-text. A SavedModel that
-has it cannot be loaded at all, not even for its other signatures, where tensorflow-text has not been imported, so
+Every signature is standard TensorFlow, but for those with strings, which tokenize with tensorflow-text. A SavedModel
+that has one cannot be loaded at all, not even for its other signatures, where tensorflow-text has not been imported, so
 `export.py` writes it apart.
 """
 
@@ -15,11 +15,15 @@ from kobert_tf2.bert.labels import MULTI_LABEL, REGRESSION, Labels
 from kobert_tf2.reading.answers import prefers_no_answer
 from kobert_tf2.reading.settings import ReadingSettings
 from kobert_tf2.reading.windows import INPUTS
-from kobert_tf2.serving import graph_reading
+from kobert_tf2.serving import graph_labelling, graph_reading
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 # In `answer_text`, so that a long context needs no more memory than a short one.
 WINDOWS_AT_ONCE = 16
+# Tokens of a window of `tag_text`, as `Tagger` has them by default.
+TAGGER_LENGTH = 128
+# The signatures with strings, which need tensorflow-text.
+TEXT_SIGNATURES = {"reading": "answer_text", "tokens": "tag_text"}
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -80,6 +84,7 @@ class Servable(tf.Module):
         super().__init__()
         self._model, self._head, self._settings, self._plain = model, head, settings, tokenizer
         self.plain_signatures = ("serving_default", *(["answer_span"] if settings else []))
+        self.text_signature = "answer_text" if settings else "tag_text"
         self.variables_of_model = [variable.value for variable in model.weights]
 
     def hold_files(self, paths: list[str]) -> None:
@@ -87,11 +92,12 @@ class Servable(tf.Module):
         self.assets = [tf.saved_model.Asset(path) for path in paths]
 
     def signatures(self, names: list[str]) -> dict:
-        """Concrete functions: those of `plain_signatures`, and `answer_text` for a reader with a plain tokenizer."""
+        """Concrete functions: those of `plain_signatures`, and one of `TEXT_SIGNATURES` for a plain tokenizer."""
         make = {
             "serving_default": lambda: _with_signature(self._serve_checked, self.inputs),
             "answer_span": lambda: _with_signature(self.answer_span, INPUTS),
             "answer_text": self._answer_text,
+            "tag_text": self._tag_text,
         }
         return {name: make[name]() for name in names}
 
@@ -161,6 +167,29 @@ class Servable(tf.Module):
             first = _or_none(first, spans.score, null_score, self._reading.null_score_diff_threshold)
         null = {"null_score": null_score, "null_score_diff": null_score - spans.score[:, 0]}
         return first | null | {f"n_best_{name}": column for name, column in every.items()}
+
+    def _tag_text(self) -> tf.types.experimental.ConcreteFunction:
+        """Strings in, entities out."""
+        from kobert_tf2.serving import graph_tokenizer  # needs tensorflow-text, which the other signatures do not
+
+        self.tokenizer = graph_tokenizer.GraphTokenizer(self._plain)
+        text = tf.TensorSpec([None], tf.string, name="text")
+        return tf.function(self._find_entities, autograph=False).get_concrete_function(text=text)
+
+    def _find_entities(self, text: tf.Tensor) -> dict:
+        ids = {name: getattr(self._plain, name) for name in ("cls_id", "sep_id", "pad_id")}
+        tokens = self.tokenizer(text)
+        length = min(TAGGER_LENGTH, self._model.config.max_position_embeddings)
+        windows = graph_labelling.make_windows(tokens.ids, **ids, max_seq_length=length)
+        (logits,) = graph_reading.logits_in_chunks(
+            lambda inputs: (self._forward(inputs)["logits"],), windows.inputs, size=WINDOWS_AT_ONCE, ranks=(3,)
+        )
+        per_token = graph_labelling.token_logits(windows, logits, tokens.ids)
+        found = graph_labelling.decode(per_token, tokens.starts, tokens.ends, self._model.labels)
+        repeated = tf.repeat(text[:, tf.newaxis], tf.shape(found.start)[1], axis=1)
+        first = tf.maximum(found.start, 0)
+        texts = tf.strings.substr(repeated, first, tf.maximum(found.end, 0) - first, unit="UTF8_CHAR")
+        return {"text": texts, **found._asdict()}
 
     def _span_logits(self, inputs: dict) -> tuple:
         outputs = self._forward(inputs)
