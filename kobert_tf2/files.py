@@ -110,6 +110,7 @@ _NO_TEXT = (
     (b"%PDF-", "a PDF document: extract its text first"),
 )
 _LISTED_LINES = 10
+_LONGEST_REMARK = 400
 
 
 class BadLines:
@@ -124,7 +125,7 @@ class BadLines:
         self.count += 1
         self.advice = self.advice or advice
         if len(self._listed) < _LISTED_LINES:
-            self._listed.append((number, what))
+            self._listed.append((number, what if len(what) <= _LONGEST_REMARK else f"{what[:_LONGEST_REMARK]}..."))
 
     def raise_if_any(self) -> None:
         """Raises an `InputError` that counts the lines, if there are any."""

@@ -301,11 +301,11 @@ def _shards(index: str) -> dict[str, list[str]]:
     shards: dict[str, list[str]] = {}
     for weight, shard in weight_map.items():
         if not isinstance(shard, str) or os.path.basename(shard) != shard or shard in ("", ".", ".."):
-            raise InputError(f"{index}: expected names of files in this folder, but found {shard!r}")
+            raise InputError(f"{index}: expected names of files in this folder, but found {shard!r:.200}")
         shards.setdefault(shard, []).append(weight)
     for shard in sorted(shards):
         if not files.exists(f"{os.path.dirname(index)}/{shard}"):
-            raise InputError(f"{index}: names {shard}, but there is no such file beside it")
+            raise InputError(f"{index}: names {shard:.200}, but there is no such file beside it")
     return dict(sorted(shards.items()))
 
 

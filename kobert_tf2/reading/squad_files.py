@@ -107,7 +107,7 @@ def read_squad_and_repairs(path: str) -> tuple[list[Question], list[Repair]]:
             questions += _read_paragraph(article, title, where, repairs)
         else:
             for index, paragraph in enumerate(_field(article, "paragraphs", list, where)):
-                place = f"{where}.paragraphs[{index}]" + (f" (title {title!r})" if title else "")
+                place = f"{where}.paragraphs[{index}]" + (f" (title {title!r:.200})" if title else "")
                 questions += _read_paragraph(paragraph, title, place, repairs)
     _check_ids(questions, path)
     return questions, repairs
@@ -240,7 +240,7 @@ def _context_kinds(context: str) -> list[tuple[str, str]]:
 
 def _read_question(entry: Any, context: str, title: str, where: str, repairs: list[Repair]) -> Question:
     name = _id(entry, where, repairs)
-    where = f"{where} (id {name})"
+    where = f"{where} (id {name:.200})"
 
     def note(kind: str, detail: str) -> None:
         repairs.append(Repair(name, kind, detail))

@@ -213,7 +213,7 @@ def _described(folder: str, config: dict, vocab: dict[str, int], settings: dict,
         added = {**added, **_added_alone(folder, config, vocab)}
     special = _special_tokens(folder, config)
     pieces, vocab = vocab, _with_ids(folder, vocab, added)
-    extra = [token for token in _extra_tokens(config) if token not in added.values()]
+    extra = [token for token in _extra_tokens(folder, config) if token not in added.values()]
     notes = [f"{token.content} has no id and is passed over" for token in extra if token.content not in vocab]
     extra = [token for token in extra if token.content in vocab]
     missing = {name: token for name, token in special.items() if token not in vocab}
@@ -256,7 +256,7 @@ def _added_in_config(path: str, decoder: dict) -> dict[int, AddedToken]:
 
 def _added_alone(folder: str, config: dict, vocab: dict[str, int]) -> dict[int, AddedToken]:
     """The added tokens of `added_tokens.json`, and of a `tokenizer.json` beside a vocabulary."""
-    named = {*_special_tokens(folder, config).values(), *(token.content for token in _extra_tokens(config))}
+    named = {*_special_tokens(folder, config).values(), *(token.content for token in _extra_tokens(folder, config))}
     added = {}
     for content, i in read_object(f"{folder}/{ADDED_FILE}").items():
         if isinstance(i, bool) or not isinstance(i, int):
@@ -287,13 +287,17 @@ def _with_ids(folder: str, vocab: dict[str, int], added: dict[int, AddedToken]) 
     return vocab
 
 
-def _extra_tokens(config: dict) -> list[AddedToken]:
+def _extra_tokens(folder: str, config: dict) -> list[AddedToken]:
     """Further special tokens, under the names of transformers 4 and 5."""
     found: list[AddedToken] = []
     for key in ("additional_special_tokens", "extra_special_tokens"):
         values = config.get(key) or []
+        if not isinstance(values, dict | list):
+            raise InputError(f"{folder}/{CONFIG_FILE}: {key}: expected a list, but found {files.json_name(values)}")
         for value in values.values() if isinstance(values, dict) else values:
-            content = value["content"] if isinstance(value, dict) else value
+            content = value.get("content") if isinstance(value, dict) else value
+            if not isinstance(content, str):
+                raise InputError(f"{folder}/{CONFIG_FILE}: {key}: expected tokens, but found {value!r:.100}")
             found.append(AddedToken(content, normalized=False, special=True))
     return found
 
