@@ -186,6 +186,18 @@ OUTPUT_FLAGS = (
 )
 
 
+def _refuse_nul() -> None:
+    """No path and no text has a NUL; a flag file may."""
+    for name in FLAGS:
+        if isinstance(value := FLAGS[name].value, str) and "\0" in value:
+            raise InputError(f"--{name}: expected text without NUL, but got {value!r:.100}")
+
+
+def _is_of_remote_files(error: Exception) -> bool:
+    """Whether reading or writing under gs:// failed: TensorFlow's error, which names the path."""
+    return type(error).__module__.startswith("tensorflow.python.framework.errors") and "://" in str(error)
+
+
 def _refuse_inputs_as_outputs() -> None:
     """Before the tool starts, which may take TensorFlow some seconds."""
 
@@ -302,6 +314,7 @@ def _call(
         print(f"error: expected flags alone, but got {' '.join(argv[1:])!r}; see --help", file=sys.stderr)
         return 1
     try:
+        _refuse_nul()
         flag_bounds.check({name: FLAGS[name].value for name in FLAGS})
         _refuse_inputs_as_outputs()
         language.choose(FLAGS.language)
@@ -325,6 +338,11 @@ def _call(
         return 1
     except KeyboardInterrupt as error:
         return _interrupted(str(error) or if_repeated)
+    except Exception as error:
+        if not _is_of_remote_files(error):
+            raise
+        print(f"error: {files.first_line(error)}", file=sys.stderr)
+        return 1
     if result is not None:
         _show_end(result, ending(result) if ending else Ending())
         print(files.json_text(result, encoding=sys.stdout.encoding or "utf-8"), flush=True)

@@ -5,6 +5,7 @@ imported only then: the text half must start without TensorFlow.
 """
 
 import contextlib
+import errno
 import functools
 import glob
 import hashlib
@@ -18,7 +19,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, BinaryIO
 
 from kobert_tf2.errors import InputError
@@ -31,10 +32,30 @@ def is_remote(path: str) -> bool:
     return "://" in str(path)
 
 
-def _gfile() -> Any:
-    import tensorflow as tf
+class _RemoteFiles:
+    """`tf.io.gfile`, whose functions raise `OSError` for what fails there: no network, no bucket, no permission."""
 
-    return tf.io.gfile
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        import tensorflow as tf
+
+        function = getattr(tf.io.gfile, name)
+
+        def call(path: str, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(path, *args, **kwargs)
+            except tf.errors.OpError as error:
+                raise OSError(errno.EREMOTEIO, first_line(error), path) from None
+
+        return call
+
+
+def _gfile() -> Any:
+    return _RemoteFiles()
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error of a library says, cut where it is long."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def exists(path: str) -> bool:

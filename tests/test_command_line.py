@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from kobert_tf2 import command_line
+from kobert_tf2 import command_line, files
 
 PROGRAM = """
 '''Adds nothing to nothing.'''
@@ -111,3 +111,24 @@ command_line.run(lambda: dataclasses.asdict(command_line.settings_from_flags(Set
         "other": "own",
         "tokenizer_settings": {"tags": True},
     }, result.stderr
+
+
+def test_a_bucket_that_cannot_be_reached_is_a_sentence(monkeypatch, capsys):
+    """TensorFlow's errors are no OSError, and say a page."""
+    import tensorflow as tf
+
+    def fail(path, *_):
+        raise tf.errors.FailedPreconditionError(None, None, f"Could not resolve host\n\t when reading {path}")
+
+    monkeypatch.setattr(tf.io.gfile, "exists", fail)
+    with pytest.raises(OSError, match="Could not resolve host: 'gs://nowhere/x'"):
+        files.exists("gs://nowhere/x")
+    assert command_line._is_of_remote_files(tf.errors.NotFoundError(None, None, "gs://nowhere/x: no such object"))
+    assert not command_line._is_of_remote_files(tf.errors.InvalidArgumentError(None, None, "shapes"))
+    assert not command_line._is_of_remote_files(ValueError("gs://x"))
+
+
+def test_a_nul_from_a_flag_file_is_a_sentence(program, tmp_path):
+    (tmp_path / "a.flags").write_bytes(b"--kind=go\0od\n")
+    result = program(f"--flagfile={tmp_path}/a.flags")
+    assert (result.returncode, result.stderr) == (1, "error: --kind: expected text without NUL, but got 'go\\x00od'\n")

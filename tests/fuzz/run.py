@@ -84,7 +84,7 @@ def _turn(name: str, folder: pathlib.Path, finds: pathlib.Path, seed: int) -> in
         time.sleep(0.05)
         now = _number_in(current)
         if now != done:
-            deadline, done = time.monotonic() + 12 * _SECONDS, now
+            deadline, done = time.monotonic() + 60 * _SECONDS, now
         if time.monotonic() > deadline:  # It does not even come back to Python for the signal.
             os.kill(process, signal.SIGKILL)
     if ended[1]:
