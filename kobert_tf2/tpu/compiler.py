@@ -130,7 +130,7 @@ def compile_program(hlo: bytes, topology: Topology, replicas: int, *, timeout: f
 def _run(request: pathlib.Path, timeout: float | None) -> str:
     """The process from its start to its end; what it wrote to standard error."""
     command = [python(), "-P", compiler_process.__file__, str(request)]
-    environment = {**os.environ, "TPU_SKIP_MDS_QUERY": "1", "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, **compiler_process.ENVIRONMENT}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     ) as process:

@@ -1,6 +1,6 @@
 """The process of the TPU compiler: what stands in its way is a sentence. The compiler itself is asked at the end."""
 
-import os
+import concurrent.futures
 import pathlib
 import subprocess
 import sys
@@ -160,6 +160,13 @@ def test_a_batch_that_the_compiler_refuses_is_told_with_the_one_that_it_takes(li
         preflight.preflight(large, settings)
 
 
+def test_two_compilations_run_beside_each_other(libtpu, run):
+    lowered = run.lower(1, 2).hlo()
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda _: compiler.compile_program(lowered, V5E, 1, timeout=300), range(2)))
+    assert found[0].memory == found[1].memory
+
+
 def test_a_program_that_is_none_is_refused_by_the_compiler(libtpu):
     with pytest.raises(compiler.CompilationError, match="the TPU compiler refuses the program: "):
         compiler.compile_program(b"this is no program", V5E, 1, timeout=120)
@@ -172,4 +179,3 @@ def test_a_forward_pass_compiles_for_all_cores_without_an_all_reduce(libtpu, run
     report = preflight.preflight(asked, settings)
     assert report["all_reduces"] == {"asked": 0, "compiled": 0}
     assert 0 < report["memory_per_core_gib_by_the_compiler"]["total"] < 0.1
-    assert "TPU_SKIP_MDS_QUERY" not in os.environ
