@@ -122,6 +122,29 @@ def define_running_flags() -> None:
     )
 
 
+def define_tuning_flags(*, class_weights: bool = True) -> None:
+    """Which weights of a pretrained model learn, and how fast: shared by the tools that fine-tune."""
+    flags.DEFINE_float(
+        "layer_decay", 1.0, "The learning rate of each encoder layer is this times that of the layer above; 0.9, say."
+    )
+    flags.DEFINE_float(
+        "head_learning_rate", None, "The learning rate of what is not of the encoder. Not given: --learning_rate."
+    )
+    flags.DEFINE_string(
+        "freeze", None, "Parts that do not learn: embeddings, pooler, encoder, or layers from below, embeddings,0-5."
+    )
+    flags.DEFINE_integer(
+        "lora_rank",
+        None,
+        "Train the encoder's matrices through LoRA of this rank, merged into them at the end; 8, say.",
+    )
+    flags.DEFINE_float("label_smoothing", 0.0, "The share of the loss that asks for all labels alike; 0.1, say.")
+    if class_weights:
+        flags.DEFINE_string(
+            "class_weights", None, "How much labels count: balanced, or label:weight pairs such as good:1,bad:4."
+        )
+
+
 def define_preflight_flags() -> None:
     """What a run on a TPU can be asked before there is one; the values are those of `preflight.PreflightSettings`."""
     flags.DEFINE_bool("preflight", False, "Compile this run's program as a TPU would run it and count; needs no TPU.")

@@ -49,11 +49,11 @@ def test_both_languages_show_the_same_code(language):
     assert english == korean
 
 
-def test_an_own_head_trains_as_shown(tmp_path, monkeypatch):
+@pytest.fixture
+def pretrained(tmp_path, monkeypatch):
+    """A working folder with what the README's programs read."""
     import kobert_tf2 as kb
 
-    (code,) = (block for block in blocks(ENGLISH, "python") if "model.fit" in block)
-    assert len([line for line in code.splitlines() if line.strip()]) <= 15
     tokenizer = kb.Tokenizer(VOCAB)
     config = kb.BertConfig(
         vocab_size=len(tokenizer.vocab),
@@ -67,6 +67,31 @@ def test_an_own_head_trains_as_shown(tmp_path, monkeypatch):
     rows = "".join(f"{'재미있다' if i % 2 else '지루하다'} {i}\t{i % 2}\n" for i in range(40))
     (tmp_path / "train.tsv").write_text("document\tlabel\n" + rows, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+
+
+def code_with(part: str, lines: int) -> str:
+    (code,) = (block for block in blocks(ENGLISH, "python") if part in block)
+    assert len([line for line in code.splitlines() if line.strip()]) <= lines
+    return code
+
+
+def test_an_own_head_trains_as_shown(pretrained):
     shown = {}
-    exec(code, shown)
+    exec(code_with("model.fit", 15), shown)
     assert len(shown["model"].history.history["loss"]) == 3
+
+
+def test_an_own_task_trains_as_shown(pretrained, capfd):
+    """With few steps, and then evaluated with a partial batch."""
+    code = code_with("loop.train", 25)
+    shown = {}
+    exec(code.replace("num_steps=300", "num_steps=3"), shown)
+    assert "global_step" not in shown
+    assert sorted(path.name for path in pathlib.Path("own/checkpoints").iterdir()) == ["step-00000003"]
+    loop, model, task = shown["loop"], shown["model"], shown["task"]
+    features = {name: values[:37] for name, values in shown["features"].items()}
+    logits = model({name: features[name] for name in model.input})["logit"].numpy()[:, 0]
+    expected = ((logits > 0) == (features["labels"] > 0)).mean()
+    metrics = loop.evaluate(model, [{name: x[a : a + 20] for name, x in features.items()} for a in (0, 20)], task)
+    assert metrics["accuracy"] == pytest.approx(expected)
+    assert metrics["loss"] > 0

@@ -50,6 +50,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("num_workers", 1, "Processes that tokenize.")
     command_line.define_tokenizer_flags()
     command_line.define_running_flags()
+    command_line.define_tuning_flags()
     command_line.define_preflight_flags()
 
 

@@ -223,7 +223,7 @@ def _train(
     trained = job.train(
         model,
         optimizer,
-        training_batches(features, batch_size, seed=seed),
+        job.weighted(training_batches(features, batch_size, seed=seed), model.labels, features["labels"]),
         TASKS[kind],
         num_steps=num_steps,
         must_not_change=must_not_change,

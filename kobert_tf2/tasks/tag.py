@@ -230,7 +230,7 @@ def _train(job: TrainingJob, model, tagger: "_Tagger", texts: Sequence[TaggedTex
     trained = job.train(
         model,
         optimizer,
-        dataset_of_batches(windows.features(), batches),
+        job.weighted(dataset_of_batches(windows.features(), batches), labels, windows.features()["labels"]),
         TASK,
         num_steps=num_steps,
         must_not_change={

@@ -15,14 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kobert_tf2 import files, outputs, pages, screen
 from kobert_tf2.bert import pretrained
 from kobert_tf2.errors import InputError
-from kobert_tf2.training import checkpoints, loop, optimizers, report, unchanging
+from kobert_tf2.training import checkpoints, loop, optimizers, report, tuning, unchanging
 from kobert_tf2.training import log as training_log
-from kobert_tf2.training.settings import StrategySettings, TaskSettings
+from kobert_tf2.training.settings import StrategySettings, TaskSettings, TuningSettings
 from kobert_tf2.training.strategies import describe, is_chief, make_strategy, require_remote_paths, set_precision
 
 Recognizer = Callable[[str], bool]
@@ -121,9 +122,12 @@ class TrainingJob:
         return is_chief(self.strategy)
 
     def make(self, model: Callable[[], keras.Model]) -> keras.Model:
-        """The model, with its variables where the strategy wants them."""
+        """The model, with its variables where the strategy wants them; one to train with what `tuning` makes of it."""
         with self.strategy.scope():
-            return model()
+            made = model()
+            if self.settings.do_train and isinstance(self.settings, TuningSettings):
+                tuning.apply(made, self.settings)
+            return made
 
     def optimizer(self, *, num_train_steps: int, num_warmup_steps: int) -> keras.optimizers.Optimizer:
         """The optimizer that was asked for by name. Make the model first."""
@@ -131,9 +135,33 @@ class TrainingJob:
             return optimizers.create_optimizer(
                 self.settings.optimizer,
                 learning_rate=self.settings.learning_rate,
+                **self._factors(),
                 num_train_steps=num_train_steps,
                 num_warmup_steps=num_warmup_steps,
             )
+
+    def _factors(self) -> dict[str, float]:
+        settings = self.settings
+        if not isinstance(settings, TuningSettings):
+            return {}
+        head = 1.0
+        if settings.head_learning_rate is not None:
+            if not settings.learning_rate:
+                raise InputError("--head_learning_rate: expected a --learning_rate above 0 with it, but got 0")
+            head = settings.head_learning_rate / settings.learning_rate
+        return {"layer_decay": settings.layer_decay, "head_factor": head}
+
+    def weighted(self, dataset: tf.data.Dataset, labels: Sequence[str], ids: np.ndarray) -> tf.data.Dataset:
+        """The batches with the weights of `--class_weights`; `ids` are the labels of all rows, -1 for none."""
+        asked = getattr(self.settings, "class_weights", None)
+        if not asked:
+            return dataset
+        if not np.issubdtype(ids.dtype, np.integer):
+            raise InputError(f"--class_weights={asked}: expected a task whose labels exclude each other")
+        weights = tuning.parse_class_weights(asked, labels, ids)
+        shown = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(labels, weights, strict=True))
+        print(f"class weights: {shown}", file=sys.stderr)
+        return dataset.map(tuning.class_weights(weights))
 
     def train(
         self,
@@ -156,7 +184,18 @@ class TrainingJob:
 
         Returns its summary, with `model_dir` and, of a model of `tasks.start`, `new_parts`: what began at random.
         """
+        must_not_change = {
+            **unchanging.flags_of(self.settings),
+            **unchanging.config_used(getattr(model, "config", None)),
+            **must_not_change,
+        }
+        # Before a file is written: a run that is refused leaves all as it was.
+        saved = checkpoints.newest_settings(f"{self.output_dir}/checkpoints")
+        unchanging.check(saved, must_not_change, place=self.output_dir, settings=self.settings)
         self.report_settings(model, {"num_steps": num_steps, **(resolved or {})})
+        tuned = self.settings if isinstance(self.settings, TuningSettings) else None
+        if tuned and tuned.label_smoothing:
+            task = tuning.with_label_smoothing(task, tuned.label_smoothing)
         summary = loop.train(
             model,
             optimizer,
@@ -166,13 +205,11 @@ class TrainingJob:
             output_dir=self.output_dir,
             strategy=self.strategy,
             settings=self.settings,
-            must_not_change={
-                **unchanging.flags_of(self.settings),
-                **unchanging.config_used(getattr(model, "config", None)),
-                **must_not_change,
-            },
+            must_not_change=must_not_change,
             on_record=on_record,
         )
+        if tuned and tuned.lora_rank:
+            tuning.merge_lora(model)
         if hasattr(model, "parts_at_random"):
             summary["new_parts"] = list(model.parts_at_random)
         if self.is_chief:

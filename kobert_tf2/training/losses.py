@@ -25,6 +25,21 @@ def _example_weight(batch: dict) -> keras.KerasTensor:
     return ops.ones([ops.shape(batch["input_ids"])[0]], "float32")
 
 
+def _smoothed(
+    losses: keras.KerasTensor,
+    logits: keras.KerasTensor,
+    share: float,
+    mask: keras.KerasTensor | None = None,
+) -> keras.KerasTensor:
+    """Cross entropies [...] of logits [..., labels] with this share for all labels (where `mask` is 1) alike."""
+    if not share:
+        return losses
+    logits = ops.cast(logits, "float32")
+    mask = ops.ones_like(logits) if mask is None else ops.cast(mask, "float32")
+    mean = ops.sum(mask * logits, axis=-1) / ops.maximum(ops.sum(mask, axis=-1), 1.0)
+    return (1.0 - share) * losses + share * (ops.logsumexp(logits, axis=-1) - mean)
+
+
 def _masked_lm_weight(batch: dict) -> keras.KerasTensor:
     """float32 [batch, predictions]: 1 for a real prediction of a real row."""
     return ops.cast(batch["masked_lm_weights"], "float32") * _example_weight(batch)[:, None]
@@ -59,13 +74,21 @@ def span_weights(batch: dict) -> dict:
     return {"span": ops.sum(_example_weight(batch))}
 
 
-def span_sums(outputs: dict, batch: dict) -> tuple:
-    """`outputs`: start_logits and end_logits [batch, sequence]. A row's loss is the mean of its two cross entropies."""
+def span_sums(outputs: dict, batch: dict, *, label_smoothing: float = 0.0) -> tuple:
+    """`outputs`: start_logits and end_logits [batch, sequence]. A row's loss is the mean of its two cross entropies.
+
+    Label smoothing leaves out the positions of padding.
+    """
     rows = _example_weight(batch)
     start_losses, start_correct = cross_entropy(outputs["start_logits"], batch["start_positions"])
     end_losses, end_correct = cross_entropy(outputs["end_logits"], batch["end_positions"])
     loss, examples = ops.sum(rows * (start_losses + end_losses) / 2.0), ops.sum(rows)
-    return {"span": loss}, {
+    smoothed = loss
+    if label_smoothing:
+        start_losses = _smoothed(start_losses, outputs["start_logits"], label_smoothing, batch["input_mask"])
+        end_losses = _smoothed(end_losses, outputs["end_logits"], label_smoothing, batch["input_mask"])
+        smoothed = ops.sum(rows * (start_losses + end_losses) / 2.0)
+    return {"span": smoothed}, {
         "span_loss": (loss, examples),
         "start_accuracy": (ops.sum(rows * start_correct), examples),
         "end_accuracy": (ops.sum(rows * end_correct), examples),
@@ -77,12 +100,13 @@ def label_weights(batch: dict) -> dict:
     return {"label": ops.sum(_example_weight(batch))}
 
 
-def label_sums(outputs: dict, batch: dict) -> tuple:
+def label_sums(outputs: dict, batch: dict, *, label_smoothing: float = 0.0) -> tuple:
     """`outputs`: logits [batch, labels]; `batch["labels"]` int32 [batch]."""
     rows = _example_weight(batch)
     losses, correct = cross_entropy(outputs["logits"], batch["labels"])
     loss, examples = ops.sum(rows * losses), ops.sum(rows)
-    return {"label": loss}, {
+    smoothed = ops.sum(rows * _smoothed(losses, outputs["logits"], label_smoothing)) if label_smoothing else loss
+    return {"label": smoothed}, {
         "label_loss": (loss, examples),
         "label_accuracy": (ops.sum(rows * correct), examples),
     }
@@ -116,18 +140,21 @@ def regression_sums(outputs: dict, batch: dict) -> tuple:
 
 
 def _token_weight(batch: dict) -> keras.KerasTensor:
-    """1 at the tokens of real rows that have a label; labels are -1 at [CLS], [SEP] and padding."""
+    """1 at the tokens of real rows that have a label; labels are -1 at [CLS], [SEP] and padding. Times `token_weight`
+    float32 [batch, sequence] where the batch has it."""
     labelled = ops.cast(batch["labels"] >= 0, "float32")
-    return labelled * _example_weight(batch)[:, None]
+    weight = labelled * _example_weight(batch)[:, None]
+    return weight * batch["token_weight"] if "token_weight" in batch else weight
 
 
 def token_weights(batch: dict) -> dict:
     return {"token": ops.sum(_token_weight(batch))}
 
 
-def token_sums(outputs: dict, batch: dict) -> tuple:
+def token_sums(outputs: dict, batch: dict, *, label_smoothing: float = 0.0) -> tuple:
     """`outputs`: logits [batch, sequence, labels]; `batch["labels"]` int32 [batch, sequence], -1 for none."""
     tokens, labels = _token_weight(batch), ops.maximum(batch["labels"], 0)
     losses, correct = cross_entropy(outputs["logits"], labels)
     loss, count = ops.sum(tokens * losses), ops.sum(tokens)
-    return {"token": loss}, {"token_loss": (loss, count), "token_accuracy": (ops.sum(tokens * correct), count)}
+    smoothed = ops.sum(tokens * _smoothed(losses, outputs["logits"], label_smoothing)) if label_smoothing else loss
+    return {"token": smoothed}, {"token_loss": (loss, count), "token_accuracy": (ops.sum(tokens * correct), count)}

@@ -9,6 +9,7 @@ before the sum, which is another algorithm and depends on how many replicas ther
 import functools
 import math
 import re
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -25,6 +26,30 @@ _WITHOUT_DECAY = re.compile(r"layer_?norm|bias|gamma|beta", re.IGNORECASE)
 def decays(path: str) -> bool:
     """Whether weight decay applies to the variable of this path."""
     return not _WITHOUT_DECAY.search(path)
+
+
+_LAYER = re.compile(r"(?:^|/)encoder_layer_(\d+)/")
+_EMBEDDINGS = re.compile(r"(?:^|/)embeddings/")
+_POOLER = re.compile(r"(?:^|/)pooler/")
+
+
+def learning_rate_factors(paths: Sequence[str], *, layer_decay: float, head_factor: float) -> list[float]:
+    """What the learning rate of each variable is multiplied by, as BEiT and timm count layers.
+
+    The topmost of L encoder layers has `layer_decay`, the one below it `layer_decay` squared, the embeddings the power
+    L + 1. The pooler has 1. All that is not of the encoder is the head, with `head_factor`.
+    """
+    numbers = [int(found[1]) if (found := _LAYER.search(path)) else None for path in paths]
+    layers = 1 + max((number for number in numbers if number is not None), default=-1)
+
+    def factor(path: str, number: int | None) -> float:
+        if number is not None:
+            return layer_decay ** (layers - number)
+        if _EMBEDDINGS.search(path):
+            return layer_decay ** (layers + 1)
+        return 1.0 if _POOLER.search(path) else head_factor
+
+    return [factor(path, number) for path, number in zip(paths, numbers, strict=True)]
 
 
 def adam_update(
@@ -97,6 +122,20 @@ class ClipAfterTheSum(keras.optimizers.Optimizer):
     """
 
     clip_norm: float | None = None
+    layer_decay: float = 1.0
+    head_factor: float = 1.0
+
+    def build(self, variables: list) -> None:
+        if not self.built:
+            self._factors = learning_rate_factors(
+                [variable.path for variable in variables], layer_decay=self.layer_decay, head_factor=self.head_factor
+            )
+        super().build(variables)
+
+    def learning_rate_of(self, variable: tf.Variable, learning_rate: tf.Tensor) -> tf.Tensor:
+        """The learning rate for one variable: of its layer, or of the head."""
+        factor = self._factors[self._get_variable_index(variable)]
+        return learning_rate if factor == 1.0 else learning_rate * tf.cast(factor, learning_rate.dtype)
 
     def step(self, gradients: list, variables: list) -> tf.Tensor:
         """Replica context. One whole training step. Returns the norm of the summed gradients, before the clip."""
@@ -150,7 +189,9 @@ class ClipAfterTheSum(keras.optimizers.Optimizer):
 class BertAdam(ClipAfterTheSum):
     """The AdamWeightDecayOptimizer of the original BERT, gradients clipped to `clip_norm` as the original does.
 
-    Works in `model.fit` and in `loop.train`; under a strategy it must be made within `strategy.scope()`.
+    Works in `model.fit` and in `loop.train`; under a strategy it must be made within `strategy.scope()`. With
+    `layer_decay` lower layers learn more slowly, and with `head_factor` the head learns faster than the encoder: see
+    `learning_rate_factors`.
     """
 
     def __init__(
@@ -162,13 +203,15 @@ class BertAdam(ClipAfterTheSum):
         beta_2: float = 0.999,
         epsilon: float = 1e-6,
         clip_norm: float | None = 1.0,
+        layer_decay: float = 1.0,
+        head_factor: float = 1.0,
         name: str = "bert_adam",
         **kwargs: object,
     ) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.weight_decay_rate = weight_decay_rate
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
-        self.clip_norm = clip_norm
+        self.clip_norm, self.layer_decay, self.head_factor = clip_norm, layer_decay, head_factor
 
     def build(self, variables: list) -> None:
         if self.built:
@@ -181,6 +224,7 @@ class BertAdam(ClipAfterTheSum):
         self, variable: tf.Variable, gradient: tf.Tensor, learning_rate: tf.Tensor, scale: tf.Tensor
     ) -> None:
         index = self._get_variable_index(variable)
+        learning_rate = self.learning_rate_of(variable, learning_rate)
         state = [variable, self._adam_m[index].value, self._adam_v[index].value]
         tensors = [tf.cast(x, variable.dtype) for x in (gradient, scale, learning_rate)]
         settings = {
@@ -209,6 +253,8 @@ class BertAdam(ClipAfterTheSum):
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
             "clip_norm": self.clip_norm,
+            "layer_decay": self.layer_decay,
+            "head_factor": self.head_factor,
         }
 
 
@@ -227,7 +273,15 @@ class _OfKeras(ClipAfterTheSum):
     def update_variable(
         self, variable: tf.Variable, gradient: tf.Tensor, learning_rate: tf.Tensor, scale: tf.Tensor
     ) -> None:
+        learning_rate = self.learning_rate_of(variable, learning_rate)
         self.update_step(gradient * tf.cast(scale, gradient.dtype), variable, learning_rate)
+
+    def _apply_weight_decay(self, variables: list) -> None:
+        """Keras', with the learning rate of each variable."""
+        for variable in variables if self.weight_decay else ():
+            if self._use_weight_decay(variable):
+                rate = self.learning_rate_of(variable, ops.cast(self.learning_rate, variable.dtype))
+                variable.assign(variable - variable * ops.cast(self.weight_decay, variable.dtype) * rate)
 
 
 class AdamW(_OfKeras, keras.optimizers.AdamW):
@@ -246,13 +300,21 @@ def create_optimizer(
     num_warmup_steps: int = 0,
     weight_decay_rate: float = 0.01,
     clip_norm: float | None = 1.0,
+    layer_decay: float = 1.0,
+    head_factor: float = 1.0,
 ) -> keras.optimizers.Optimizer:
     """The optimizer `name` with linear warm-up and decay, as the original's. Call it in `strategy.scope()`."""
     if name not in NAMES:
         raise InputError(f"expected an optimizer among {', '.join(NAMES)}, but got {name!r}")
     schedule = WarmupLinearDecay(learning_rate, num_train_steps=num_train_steps, num_warmup_steps=num_warmup_steps)
     if name == "bert_adam":
-        return BertAdam(schedule, weight_decay_rate=weight_decay_rate, clip_norm=clip_norm)
+        return BertAdam(
+            schedule,
+            weight_decay_rate=weight_decay_rate,
+            clip_norm=clip_norm,
+            layer_decay=layer_decay,
+            head_factor=head_factor,
+        )
     optimizer = {"adamw": AdamW, "lamb": Lamb}[name](schedule, weight_decay=weight_decay_rate, epsilon=1e-6, name=name)
-    optimizer.clip_norm = clip_norm
+    optimizer.clip_norm, optimizer.layer_decay, optimizer.head_factor = clip_norm, layer_decay, head_factor
     return optimizer

@@ -1,8 +1,8 @@
 """What a run is asked for, as dataclasses: each field is the flag of that name.
 
 `LoopSettings` is what `loop.train` takes, `TaskSettings` what all four training tools have, `EpochTaskSettings` what
-those have that count epochs of a file. A tool's own settings add to these; `command_line.settings_from_flags` fills
-all of them.
+the three that fine-tune have besides, `TuningSettings` among it. A tool's own settings add to these;
+`command_line.settings_from_flags` fills all of them.
 """
 
 import dataclasses
@@ -89,7 +89,28 @@ class TaskSettings(LoopSettings, StrategySettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EpochTaskSettings(TaskSettings):
+class TuningSettings:
+    """Which weights of a pretrained model learn, how fast, and from what; see `tuning.py`.
+
+    Attributes:
+      layer_decay: the learning rate of each encoder layer is this times that of the layer above it.
+      head_learning_rate: the peak of what is not of the encoder; None: that of the encoder.
+      freeze: parts that do not learn, such as "embeddings,0-5"; None: all learn.
+      lora_rank: the encoder's matrices learn through LoRA of this rank, merged into them at the end; None: whole.
+      label_smoothing: the share of the loss that asks for all labels alike.
+      class_weights: "balanced", or label:weight pairs; None: all rows count alike.
+    """
+
+    layer_decay: float = 1.0
+    head_learning_rate: float | None = None
+    freeze: str | None = None
+    lora_rank: int | None = None
+    label_smoothing: float = 0.0
+    class_weights: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpochTaskSettings(TaskSettings, TuningSettings):
     """What every fine-tuning tool is asked for besides.
 
     Attributes:

@@ -172,6 +172,29 @@ def run(
     }
 
 
+_FIT_ROWS = [[12.0, -3.0, 0.5], [8.0, 7.0, -1.0], [3.0, 3.0, 3.0], [-20.0, 1.0, 2.0]]
+# Of the mean absolute error at weights 0, where every target is above the output: minus the mean row.
+FIT_GRADIENT = [-sum(column) * 10 / 4 for column in zip(*_FIT_ROWS, strict=True)]
+
+
+def run_fit(strategy, epochs: int = 3) -> dict:
+    """`model.fit` with BertAdam on a linear layer that starts at 0; its gradients are clipped."""
+    import keras
+    import numpy as np
+
+    from kobert_tf2.training import optimizers
+
+    rows = 10 * np.array(_FIT_ROWS, np.float32)
+    with strategy.scope():
+        model = keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="linear")]
+        )
+        made = optimizers.BertAdam(0.1, epsilon=1.0, weight_decay_rate=0.0)
+        model.compile(made, loss="mean_absolute_error")
+    model.fit(rows, np.full((4, 1), 1e4, np.float32), batch_size=4, epochs=epochs, shuffle=False, verbose=0)
+    return {"weights": model.weights[0].numpy()}
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # In a process of its own
 # ----------------------------------------------------------------------------------------------------------------------
@@ -255,7 +278,10 @@ def _main(name: str, folder: str, runs: str) -> None:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = loop.make_strategy(name)
     for name, kwargs in json.loads(runs).items():
-        results = run_until_killed(strategy, folder, **kwargs) if name == "killed" else run(strategy, **kwargs)
+        if name == "fit":
+            results = run_fit(strategy)
+        else:
+            results = run_until_killed(strategy, folder, **kwargs) if name == "killed" else run(strategy, **kwargs)
         np.savez(f"{folder}/{name}.npz", **results)
 
 

@@ -17,6 +17,7 @@ TOOLS = {path.stem: path for path in (ROOT / "tools").glob("*.py") if path.stem 
 # elsewhere a flag of that name is a kind.)
 NEITHER = {
     "model",
+    *("freeze", "class_weights", "growth"),
     *("beam_option", "gcp_project", "master", "tpu_name", "tpu_topology", "tpu_zone", "task_name", "architecture"),
     *(
         "layers",

@@ -22,6 +22,7 @@ ON_TWO_REPLICAS = {
     "fused": {"fused": True},
     "adamw": {"optimizer": "adamw", "num_steps": 8},
     "lamb": {"optimizer": "lamb", "num_steps": 8},
+    "fit": {},
     "four rows": {"num_steps": 1, "four_rows": 2},
     "four rows, dropout": {"dropout": 0.3, "num_steps": 1, "four_rows": 2},
 }
@@ -87,6 +88,10 @@ def on_two_replicas(mirrored_process):
 @pytest.mark.parametrize("how", ["plain", "micro", "jit", "fused"])
 def test_two_replicas_equal_one(one_device, on_two_replicas, how):
     assert_same(one_device, on_two_replicas[how])
+
+
+def test_fit_sums_the_gradients_over_the_replicas(on_two_replicas):
+    assert_same(training_runs.run_fit(tf.distribute.get_strategy()), on_two_replicas["fit"], tolerance=1e-6)
 
 
 @pytest.mark.parametrize("name", ["adamw", "lamb"])

@@ -6,7 +6,9 @@ import unittest.mock
 import keras
 import numpy as np
 import pytest
+import small_models
 import tensorflow as tf
+import training_runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,6 +113,36 @@ def test_the_schedule_is_that_of_the_original(num_steps, warmup, step):
 def test_an_optimizer_that_does_not_exist_is_told():
     with pytest.raises(InputError, match="among bert_adam, adamw, lamb, but got 'sgd'"):
         optimizers.create_optimizer("sgd", learning_rate=0.1, num_train_steps=1)
+
+
+def test_fit_clips_by_the_global_norm():
+    """A large epsilon, so that an update depends on the gradient's size."""
+    change = training_runs.run_fit(tf.distribute.get_strategy(), epochs=1)["weights"]
+    gradient = training_runs.FIT_GRADIENT
+    assert np.linalg.norm(gradient) > 10
+    clipped = gradient / np.linalg.norm(gradient)
+    np.testing.assert_allclose(change[:, 0], -0.1 * 0.1 * clipped / (np.sqrt(0.001) * np.abs(clipped) + 1), rtol=1e-5)
+
+
+DECAYING = (
+    *("embeddings/word_embeddings", "embeddings/position_embeddings", "embeddings/segment_embeddings"),
+    *("encoder_layer_0/query/kernel", "pooler/dense/kernel", "classifier/kernel"),
+)
+NOT_DECAYING = ("embeddings/norm/gamma", "embeddings/norm/beta", "encoder_layer_0/query/bias", "classifier/bias")
+
+
+@pytest.mark.parametrize("name", optimizers.NAMES)
+def test_all_of_a_real_model_decays_but_norms_and_biases(name):
+    """Without gradients only decay moves anything."""
+    model = models.BertForSequenceClassification(small_models.config(num_hidden_layers=1), labels=("a", "b"))
+    small_models.with_large_weights(model)
+    before = {v.path: v.numpy() for v in model.trainable_variables}
+    made = optimizers.create_optimizer(name, learning_rate=0.1, num_train_steps=10, weight_decay_rate=0.5)
+    made.apply([tf.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    moved = {v.path for v in model.trainable_variables if np.any(v.numpy() != before[v.path])}
+    assert set(DECAYING) <= moved
+    assert not set(NOT_DECAYING) & moved
+    assert moved == {path for path in before if path.endswith(("kernel", "_embeddings"))}
 
 
 def test_fit_learns_and_the_optimizer_survives_saving(tmp_path):

@@ -7,8 +7,11 @@ from keras import ops
 
 
 def are_standard(layers: Sequence[keras.layers.Layer]) -> bool:
-    """Whether these are plain `Dense` layers, defined by kernel and bias alone: not subclassed, not quantized."""
-    return all(type(layer) is keras.layers.Dense and layer.quantization_mode is None for layer in layers)
+    """Whether these are plain `Dense` layers, defined by kernel and bias alone: not subclassed, quantized or LoRA."""
+    return all(
+        type(layer) is keras.layers.Dense and layer.quantization_mode is None and not layer.lora_enabled
+        for layer in layers
+    )
 
 
 def kernel_and_bias(*layers: keras.layers.Dense) -> tuple:
