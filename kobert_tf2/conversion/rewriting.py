@@ -227,9 +227,15 @@ def _copy_tokenizer(source: str, target: str, config: BertConfig, tokenizer: Tok
         print(f"{source} has no {missing}: the converted model has no tokenizer", file=sys.stderr)
         return
     has_vocab = files.exists(f"{source}/{pretrained_tokenizers.VOCAB_FILE}")
-    if has_vocab and not named and not settings and not found.is_bare:
+    code = pretrained_tokenizers.missing_code(source)
+    is_whole = code is None or code != pretrained_tokenizers.CODE_FILE
+    if has_vocab and not named and not settings and not found.is_bare and is_whole:
         for path in pretrained_tokenizers.files_in(source):
             _copy(path, f"{target}/{os.path.basename(path)}")
+        if code:
+            print(
+                f"{source}: tokenizer_config.json names {code}, which is not there and was not copied", file=sys.stderr
+            )
         return
     made = Tokenizer.from_pretrained(named or source, **settings)
     if len(made.vocab) > config.vocab_size:

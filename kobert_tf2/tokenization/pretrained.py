@@ -117,6 +117,20 @@ def files_in(folder: str) -> list[str]:
     return sorted({path for pattern in patterns for path in _matching(folder, pattern)})
 
 
+def missing_code(folder: str) -> str | None:
+    """The Python file that `auto_map` of a folder's tokenizer_config.json names for AutoTokenizer and that is not
+    there; None where there is none, or it is in another repository.
+    """
+    named = hf_files.read_object(f"{folder}/{CONFIG_FILE}").get("auto_map")
+    classes = named.get("AutoTokenizer") if isinstance(named, dict) else named
+    for path in classes if isinstance(classes, list) else [classes]:
+        if isinstance(path, str) and "--" not in path and "." in path:
+            file = f"{path.partition('.')[0]}.py"
+            if not files.exists(f"{folder}/{file}"):
+                return file
+    return None
+
+
 def _matching(folder: str, pattern: str) -> list[str]:
     try:
         return files.match([f"{folder if files.is_remote(folder) else glob.escape(folder)}/{pattern}"])
