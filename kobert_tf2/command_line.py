@@ -233,6 +233,10 @@ def _refuse_inputs_as_outputs() -> None:
     outputs.refuse_inputs(paths, given(INPUT_FLAGS))
 
 
+# Set in the environment of a tool whose end another program shows.
+WITHOUT_ENDING = "KOBERT_TF2_WITHOUT_ENDING"
+
+
 @dataclasses.dataclass(frozen=True)
 class Ending:
     """What a user sees at the end of a program.
@@ -373,6 +377,8 @@ def _call(
 
 
 def _show_end(result: dict, ending: Ending) -> None:
+    if os.environ.get(WITHOUT_ENDING):
+        return
     there = {what: path for what, path in ending.made.items() if path and files.exists(path)}
     made = {what: path if files.is_remote(path) else os.path.abspath(path) for what, path in there.items()}
     width = max(map(len, made), default=0)

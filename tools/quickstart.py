@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from kobert_tf2 import command_line, files, outputs, sample_data
+from kobert_tf2 import command_line, files, outputs, sample_data, screen
 from kobert_tf2.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -101,106 +101,124 @@ class Outcome:
     peak_mib: float
 
 
+# Lengths of questions, windows and answers, as the reader is trained and exported.
+READING = {"max_seq_length": 160, "doc_stride": 64, "max_query_length": 32, "max_answer_length": 16}
+
+
 def stages(folder: str, size: Size, seed: int) -> list[Stage]:
     """The pipeline in its order. Each stage reads what the ones before it wrote under `folder`."""
-    reading = {"max_seq_length": 160, "doc_stride": 64, "max_query_length": 32, "max_answer_length": 16}
     return [
-        Stage(
-            "vocabulary",
-            "build_vocab.py",
-            {"input_file": f"{folder}/data/corpus.txt", "output_dir": f"{folder}/tokenizer", "vocab_size": 2000},
-            lambda summary: f"{summary['vocab_size']} pieces, {summary['unk_rate']:.3%} unknown",
-        ),
-        Stage(
-            "pre-training data",
-            "create_pretraining_data.py",
-            {
-                "input_file": f"{folder}/data/corpus.txt",
-                "output_file": f"{folder}/records/corpus.tfrecord",
-                "vocab_file": f"{folder}/tokenizer",
-                "max_seq_length": 96,
-                "max_predictions_per_seq": 15,
-                "dupe_factor": 2,
-                "num_workers": 2,
-                "random_seed": seed,
-            },
-            lambda summary: f"{summary['instances']:,} instances",
-        ),
-        Stage(
-            "pre-training",
-            "pretrain.py",
-            {
-                "bert_config_file": f"{folder}/data/bert_config.json",
-                "input_file": f"{folder}/records/corpus.tfrecord*",
-                "vocab_file": f"{folder}/tokenizer",
-                "output_dir": f"{folder}/pretrain",
-                "do_train": True,
-                "do_eval": True,
-                "max_eval_steps": 20,
-                "train_batch_size": 32,
-                "learning_rate": 1e-3,
-                "num_train_steps": size.pretraining_steps,
-                "num_warmup_steps": size.pretraining_steps // 10,
-                "save_checkpoints_steps": size.pretraining_steps,
-                "seed": seed,
-            },
-            lambda summary: f"masked LM accuracy {summary['masked_lm_accuracy']:.1%}, loss {summary['loss']:.2f}",
-        ),
-        Stage(
-            "reading: ceiling",
-            "evaluate_mrc.py",
-            {
-                "data_file": f"{folder}/data/held_out.json",
-                "ceiling": True,
-                "vocab_file": f"{folder}/tokenizer",
-            },
-            lambda summary: _scores(summary),
-        ),
-        Stage(
-            "reading: training, prediction",
-            "finetune_mrc.py",
-            {
-                "init_checkpoint": f"{folder}/pretrain/model",
-                "train_file": f"{folder}/data/train.json",
-                "predict_file": f"{folder}/data/held_out.json",
-                "output_dir": f"{folder}/reader",
-                "do_train": True,
-                "do_predict": True,
-                "train_batch_size": 32,
-                "predict_batch_size": 32,
-                "learning_rate": 1e-3,
-                "num_train_epochs": size.epochs,
-                "seed": seed,
-                **reading,
-            },
-            lambda summary: f"{summary['predictions']:,} answers",
-        ),
-        Stage(
-            "reading: evaluation",
-            "evaluate_mrc.py",
-            {
-                "data_file": f"{folder}/data/held_out.json",
-                "predictions_file": f"{folder}/reader/predictions.json",
-                "report": f"{folder}/report.html",
-            },
-            lambda summary: _scores(summary),
-        ),
-        Stage(
-            "reading: particles stripped",
-            "evaluate_mrc.py",
-            {
-                "data_file": f"{folder}/data/held_out.json",
-                "predictions_file": f"{folder}/reader/predictions_stripped.json",
-            },
-            lambda summary: _scores(summary),
-        ),
-        Stage(
-            "export",
-            "export_model.py",
-            {"model_dir": f"{folder}/reader/model", "output_dir": f"{folder}/export", **reading},
-            lambda summary: ", ".join(summary["signatures"]),
-        ),
+        _vocabulary(folder),
+        _pretraining_data(folder, seed),
+        _pretraining(folder, size, seed),
+        _ceiling(folder),
+        _reader(folder, size, seed),
+        _evaluation(folder, "reading: evaluation", "predictions.json", report=f"{folder}/report.html"),
+        _evaluation(folder, "reading: particles stripped", "predictions_stripped.json"),
+        _export(folder),
     ]
+
+
+def _vocabulary(folder: str) -> Stage:
+    return Stage(
+        "vocabulary",
+        "build_vocab.py",
+        {"input_file": f"{folder}/data/corpus.txt", "output_dir": f"{folder}/tokenizer", "vocab_size": 2000},
+        lambda summary: f"{summary['vocab_size']} pieces, {summary['unk_rate']:.3%} unknown",
+    )
+
+
+def _pretraining_data(folder: str, seed: int) -> Stage:
+    flag_values = {
+        "input_file": f"{folder}/data/corpus.txt",
+        "output_file": f"{folder}/records/corpus.tfrecord",
+        "vocab_file": f"{folder}/tokenizer",
+        "max_seq_length": 96,
+        "max_predictions_per_seq": 15,
+        "dupe_factor": 2,
+        "num_workers": 2,
+        "random_seed": seed,
+    }
+    return Stage(
+        "pre-training data",
+        "create_pretraining_data.py",
+        flag_values,
+        lambda summary: f"{summary['instances']:,} instances",
+    )
+
+
+def _pretraining(folder: str, size: Size, seed: int) -> Stage:
+    flag_values = {
+        "bert_config_file": f"{folder}/data/bert_config.json",
+        "input_file": f"{folder}/records/corpus.tfrecord*",
+        "vocab_file": f"{folder}/tokenizer",
+        "output_dir": f"{folder}/pretrain",
+        "do_train": True,
+        "do_eval": True,
+        "max_eval_steps": 20,
+        "train_batch_size": 32,
+        "learning_rate": 1e-3,
+        "num_train_steps": size.pretraining_steps,
+        "num_warmup_steps": size.pretraining_steps // 10,
+        "save_checkpoints_steps": size.pretraining_steps,
+        "seed": seed,
+    }
+    return Stage(
+        "pre-training",
+        "pretrain.py",
+        flag_values,
+        lambda summary: f"masked LM accuracy {summary['masked_lm_accuracy']:.1%}, loss {summary['loss']:.2f}",
+    )
+
+
+def _ceiling(folder: str) -> Stage:
+    flag_values = {
+        "data_file": f"{folder}/data/held_out.json",
+        "ceiling": True,
+        "vocab_file": f"{folder}/tokenizer",
+    }
+    return Stage("reading: ceiling", "evaluate_mrc.py", flag_values, _scores)
+
+
+def _reader(folder: str, size: Size, seed: int) -> Stage:
+    flag_values = {
+        "init_checkpoint": f"{folder}/pretrain/model",
+        "train_file": f"{folder}/data/train.json",
+        "predict_file": f"{folder}/data/held_out.json",
+        "output_dir": f"{folder}/reader",
+        "do_train": True,
+        "do_predict": True,
+        "train_batch_size": 32,
+        "predict_batch_size": 32,
+        "learning_rate": 1e-3,
+        "num_train_epochs": size.epochs,
+        "seed": seed,
+        **READING,
+    }
+    return Stage(
+        "reading: training, prediction",
+        "finetune_mrc.py",
+        flag_values,
+        lambda summary: f"{summary['predictions']:,} answers",
+    )
+
+
+def _evaluation(folder: str, name: str, predictions: str, **more: str) -> Stage:
+    flag_values = {
+        "data_file": f"{folder}/data/held_out.json",
+        "predictions_file": f"{folder}/reader/{predictions}",
+        **more,
+    }
+    return Stage(name, "evaluate_mrc.py", flag_values, _scores)
+
+
+def _export(folder: str) -> Stage:
+    return Stage(
+        "export",
+        "export_model.py",
+        {"model_dir": f"{folder}/reader/model", "output_dir": f"{folder}/export", **READING},
+        lambda summary: ", ".join(summary["signatures"]),
+    )
 
 
 def _scores(summary: dict) -> str:
@@ -232,7 +250,9 @@ def as_typed(stage: Stage) -> str:
 def run_command(command: list[str]) -> tuple[str, int, float, float]:
     """Runs a command with its standard error left on the screen; returns its output, status, seconds and peak MiB."""
     started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    # What each tool would suggest next is what the quickstart does next.
+    environment = {**os.environ, command_line.WITHOUT_ENDING: "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment)
     try:
         output = process.stdout.read()
     except KeyboardInterrupt:  # The terminal's Ctrl-C has come to the tool too: it may be saving.
@@ -374,5 +394,17 @@ def _verdict(outcomes: list[Outcome], size: Size, agreeing: int, asked: int, sec
     }
 
 
+def ending(result: dict) -> command_line.Ending:
+    folder = os.path.abspath(FLAGS.output_dir)
+    made = {
+        "tokenizer": f"{folder}/tokenizer",
+        "pre-trained model": f"{folder}/pretrain/model",
+        "reader": f"{folder}/reader/model",
+        "reader's report": f"{folder}/reader/report.html",
+        "export": f"{folder}/export",
+    }
+    return command_line.Ending(made, screen.command("serve.py", {"model_dir": f"{folder}/export"}))
+
+
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, ending)
