@@ -1,4 +1,4 @@
-"""Serves a model over HTTP: POST /answer, /entities or /classify, GET /healthz and /metrics, /docs, a page at /.
+"""Serves a model over HTTP: POST /answer, /entities, /classify or /fill-mask, GET /healthz, /metrics, /docs, a page.
 
     pip install '.[serve]'
     python tools/serve.py --model_dir=export

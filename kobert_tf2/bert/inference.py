@@ -21,12 +21,17 @@ def dtype_policy(precision: str) -> str:
     return precision
 
 
-def compiled(model: keras.Model, outputs: Callable[[dict], Any] = lambda outputs: outputs) -> Callable[..., Any]:
-    """The model as one traced function of any batch and length, called with its three inputs by name.
+def compiled(
+    model: keras.Model,
+    outputs: Callable[[dict], Any] = lambda outputs: outputs,
+    *,
+    inputs: tuple[str, ...] = INPUTS,
+) -> Callable[..., Any]:
+    """The model as one traced function of any batch and length, called with its `inputs` by name.
 
     `outputs` makes of the model's outputs what the function returns. The model must be kept alive beside it.
     """
-    spec = {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS}
+    spec = {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in inputs}
     with tracing.for_cpu(final_weights=True):
         traced = tf.function(lambda **inputs: outputs(model(inputs, training=False)))
         return traced.get_concrete_function(**spec)

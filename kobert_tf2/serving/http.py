@@ -1,4 +1,4 @@
-"""A model behind HTTP: `POST /answer`, `/entities` or `/classify`, `GET /healthz` and `/metrics`, /docs, a page at /.
+"""A model behind HTTP: `POST /answer`, `/entities`, `/classify` or `/fill-mask`, `/healthz`, `/metrics`, pages.
 
 Written on FastAPI (extra `serve`); `tools/serve.py` runs it. `services.py` says what each kind of model does,
 `scheduling.py` shares the model between requests, `bounds.py` and `protocol.py` hold clients to the limits of

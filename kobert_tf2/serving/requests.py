@@ -3,6 +3,7 @@
 No TensorFlow here: the process that prepares long texts must not load it.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -48,6 +49,27 @@ class TextOrPair(NamedTuple):
         return len(self.text) + len(self.text_pair or "")
 
 
+# Of a text, and of each of its masks.
+MAX_MASKS, MAX_CANDIDATES = 10, 20
+
+
+class Fill(NamedTuple):
+    """`POST /fill-mask`."""
+
+    text: str
+    n_best: int = 5
+
+    def size(self) -> int:
+        return len(self.text)
+
+
+class Mask(NamedTuple):
+    """Where a mask stands in a text, in characters."""
+
+    start: int
+    end: int
+
+
 def prepare_ask(ask: Ask, *, tokenizer: Tokenizer, lengths: Mapping[str, Any]) -> Prepared:
     """The windows of a question and its context; `source` is the `Question` with its `Windows`."""
     if not ask.question.strip():
@@ -70,6 +92,41 @@ def prepare_pair(request: TextOrPair, *, tokenizer: Tokenizer, max_seq_length: i
     example = Example("0", request.text, request.text_pair, None)
     features = sentences.pad(sentences.encode([example], tokenizer), tokenizer, max_seq_length=max_seq_length)
     return Prepared(features, features["input_mask"].sum(axis=1))
+
+
+def prepare_fill(request: Fill, *, tokenizer: Tokenizer, max_seq_length: int) -> Prepared:
+    """One row, with `masked_lm_positions` int32 [1, MAX_MASKS], 0 behind those of the text; `source` are its masks."""
+    masks = [Mask(*match.span()) for match in re.finditer(re.escape(tokenizer.mask_token), request.text)]
+    if not 1 <= len(masks) <= MAX_MASKS:
+        raise InputError(f"text: expected 1 to {MAX_MASKS} {tokenizer.mask_token}, but it has {len(masks)}")
+    bounds = [0, *(place for mask in masks for place in mask), len(request.text)]
+    ids = [tokenizer.cls_id]
+    for begin, end in zip(bounds[::2], bounds[1::2], strict=True):
+        if begin:
+            ids.append(tokenizer.mask_id)
+        ids += _ids_behind_mask(request.text[begin:end], tokenizer, is_first=begin == 0)
+    ids.append(tokenizer.sep_id)
+    if len(ids) > max_seq_length:
+        raise InputError(f"text: expected at most {max_seq_length - 2} pieces, but it has {len(ids) - 2}")
+    row = np.full((1, max_seq_length), tokenizer.pad_id, np.int32)
+    row[0, : len(ids)] = ids
+    mask = (np.arange(max_seq_length) < len(ids)).astype(np.int32)[None]
+    positions = np.zeros((1, MAX_MASKS), np.int32)
+    places = [place for place, i in enumerate(ids) if i == tokenizer.mask_id]
+    positions[0, : len(places)] = places
+    features = {"input_ids": row, "input_mask": mask, "segment_ids": np.zeros_like(row)}
+    return Prepared({**features, "masked_lm_positions": positions}, mask.sum(axis=1), masks)
+
+
+def _ids_behind_mask(part: str, tokenizer: Tokenizer, *, is_first: bool) -> list[int]:
+    """The ids of a part of the text. What stands directly behind a mask goes on with its word, as it did in training:
+    in "[MASK]이다" 이다 is ##이다, where the vocabulary has that."""
+    pieces = tokenizer.tokenize(part)
+    settings = tokenizer.settings()
+    goes_on = not is_first and part[:1].strip() and settings["pre_tokenizer"] == "mecab"
+    if goes_on and pieces and settings["continuation"] == "eojeol" and f"##{pieces[0]}" in tokenizer.vocab:
+        pieces[0] = f"##{pieces[0]}"
+    return tokenizer.convert_tokens_to_ids(pieces)
 
 
 def stacked(rows: list[dict[str, np.ndarray]], name: str, width: int, fill: float) -> np.ndarray:

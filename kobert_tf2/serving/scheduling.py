@@ -224,9 +224,11 @@ class Scheduler:
         features = {name: np.stack([p.job.prepared.features[name][p.row] for p in turn]) for name in names}
         lengths = np.array([place.job.prepared.lengths[place.row] for place in turn])
         rows: list[Row] = [{} for _ in turn]
-        batches = prediction_batches(lengths, _widths(features), _rows_of_a_call, powers_of_two=True)
+        longest = features["input_ids"].shape[1]
+        widths = [*(width for width in WIDTHS if width < longest), longest]
+        batches = prediction_batches(lengths, widths, _rows_of_a_call, powers_of_two=True)
         for batch in batches:
-            inputs = {name: array[batch.rows, : batch.width] for name, array in features.items()}
+            inputs = {name: _cut(array[batch.rows], batch.width, longest) for name, array in features.items()}
             outputs = self._service.forward(inputs)
             for place, number in enumerate(batch.rows):
                 rows[number] = {name: output[place] for name, output in outputs.items()}
@@ -278,9 +280,9 @@ def _width(length: int) -> int:
     return -(-int(length) // 16) * 16
 
 
-def _widths(features: dict[str, np.ndarray]) -> list[int]:
-    longest = features["input_ids"].shape[1]
-    return [*(width for width in WIDTHS if width < longest), longest]
+def _cut(array: np.ndarray, width: int, longest: int) -> np.ndarray:
+    """A feature cut to a width, if it is one of tokens: the places of masks are not."""
+    return array[:, :width] if array.shape[1] == longest else array
 
 
 def _rows_of_a_call(width: int) -> int:

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from kobert_tf2.serving.limits import Limits
+from kobert_tf2.serving.requests import MAX_CANDIDATES
 
 MAX_N_BEST = 20
 # Something that is no white space.
@@ -69,6 +70,22 @@ class Classification(BaseModel):
     milliseconds: float
 
 
+class Candidate(BaseModel):
+    piece: str = Field(description="As the vocabulary spells it: ## where it does not begin a word.")
+    score: float = Field(description="Its probability.")
+
+
+class FilledMask(BaseModel):
+    start: int = Field(description="The mask's first character in the text, counted in code points.")
+    end: int = Field(description="Past its last character.")
+    candidates: list[Candidate] = Field(description="Best first.")
+
+
+class FilledMasks(BaseModel):
+    masks: list[FilledMask]
+    milliseconds: float
+
+
 class Health(BaseModel):
     status: str
     waiting: int = Field(description="Requests in work or waiting.")
@@ -103,3 +120,9 @@ def pair_model(limits: Limits) -> type[BaseModel]:
     text = Annotated[str, Field(max_length=limits.context_characters, examples=["재미있게 보았다."])]
     second = Annotated[str | None, Field(max_length=limits.context_characters, examples=[None])]
     return create_model("TextOrPair", __config__=_STRICT, text=(text, ...), text_pair=(second, None))
+
+
+def masked_text_model(limits: Limits) -> type[BaseModel]:
+    text = Annotated[str, Field(max_length=limits.context_characters, examples=["대한민국의 수도는 [MASK]이다."])]
+    n_best = Annotated[int, Field(ge=1, le=MAX_CANDIDATES)]
+    return create_model("MaskedText", __config__=_STRICT, text=(text, ...), n_best=(n_best, 5))

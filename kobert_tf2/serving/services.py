@@ -14,6 +14,7 @@ from kobert_tf2.serving import requests, schemas
 from kobert_tf2.serving.classifier import Classifier
 from kobert_tf2.serving.export import head_of
 from kobert_tf2.serving.limits import Limits
+from kobert_tf2.serving.mask_filler import MaskFiller
 from kobert_tf2.serving.predictor import Predictor
 from kobert_tf2.serving.saved_export import find_export, read_settings
 from kobert_tf2.serving.scheduling import Prepared, Row
@@ -148,6 +149,32 @@ class ClassificationService(HttpService):
         return self._classifier.answer(rows[0]["logits"])
 
 
+class FillMaskService(HttpService):
+    """Words for the masks of a text, of a `MaskFiller`."""
+
+    kind, path, summary = "fill_mask", "/fill-mask", "Says what may stand where a text has a mask."
+    response_model = schemas.FilledMasks
+
+    def __init__(self, filler: Any):
+        self._filler = filler
+        self.example = {"text": f"대한민국의 수도는 {filler.tokenizer.mask_token}이다."}
+        self.prepare = functools.partial(
+            requests.prepare_fill, tokenizer=filler.tokenizer, max_seq_length=filler.max_seq_length
+        )
+
+    def request_model(self, limits: Limits) -> type[BaseModel]:
+        return schemas.masked_text_model(limits)
+
+    def request(self, fields: dict[str, Any]) -> requests.Fill:
+        return requests.Fill(**fields)
+
+    def forward(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return self._filler.forward(features)
+
+    def finish(self, request: requests.Fill, prepared: Prepared, rows: list[Row]) -> dict:
+        return {"masks": self._filler.answer(prepared.source, rows[0], n_best=request.n_best)}
+
+
 def load(path: str, *, precision: str = "float32", **reading: Any) -> HttpService:
     """The service of a model directory, a hub id or an export, by the head that it names.
 
@@ -167,8 +194,11 @@ def load(path: str, *, precision: str = "float32", **reading: Any) -> HttpServic
         return EntitiesService(Tagger.load(path, precision=precision))
     if head == "classification":
         return ClassificationService(Classifier.load(path, precision=precision))
+    if head == "pretraining":
+        return FillMaskService(MaskFiller.load(path, precision=precision))
     raise InputError(
-        f"{path}: expected a model that answers questions, classifies or finds entities, but its head is {head}"
+        f"{path}: expected a model that answers questions, classifies, fills masks or finds entities, but its head is "
+        f"{head}"
     )
 
 
@@ -185,5 +215,8 @@ def _head_of(path: str) -> str:
     if export is not None:
         return read_settings(export)["head"]
     source = checkpoint_files.find_source(path)
+    architecture = heads.describe(source).architecture
+    if architecture == "BertForMaskedLM":
+        return "pretraining"
     # A checkpoint of TF1 does not name its head: only a reader's can be told by its weights alone.
-    return "reading" if source.format == "tf1" and heads.describe(source).architecture is None else head_of(source)
+    return "reading" if source.format == "tf1" and architecture is None else head_of(source)

@@ -27,7 +27,7 @@ from stand_in_service import StandIn  # noqa: E402
 
 from kobert_tf2.serving import http, http_page  # noqa: E402
 
-KINDS = ("reading", "entities", "sentence", "pair")
+KINDS = ("reading", "entities", "sentence", "pair", "fill_mask")
 
 
 @pytest.fixture

@@ -294,6 +294,36 @@ def test_labels_and_numbers_are_shown(browser, kind, answer, shown, shares):
         assert browser.console == []
 
 
+class Fills(StandIn):
+    """Fills every mask with 서울, else ##은."""
+
+    kind, path, response_model = "fill_mask", "/fill-mask", schemas.FilledMasks
+
+    def request_model(self, limits):
+        return schemas.masked_text_model(limits)
+
+    def request(self, fields):
+        return requests.Ask("?", fields["text"])
+
+    def finish(self, ask, prepared, rows):
+        candidates = [{"piece": "서울", "score": 0.9}, {"piece": "##은", "score": 0.0}]
+        places = [match.span() for match in re.finditer(r"\[MASK\]", ask.context)]
+        return {"masks": [{"start": start, "end": end, "candidates": candidates} for start, end in places]}
+
+
+def test_masks_are_filled_in(browser):
+    with page_of(Fills()) as url:
+        browser.console.clear()
+        browser.open(url, width=360)
+        browser.run("document.getElementById('text').value = '😀 수도는 [MASK]이다. [MASK]!'")
+        browser.run("document.getElementById('ask').click()")
+        browser.wait("!document.getElementById('result').hidden")
+        assert text_of(browser, "marked") == "😀 수도는 서울이다. 서울!"
+        assert browser.run("[...document.querySelectorAll('#masks li')].length") == 4
+        assert text_of(browser, "masks").count("%") == 2
+        assert browser.console == []
+
+
 def test_the_interface_page_runs_without_a_request_that_leaves_the_machine(browser, url):
     browser.console.clear()
     browser.requested.clear()

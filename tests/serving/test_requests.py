@@ -60,6 +60,17 @@ def test_a_text_becomes_the_windows_of_labelling(tokenizer):
     assert len(requests.prepare_text(requests.Text(""), tokenizer=tokenizer, max_seq_length=16).lengths) <= 1
 
 
+def test_what_stands_behind_a_mask_goes_on_with_its_word():
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "수도", "##는", "이다", "##이다", "는"]
+    tokenizer = kb.Tokenizer(vocab)
+    prepared = requests.prepare_fill(requests.Fill("[MASK]는 [MASK] 는"), tokenizer=tokenizer, max_seq_length=9)
+    pieces = tokenizer.convert_ids_to_tokens(prepared.features["input_ids"][0].tolist())
+    assert pieces == ["[CLS]", "[MASK]", "##는", "[MASK]", "는", "[SEP]", "[PAD]", "[PAD]", "[PAD]"]
+    assert prepared.features["masked_lm_positions"].tolist() == [[1, 3] + [0] * 8]
+    assert prepared.lengths.tolist() == [6]
+    assert prepared.source == [(0, 6), (8, 14)]
+
+
 def test_outputs_of_windows_of_several_widths_are_stacked():
     rows = [{"logits": np.ones((2, 3))}, {"logits": np.full((4, 3), 2.0)}]
     stacked = requests.stacked(rows, "logits", 5, -np.inf)

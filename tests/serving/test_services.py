@@ -14,6 +14,8 @@ from kobert_tf2.errors import InputError  # noqa: E402
 from kobert_tf2.labelling.settings import ClassifierSettings  # noqa: E402
 from kobert_tf2.serving import http, services  # noqa: E402
 from kobert_tf2.serving.limits import Limits  # noqa: E402
+from kobert_tf2.serving.mask_filler import MaskFiller  # noqa: E402
+from kobert_tf2.serving.requests import Fill, prepare_fill  # noqa: E402
 
 TEXTS = ["사과나무를 심었다. 나무가 자랐다.", "", " ", "사과 " * 40, "학교에서 사과나무를 " * 12]
 LABELS = ["O", "B-LC", "I-LC", "B-PS", "I-PS"]
@@ -95,8 +97,31 @@ def test_a_classifier_answers_as_its_class_does(tmp_path, problem_type, takes_pa
         assert ("text_pair" in client.get("/").text) == takes_pairs
 
 
+@pytest.mark.parametrize("architecture", ["BertForPreTraining", "BertForMaskedLM"])
+def test_masks_are_filled_as_the_model_says(tmp_path, architecture):
+    path = saved(tmp_path / "pretrained", kb.BertForPreTraining)
+    file = tmp_path / "pretrained" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "architectures": [architecture]}), "utf-8")
+    filler = MaskFiller.load(path)
+    model, tokenizer = kb.BertForPreTraining.from_pretrained(path), kb.Tokenizer.from_pretrained(path)
+    with client_of(path) as client:
+        for text in ("사과 [MASK]", "[MASK] 나무를 [MASK]", "😀[MASK]"):
+            found = without_time(client.post("/fill-mask", json={"text": text, "n_best": 3}))["masks"]
+            assert [text[mask["start"] : mask["end"]] for mask in found] == ["[MASK]"] * text.count("[MASK]")
+            assert found[0]["candidates"][0]["piece"] == filler.fill(text)[0]["candidates"][0]["piece"]
+            assert all(len(mask["candidates"]) == 3 for mask in found)
+            ids = prepare_fill(Fill(text), tokenizer=tokenizer, max_seq_length=24).features
+            logits = model(ids)["masked_lm_logits"].numpy()[0, : len(found)]
+            best = tokenizer.convert_ids_to_tokens(logits.argmax(-1).tolist())
+            assert [mask["candidates"][0]["piece"] for mask in found] == best
+        for text in ("사과", "[MASK]" * 11, "사과 " * 40 + "[MASK]"):
+            response = client.post("/fill-mask", json={"text": text})
+            assert (response.status_code, "text: expected" in response.text) == (422, True)
+        assert "view.js" in client.get("/").text
+
+
 def test_a_model_that_answers_nothing_is_refused(tmp_path):
-    with pytest.raises(InputError, match="expected a model that answers questions, classifies"):
+    with pytest.raises(InputError, match="expected a model that answers questions, classifies, fills masks"):
         services.load(saved(tmp_path / "backbone", kb.BertBackbone))
     path = saved(tmp_path / "tagger", kb.BertForTokenClassification, labels=LABELS)
     with pytest.raises(InputError, match="null_score_diff_threshold: expected a reader"):
