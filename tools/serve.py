@@ -45,8 +45,7 @@ flags.DEFINE_float("drain_seconds", 30, "How long after SIGTERM the service ends
 
 def main() -> None:
     try:
-        from kobert_tf2.serving import access, http, services
-        from kobert_tf2.serving.server import Server
+        from kobert_tf2.serving import access, http, server, services
     except ImportError as error:
         raise InputError(f"serving needs {error.name}, which is not installed: pip install '.[serve]'") from None
 
@@ -55,6 +54,7 @@ def main() -> None:
         allowed_hosts=tuple(FLAGS.allowed_hosts),
         log=sys.stdout if FLAGS.access_log else None,
     )
+    listener = server.bind(FLAGS.host, FLAGS.port)
     threshold = FLAGS.null_score_diff_threshold
     reading = {} if threshold is None else {"null_score_diff_threshold": threshold}
     service = services.load(FLAGS.model_dir, precision=FLAGS.precision, **reading)
@@ -70,9 +70,9 @@ def main() -> None:
         body_seconds=FLAGS.body_seconds,
         total_seconds=FLAGS.total_seconds,
     )
-    print(f"{FLAGS.model_dir} is loaded", file=sys.stderr)
     app = http.make_app(service, limits, who)
-    Server(app, host=FLAGS.host, port=FLAGS.port, limits=limits, drain_seconds=FLAGS.drain_seconds).run()
+    print(f"{FLAGS.model_dir} is loaded and served on {server.url_of(listener)}", file=sys.stderr)
+    server.Server(app, limits=limits, drain_seconds=FLAGS.drain_seconds).run(sockets=[listener])
 
 
 if __name__ == "__main__":

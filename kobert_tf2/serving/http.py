@@ -153,6 +153,8 @@ def _sentence(entry: dict) -> str:
     """One of pydantic's errors: which field, what is wrong, what came, cut short."""
     if entry["type"] == "json_invalid":
         return f"expected JSON, but the body is not: {entry.get('ctx', {}).get('error', entry['msg'])}"
+    if isinstance(entry.get("input"), bytes):  # FastAPI has not read it as JSON
+        return "body: expected the header Content-Type: application/json"
     field = ".".join(str(part) for part in entry["loc"] if part != "body") or "body"
     came = repr(entry.get("input"))
     shown = came if len(came) <= 60 else f"{came[:57]}..."

@@ -107,13 +107,14 @@ class Observer:
 def _line(scope: Scope, status: int, sent: int, seconds: float) -> dict[str, Any]:
     """No texts, which belong to those who asked."""
     headers = {name: value.decode("latin-1")[:_MOST_CHARACTERS] for name, value in scope["headers"]}
+    received = headers.get(b"content-length", "")
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         "client": (scope.get("client") or ("",))[0],
         "method": scope["method"],
         "path": scope["path"][:_MOST_CHARACTERS],
         "status": status,
-        "received_bytes": headers.get(b"content-length", ""),
+        "received_bytes": int(received) if received.isdecimal() else None,
         "sent_bytes": sent,
         "milliseconds": round(1000 * seconds, 1),
         "user_agent": headers.get(b"user-agent", ""),

@@ -7,6 +7,7 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from kobert_tf2.errors import InputError
 from kobert_tf2.serving.limits import Limits
 from kobert_tf2.serving.protocol import protocol_class
 
@@ -21,13 +22,11 @@ class Server(uvicorn.Server):
     """Serves an application of `make_app`. On SIGTERM it takes no new requests and answers those that came; what is
     not answered `drain_seconds` later gets a 503."""
 
-    def __init__(self, app: FastAPI, *, host: str, port: int, limits: Limits, drain_seconds: float):
+    def __init__(self, app: FastAPI, *, limits: Limits, drain_seconds: float):
         self._app, self._limits, self._drain_seconds = app, limits, drain_seconds
         super().__init__(
             uvicorn.Config(
                 app,
-                host=host,
-                port=port,
                 http=protocol_class(limits),
                 ws="none",
                 access_log=False,
@@ -45,6 +44,28 @@ class Server(uvicorn.Server):
         timer = asyncio.get_running_loop().call_later(last, self._app.state.scheduler.drop_all)
         await super().shutdown(sockets)
         timer.cancel()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket of this address, on which nothing is taken yet; a port of 0 becomes a free one.
+
+    Raises:
+        InputError: the address is not this machine's, or in use.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise InputError(f"{host}:{port}: cannot listen there: {error.strerror or error}") from None
+    return bound
+
+
+def url_of(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 def _allow_open_files(wanted: int) -> None:

@@ -87,6 +87,14 @@ def test_other_paths_and_methods_are_refused_with_a_sentence(client):
     assert client.get("/answer").status_code == 405
 
 
+def test_a_body_of_another_type_is_told_the_header(client):
+    body = '{"question": "?", "context": "가"}'
+    for headers in ({}, {"Content-Type": "application/x-www-form-urlencoded"}):
+        response = client.post("/answer", content=body, headers=headers)
+        assert response.status_code == 422
+        assert response.json() == {"error": "body: expected the header Content-Type: application/json"}
+
+
 def test_a_body_without_a_length_is_read_up_to_the_limit(client):
     headers = {"Content-Type": "application/json"}
     body = json.dumps({"question": "?", "context": "가 나"}).encode()

@@ -1,5 +1,6 @@
 """The end of a service: when it comes, and what those hear who wait."""
 
+import re
 import resource
 import threading
 import time
@@ -10,6 +11,7 @@ pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 from loopback_server import connect, request, response, serving, wait_until
 from stand_in_service import StandIn
 
+from kobert_tf2.errors import InputError
 from kobert_tf2.serving import server as server_module
 
 
@@ -37,6 +39,18 @@ def test_what_can_be_answered_while_draining_is(capfd):
         server.should_exit = True
         assert response(connection)[0] == 200
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_address_that_cannot_be_had_is_a_sentence():
+    with server_module.bind("127.0.0.1", 0) as bound:
+        bound.listen()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", server_module.url_of(bound))
+        port = bound.getsockname()[1]
+        with pytest.raises(InputError, match=rf"127\.0\.0\.1:{port}: cannot listen there: Address already in use"):
+            server_module.bind("127.0.0.1", port)
+    for host in ("203.0.113.7", "no such host"):
+        with pytest.raises(InputError, match=f"{host}:0: cannot listen there: "):
+            server_module.bind(host, 0)
 
 
 def test_no_thread_is_left_behind():

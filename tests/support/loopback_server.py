@@ -9,7 +9,7 @@ import time
 
 from kobert_tf2.serving import http
 from kobert_tf2.serving.limits import Limits
-from kobert_tf2.serving.server import Server
+from kobert_tf2.serving.server import Server, bind
 
 
 @contextlib.contextmanager
@@ -17,13 +17,13 @@ def serving(service, *, drain_seconds=5.0, access=http.Access(), **limits):  # n
     """A `Server` that runs; its port is `server.port`, its scheduler `server.scheduler`."""
     limits = Limits(**limits)
     app = http.make_app(service, limits, access)
-    server = Server(app, host="127.0.0.1", port=0, limits=limits, drain_seconds=drain_seconds)
-    thread = threading.Thread(target=server.run, daemon=True)
+    server, listener = Server(app, limits=limits, drain_seconds=drain_seconds), bind("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     while not server.started:
         assert thread.is_alive(), "the server did not start"
         time.sleep(0.01)
-    server.port = server.servers[0].sockets[0].getsockname()[1]
+    server.port = listener.getsockname()[1]
     server.scheduler, server.thread = app.state.scheduler, thread
     try:
         yield server
