@@ -132,3 +132,15 @@ def test_attentions_are_of_the_tokens_alone_and_sum_to_one(folder, loaded):
     assert [output.attentions.shape for output in found] == [(1, 4, 4, 4), (1, 4, 3, 3)]
     for output in found:
         np.testing.assert_allclose(output.attentions.sum(axis=-1), 1, atol=1e-5)
+
+
+def test_the_precision_asked_for_is_the_one_computed_in(folder, loaded):
+    half = kb.Embedder.load(folder, precision="bfloat16")
+    assert half.model.embeddings.compute_dtype == "bfloat16"
+    vectors = half.embed(TEXTS)
+    assert vectors.dtype == np.float32
+    difference = np.abs(vectors - loaded.embed(TEXTS)).max()
+    assert 0 < difference < 0.5
+    assert np.abs(kb.embed(TEXTS, folder, precision="bfloat16") - vectors).max() == 0
+    with pytest.raises(InputError, match=r"precision: expected float32 or bfloat16\. Received: .float16"):
+        kb.Embedder.load(folder, precision="float16")

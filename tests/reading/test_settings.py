@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from kobert_tf2.errors import InputError
-from kobert_tf2.reading.settings import ReadingSettings
+from kobert_tf2.reading.settings import ReadingSettings, strips_josa
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 KEPT = {"max_seq_length": 100, "doc_stride": 20, "max_query_length": 30, "max_answer_length": 9, "n_best_size": 4}
 
@@ -112,3 +113,16 @@ def test_numbers_of_numpy_are_numbers():
     settings = ReadingSettings.fitting(512, n_best_size=np.int64(3), null_score_diff_threshold=np.float32(0.5))
     assert (settings.n_best_size, settings.null_score_diff_threshold) == (3, 0.5)
     assert json.dumps(settings.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("pre_tokenizer", "asked", "strips"),
+    [
+        ("mecab", None, False),
+        ("none", None, True),
+        *((kind, yes, yes) for kind in ("mecab", "none") for yes in (True, False)),
+    ],
+)
+def test_particles_go_by_default_where_the_tokenizer_knows_no_morphemes(pre_tokenizer, asked, strips):
+    tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "가", "##가"], pre_tokenizer=pre_tokenizer)
+    assert strips_josa(asked, tokenizer) is strips

@@ -65,3 +65,10 @@ def test_wrong_arguments_are_reported(tagger, tmp_path):
         tagger.tag_batch(["가", None])
     with pytest.raises(InputError, match="max_seq_length"):
         kb.Tagger.load(save(tmp_path / "model"), max_seq_length=1000)
+
+
+def test_the_precision_asked_for_is_the_one_computed_in(tmp_path):
+    path = save(tmp_path / "model")
+    taggers = [kb.Tagger.load(path, max_seq_length=9, precision=precision) for precision in ("float32", "bfloat16")]
+    scores = [[entity["score"] for entity in one.tag("사과나무를 한국에")] for one in taggers]
+    assert scores[0] != scores[1]
