@@ -40,7 +40,9 @@ def define_flags() -> None:
     flags.DEFINE_bool("do_eval", False, "Evaluate: accuracy and F1, or correlations; the table of confusions.")
     flags.DEFINE_bool("do_predict", False, "Write predictions.tsv with the probability of every label.")
     _define_flags_of_labels()
-    flags.DEFINE_integer("max_seq_length", 128, "Pieces a row at most; longer ones are cut, and counted.")
+    flags.DEFINE_integer(
+        "max_seq_length", 128, "Pieces a row at most; longer ones are cut, and counted. To predict: as trained."
+    )
     flags.DEFINE_integer("train_batch_size", 32, "Global: of all replicas together.")
     flags.DEFINE_integer("eval_batch_size", 32, "Global: of all replicas together.")
     flags.DEFINE_integer("predict_batch_size", 32, "Global: of all replicas together.")

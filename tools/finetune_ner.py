@@ -27,7 +27,12 @@ def define_flags() -> None:
     flags.DEFINE_bool("do_train", False, "Train.")
     flags.DEFINE_bool("do_eval", False, "Evaluate: entity F1 as seqeval, character F1 as KLUE, for each type.")
     flags.DEFINE_bool("do_predict", False, "Write predictions.json and predictions.tsv (KLUE's format).")
-    flags.DEFINE_integer("max_seq_length", 128, "Pieces of a window of a long text.", lower_bound=3)
+    flags.DEFINE_integer(
+        "max_seq_length",
+        128,
+        "Pieces of a window of a long text; to predict alone, as trained.",
+        lower_bound=3,
+    )
     flags.DEFINE_integer("doc_stride", None, "Pieces from one window to the next; half a window if not given.")
     flags.DEFINE_integer("train_batch_size", 32, "Windows a step, of all replicas together.", lower_bound=1)
     flags.DEFINE_integer("predict_batch_size", 32, "Windows a batch, of all replicas together.", lower_bound=1)

@@ -1,21 +1,22 @@
-"""How a classifier reads and answers, kept in its model directory.
+"""How a classifier or a tagger reads and answers, kept in its model directory.
 
 Training keeps the settings in the model's `config.json`, where Hugging Face's files have what a task needs:
 
     "task_specific_params": {"text-classification": {"max_seq_length": 128, "thresholds": {"폭력": 0.31, ...}}}
+    "task_specific_params": {"token-classification": {"max_seq_length": 128, "doc_stride": 64}}
 
-so that a classifier answers as it was trained, without a flag.
+so that the model answers as it was trained, without a flag.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import problems
 
-TASK = "text-classification"
+CLASSIFIER, TAGGER = "text-classification", "token-classification"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class ClassifierSettings:
 
     def to_config(self) -> dict[str, dict]:
         """`task_specific_params` for a model's `config.json`, where `kept_in` finds them again."""
-        return {TASK: {name: value for name, value in dataclasses.asdict(self).items() if value is not None}}
+        return _to_config(self, CLASSIFIER)
 
     @classmethod
     def kept_in(cls, config_file: str, labels: Sequence[str]) -> "ClassifierSettings":
@@ -48,21 +49,55 @@ class ClassifierSettings:
         Raises:
           InputError: a value of another type, or thresholds of labels that the model does not have.
         """
-        values: Any = files.read_json(config_file, dict) if files.exists(config_file) else {}
-        where = config_file
-        for name in ("task_specific_params", TASK):
-            values, where = values.get(name) or {}, f"{where}, {name}"
-            if not isinstance(values, dict):
-                raise InputError(f"{where}: expected an object, but got {files.json_name(values)}")
-        known = {name: value for name, value in values.items() if name in _CHECKS and value is not None}
-        for name, value in known.items():
-            is_right, expected = _CHECKS[name]
-            if not is_right(value):
-                raise InputError(f"{where}: expected {name} to be {expected}, but got {value!r:.100}")
+        known, where = _kept_in(cls, config_file, CLASSIFIER)
         problems.check_thresholds(known.get("thresholds", {}), labels, where)
         if "score_range" in known:
             known["score_range"] = tuple(map(float, known["score_range"]))
         return cls(**known)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaggerSettings:
+    """What stands beside the weights of a tagger; None: not known.
+
+    Attributes:
+      max_seq_length, doc_stride: tokens of a window of a long text, and from one to the next.
+      strip_josa: whether predicted entities lose their particles; None: where the tokenizer knows no morphemes.
+    """
+
+    max_seq_length: int | None = None
+    doc_stride: int | None = None
+    strip_josa: bool | None = None
+
+    def to_config(self) -> dict[str, dict]:
+        """As `ClassifierSettings.to_config`."""
+        return _to_config(self, TAGGER)
+
+    @classmethod
+    def kept_in(cls, config_file: str) -> "TaggerSettings":
+        """As `ClassifierSettings.kept_in`."""
+        return cls(**_kept_in(cls, config_file, TAGGER)[0])
+
+
+def _to_config(settings: Any, task: str) -> dict[str, dict]:
+    return {task: {name: value for name, value in dataclasses.asdict(settings).items() if value is not None}}
+
+
+def _kept_in(cls: Any, config_file: str, task: str) -> tuple[dict[str, Any], str]:
+    """The fields of a class of settings that a file holds for a task, each checked, and where they stand."""
+    values: Any = files.read_json(config_file, dict) if files.exists(config_file) else {}
+    where = config_file
+    for name in ("task_specific_params", task):
+        values, where = values.get(name) or {}, f"{where}, {name}"
+        if not isinstance(values, dict):
+            raise InputError(f"{where}: expected an object, but got {files.json_name(values)}")
+    names = [field.name for field in dataclasses.fields(cls)]
+    known = {name: values[name] for name in names if values.get(name) is not None}
+    for name, value in known.items():
+        is_right, expected = _CHECKS[name]
+        if not is_right(value):
+            raise InputError(f"{where}: expected {name} to be {expected}, but got {value!r:.100}")
+    return known, where
 
 
 def _are_strings(value: Any) -> bool:
@@ -74,8 +109,11 @@ def _is_range(value: Any) -> bool:
     return numbers and value[0] < value[1]
 
 
-_CHECKS = {
+# What a field may be, and how a message says it.
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_seq_length": (lambda value: type(value) is int and value >= 4, "a whole number of at least 4"),
+    "doc_stride": (lambda value: type(value) is int and value >= 1, "a whole number of at least 1"),
+    "strip_josa": (lambda value: isinstance(value, bool), "true or false"),
     "takes_pairs": (lambda value: isinstance(value, bool), "true or false"),
     "thresholds": (lambda value: isinstance(value, dict), "an object of labels and numbers"),
     "score_range": (_is_range, "two numbers, the lower first"),

@@ -6,12 +6,16 @@ How long texts may be, whether they come in pairs and from which probability a l
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from kobert_tf2 import files
 from kobert_tf2.bert import checkpoint_files
+from kobert_tf2.bert import labels as head_labels
+from kobert_tf2.bert.config import BertConfig
+from kobert_tf2.bert.inference import compiled, dtype_policy
 from kobert_tf2.bert.labels import Labels
 from kobert_tf2.bert.models import BertForSequenceClassification
 from kobert_tf2.errors import InputError
@@ -19,7 +23,8 @@ from kobert_tf2.labelling import problems, sentences
 from kobert_tf2.labelling.sentence_files import Example
 from kobert_tf2.labelling.settings import ClassifierSettings
 from kobert_tf2.serving.export import check_vocabulary
-from kobert_tf2.serving.predictor import compiled, dtype_policy, serving_batches
+from kobert_tf2.serving.predictor import serving_batches
+from kobert_tf2.serving.saved_export import export_labels, find_export, read_export
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 # Texts whose rows are in memory at the same time.
@@ -67,10 +72,10 @@ class Classifier:
         max_seq_length: int | None = None,
         thresholds: Mapping[str, float] | float | None = None,
     ) -> "Classifier":
-        """Loads a model directory or a hub id.
+        """Loads a model directory, a hub id or an export.
 
         Args:
-            precision: "float32" or "bfloat16".
+            precision: "float32" or "bfloat16"; an export computes in float32.
             max_seq_length: pieces of a row, longer ones are cut; by default as trained, or as many as the model has
                 positions for.
             thresholds: where a text may have several labels, the probability from which each is given: one for all, or
@@ -80,21 +85,25 @@ class Classifier:
             InputError: nothing to load there, or a model without a trained classification head.
         """
         path = os.fspath(path)
-        model = BertForSequenceClassification.from_pretrained(path, dtype=dtype_policy(precision), require_trained=True)
-        source = checkpoint_files.find_source(path)
-        tokenizer = Tokenizer.from_pretrained(source.folder)
-        check_vocabulary(model.config, tokenizer)
-        labels = Labels(model.labels, model.problem_type)
+        found = find_export(path)
+        loaded = _of_export(found, precision) if found is not None else _of_model(path, precision)
+        labels = loaded.labels
         problems.check_head(labels.kind, labels.names, path)
-        kept = ClassifierSettings.kept_in(source.config, labels.names)
-        longest = model.config.max_position_embeddings
+        kept = ClassifierSettings.kept_in(loaded.config_file, labels.names)
+        longest = loaded.config.max_position_embeddings
         length = max_seq_length or min(kept.max_seq_length or longest, longest)
         if not 4 <= length <= longest:
             raise InputError(f"max_seq_length: expected 4 to {longest}, but got {length}")
-        settings = ClassifierSettings(
-            takes_pairs=kept.takes_pairs, thresholds=_thresholds(thresholds, kept.thresholds, labels)
+        chosen = _thresholds(thresholds, kept.thresholds, labels)
+        settings = ClassifierSettings(takes_pairs=kept.takes_pairs, thresholds=chosen)
+        return cls(
+            loaded.forward,
+            loaded.tokenizer,
+            labels,
+            settings,
+            max_seq_length=length,
+            keep_alive=loaded.keep_alive,
         )
-        return cls(compiled(model), tokenizer, labels, settings, max_seq_length=length, keep_alive=model)
 
     def predict(self, texts: Text | Iterable[Text]) -> Any:
         """What the model says of each text, in order. A text is a string, or a pair (text, second text).
@@ -156,6 +165,33 @@ class Classifier:
         chosen = np.flatnonzero(problems.chosen_labels(row, self._thresholds))
         ranked = sorted((self.labels[place] for place in chosen), key=lambda name: -scores[name])
         return {"labels": [{"label": name, "score": scores[name]} for name in ranked], "scores": scores}
+
+
+class _Loaded(NamedTuple):
+    """A model ready to answer, from wherever it came."""
+
+    forward: Callable[..., dict[str, tf.Tensor]]
+    config: BertConfig
+    tokenizer: Tokenizer
+    labels: Labels
+    config_file: str
+    keep_alive: object
+
+
+def _of_model(path: str, precision: str) -> _Loaded:
+    model = BertForSequenceClassification.from_pretrained(path, dtype=dtype_policy(precision), require_trained=True)
+    source = checkpoint_files.find_source(path)
+    tokenizer = Tokenizer.from_pretrained(source.folder)
+    check_vocabulary(model.config, tokenizer)
+    labels = Labels(model.labels, model.problem_type)
+    return _Loaded(compiled(model), model.config, tokenizer, labels, source.config, model)
+
+
+def _of_export(path: str, precision: str) -> _Loaded:
+    export, config_file = read_export(path, "classification", precision=precision), f"{path}/assets/config.json"
+    names = export_labels(export)
+    labels = head_labels.read(files.read_json(config_file, dict), config_file, len(names))
+    return _Loaded(export.forward, export.config, export.tokenizer, labels, config_file, export.keep_alive)
 
 
 def _thresholds(

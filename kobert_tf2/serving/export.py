@@ -18,7 +18,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -111,6 +111,7 @@ def export(
         file_format=file_format,
         with_text=with_text,
         weights=weights,
+        task_specific_params=None if head == "reading" else heads.describe(source).values.get("task_specific_params"),
         **reading,
     )
 
@@ -125,12 +126,14 @@ def export_model(
     file_format: str = "saved_model",
     with_text: bool | None = None,
     weights: str = "float32",
+    task_specific_params: Mapping | None = None,
     **reading: Any,
 ) -> dict:
     """`export` of a model in memory, built under whatever precision policy or strategy; it is left as it is.
 
     A head that was not in the loaded weights and was not trained since is an `InputError`. `weights` are those of a
-    TFLite file, one of `tflite.WEIGHTS`.
+    TFLite file, one of `tflite.WEIGHTS`. `task_specific_params` go into the export's `config.json`, as in
+    `save_pretrained`.
     """
     if weights != "float32" and file_format != "tflite":
         raise InputError(f"weights: {weights} is for the format tflite, but the format is {file_format}")
@@ -147,7 +150,7 @@ def export_model(
     model = in_float32(model, without_zeros=file_format == "onnx")
     with tempfile.TemporaryDirectory() as scratch, outputs.only_run(targets.plain):
         servable = Servable(model, HEADS[head], settings=settings, tokenizer=tokenizer)
-        assets = _Assets(scratch, model, tokenizer, about)
+        assets = _Assets(scratch, model, tokenizer, about, task_specific_params)
         if file_format == "onnx":
             written = _write_onnx(servable, assets, targets.plain, overwrite, vocab_size=len(tokenizer.vocab))
         elif file_format == "tflite":
@@ -360,8 +363,11 @@ def _label_names(model: keras.Model) -> list[str] | None:
 class _Assets:
     """Vocabulary, configuration, tokenizer settings and what was exported: the files that go along."""
 
-    def __init__(self, scratch: str, model: keras.Model, tokenizer: Tokenizer, about: dict):
+    def __init__(
+        self, scratch: str, model: keras.Model, tokenizer: Tokenizer, about: dict, task_specific_params: Mapping | None
+    ):
         self._scratch, self._model, self._tokenizer, self._about = scratch, model, tokenizer, about
+        self._task_settings = {"task_specific_params": dict(task_specific_params)} if task_specific_params else {}
 
     def write(self, signatures: list[str]) -> list[str]:
         """Their paths, in a new folder."""
@@ -376,4 +382,5 @@ class _Assets:
 
     def _config(self) -> dict:
         model = self._model
-        return pretrained.hf_config(model.config, pretrained.architecture(model), pretrained.labels_of(model))
+        config = pretrained.hf_config(model.config, pretrained.architecture(model), pretrained.labels_of(model))
+        return config | self._task_settings

@@ -12,6 +12,7 @@ from kobert_tf2.bert.models import BertForTokenClassification
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import entities
 from kobert_tf2.labelling.entities import TokenWindows
+from kobert_tf2.labelling.settings import TaggerSettings
 from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.serving.export import check_vocabulary
 from kobert_tf2.serving.predictor import serving_batches
@@ -37,12 +38,13 @@ class Tagger:
         *,
         max_seq_length: int,
         strip_josa: bool,
+        doc_stride: int | None = None,
         keep_alive: object = None,
     ):
         self._forward = forward
         self._keep_alive = keep_alive  # the object whose variables `forward` reads
         self.tokenizer, self.labels, self.max_seq_length = tokenizer, tuple(labels), max_seq_length
-        self._strip_josa = strip_josa
+        self._strip_josa, self._doc_stride = strip_josa, doc_stride
 
     @classmethod
     def load(
@@ -57,8 +59,10 @@ class Tagger:
 
         Args:
             precision: "float32" or "bfloat16"; an export computes in float32.
-            max_seq_length: tokens of a window of a long text; by default 128, or what the model has positions for.
-            strip_josa: whether entities lose their particles; by default where the tokenizer knows no morphemes.
+            max_seq_length: tokens of a window of a long text; by default as trained, or else 128, or what the model has
+                positions for.
+            strip_josa: whether entities lose their particles; by default as trained, or where the tokenizer knows no
+                morphemes.
 
         Raises:
             InputError: nothing to load there, a model without a trained head, or labels that are not BIO.
@@ -67,23 +71,28 @@ class Tagger:
         if found is not None:
             export = read_export(found, "tokens", precision=precision)
             forward, config, tokenizer, keep_alive = export.forward, export.config, export.tokenizer, export.keep_alive
-            labels = export_labels(export)
+            labels, config_file = export_labels(export), f"{found}/assets/config.json"
         else:
             model = BertForTokenClassification.from_pretrained(
                 path, dtype=dtype_policy(precision), require_trained=True
             )
-            tokenizer = Tokenizer.from_pretrained(checkpoint_files.find_source(path).folder)
+            source = checkpoint_files.find_source(path)
+            tokenizer, config_file = Tokenizer.from_pretrained(source.folder), source.config
             check_vocabulary(model.config, tokenizer)
             forward, config, keep_alive, labels = compiled(model), model.config, model, list(model.labels)
         entities.types_of(labels, path)
+        kept = TaggerSettings.kept_in(config_file)
+        strip_josa = kept.strip_josa if strip_josa is None else strip_josa
         longest = config.max_position_embeddings
         if max_seq_length is not None and not 3 <= max_seq_length <= longest:
             raise InputError(f"max_seq_length: expected 3 to {longest}, but got {max_seq_length}")
+        length = max_seq_length or min(kept.max_seq_length or 128, longest)
         return cls(
             forward,
             tokenizer,
             labels,
-            max_seq_length=max_seq_length or min(128, longest),
+            max_seq_length=length,
+            doc_stride=kept.doc_stride if length == kept.max_seq_length else None,
             strip_josa=tokenizer.settings()["pre_tokenizer"] != "mecab" if strip_josa is None else strip_josa,
             keep_alive=keep_alive,
         )
@@ -113,7 +122,9 @@ class Tagger:
 
     def _tag_block(self, texts: Sequence[str]) -> list[list[dict]]:
         encodings = self.tokenizer.encode_batch(texts)
-        windows = entities.make_windows(encodings, self.tokenizer, max_seq_length=self.max_seq_length)
+        windows = entities.make_windows(
+            encodings, self.tokenizer, max_seq_length=self.max_seq_length, doc_stride=self._doc_stride
+        )
         logits = np.zeros((*windows.input_ids.shape, len(self.labels)), np.float32)
         for batch in serving_batches(windows.input_mask.sum(axis=1), windows.input_ids.shape[1]):
             inputs = {name: array[batch.rows, : batch.width] for name, array in windows.features().items()}

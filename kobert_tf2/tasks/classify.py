@@ -211,7 +211,7 @@ def _train(
     kind = Labels(model.labels, model.problem_type).kind
     path = find_files(settings.data_dir, settings.train_file, None, None).train
     must_not_change = {
-        **unchanging.file_read("train_file", path),
+        **unchanging.file_read("train_file", path or ""),
         **unchanging.tokenizer_used(tokenizer),
         "max_seq_length": settings.max_seq_length,
         "problem_type": kind,

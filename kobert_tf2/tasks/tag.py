@@ -1,11 +1,12 @@
 """Fine-tuning a tagger of entities and predicting with it, from files of entities to files of entities.
 
     output_dir/checkpoints/           what a run resumes from
-               train_log.jsonl        and events/ for TensorBoard alignment_report.json  entities whose edge lies
-               inside a token, tags that were not well-formed model/                 a model directory; its
-               config.json names the BIO labels eval_results.txt       entity and character F1, and each type's
-               predictions.json       {"id", "text", "entities": [{"text", "type", "start", "end", "score"}]} of each
-               text predictions.tsv        the same in KLUE's format
+               train_log.jsonl        and events/ for TensorBoard
+               alignment_report.json  entities whose edge lies inside a token, and those that are lost
+               model/                 a model directory; its config.json names the BIO labels, and keeps the lengths
+               eval_results.txt       entity and character F1, and each type's
+               predictions.json       [{"id", "text", "entities": [{"text", "type", "start", "end", "score"}]}]
+               predictions.tsv        the same in KLUE's format
 
 This is the one call that `tools/finetune_ner.py` makes; `labelling` reads, aligns, decodes and scores.
 """
@@ -13,17 +14,20 @@ This is the one call that `tools/finetune_ner.py` makes; `labelling` reads, alig
 import dataclasses
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from kobert_tf2 import files
 from kobert_tf2.bert import pretrained as weights
+from kobert_tf2.bert.checkpoint_files import find_source
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.models import BertForTokenClassification
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import entities, entity_files, entity_metrics, report
 from kobert_tf2.labelling.entity_files import EntityFile, TaggedText
 from kobert_tf2.labelling.labels import choose
+from kobert_tf2.labelling.settings import TaggerSettings
 from kobert_tf2.progress import progress
 from kobert_tf2.reading.josa import JosaStripper
 from kobert_tf2.tasks import preflight as preflight_module
@@ -51,10 +55,13 @@ class FinetuneSettings(EpochTaskSettings):
       predict_file: such a file, or plain text, a text a line.
       file_format: of all files; None: recognised.
       eval_fraction: without an `eval_file`, this part of the training file is held out.
-      max_seq_length, doc_stride: tokens of a window of a long text, and from one to the next (None: half a window).
-      strip_josa: whether predicted entities lose their particles; None: where the tokenizer knows no morphemes.
+      max_seq_length, doc_stride: tokens of a window of a long text, and from one to the next. None: as the trained
+        model keeps them, or 128 and half a window.
+      strip_josa: whether predicted entities lose their particles; None: as the trained model keeps it, or where the
+        tokenizer knows no morphemes.
     """
 
+    max_seq_length: int | None = None  # type: ignore[assignment]  # replaced before anything uses it
     eval_file: str | None = None
     file_format: str | None = None
     eval_fraction: float = 0.0
@@ -62,6 +69,11 @@ class FinetuneSettings(EpochTaskSettings):
     doc_stride: int | None = None
     predict_batch_size: int = 32
     strip_josa: bool | None = None
+
+    @property
+    def window_length(self) -> int:
+        """`max_seq_length`, or else its default."""
+        return self.max_seq_length or EpochTaskSettings.max_seq_length
 
 
 def _are_predictions(path: str) -> bool:
@@ -89,14 +101,11 @@ def finetune(settings: FinetuneSettings) -> dict:
     source = settings.init_checkpoint
     if not settings.do_train:
         source = start.model_to_predict_with(settings.output_dir, settings.init_checkpoint)
+    settings = _as_kept(settings, source)
     tokenizer = tokenizers.from_flags(Tokenizer, settings.vocab_file, source, settings.tokenizer_settings)
     config = start.find_config(settings.bert_config_file, source, vocab_size=len(tokenizer.vocab))
-    start.check_fits(
-        config,
-        settings.bert_config_file or source,
-        vocab_size=len(tokenizer.vocab),
-        max_seq_length=settings.max_seq_length,
-    )
+    fit = {"vocab_size": len(tokenizer.vocab), "max_seq_length": settings.window_length}
+    start.check_fits(config, settings.bert_config_file or source, **fit)
     train, evaluation, prediction = _read_all(settings)
     tagger = _Tagger(settings, tokenizer)
     summary: dict = {"output_dir": settings.output_dir}
@@ -109,7 +118,7 @@ def finetune(settings: FinetuneSettings) -> dict:
         )
         summary |= _train(job, model, tagger, train, labels)
     else:
-        model = job.make(lambda: BertForTokenClassification.from_pretrained(source, require_trained=True))
+        model = job.make(lambda: BertForTokenClassification.from_pretrained(source or "", require_trained=True))
         labels = list(model.labels)
         entities.types_of(labels, f"{source}/config.json")
     summary["labels"] = labels
@@ -124,7 +133,8 @@ def finetune(settings: FinetuneSettings) -> dict:
 
 def preflight(settings: FinetuneSettings, asked: preflight_module.PreflightSettings) -> dict:
     """Compiles the training program of these settings as a TPU would run it and counts; needs no TPU and no data."""
-    targets: dict[str, list[int]] = {"labels": [settings.max_seq_length]}
+    settings = _as_kept(settings, None)
+    targets: dict[str, list[int]] = {"labels": [settings.window_length]}
     return preflight_module.of_fine_tuning(
         BertForTokenClassification, TASK, settings, asked, targets=targets, lengths_vary=True
     )
@@ -133,8 +143,22 @@ def preflight(settings: FinetuneSettings, asked: preflight_module.PreflightSetti
 def _choose_labels(types: Sequence[str], begin: str | None, config: BertConfig) -> list[str]:
     """The labels of the model to begin with, in its order, if it is a tagger of all these types; else theirs alone."""
     held = weights.held_labels(BertForTokenClassification, begin, config) if begin else None
-    is_tagger = held is not None and entities.are_bio(held.names)
-    return choose(entities.label_list(types), held.names if is_tagger else None)
+    names = held.names if held is not None and entities.are_bio(held.names) else None
+    return choose(entities.label_list(types), names)
+
+
+def _as_kept(settings: FinetuneSettings, source: str | None) -> FinetuneSettings:
+    """The settings, with what a model that is not trained on keeps where nothing else was asked for."""
+    config_file = None if settings.do_train or source is None else find_source(source).config
+    kept = TaggerSettings() if config_file is None else TaggerSettings.kept_in(config_file)
+    same_length = settings.max_seq_length in (None, kept.max_seq_length)
+    return dataclasses.replace(
+        settings,
+        max_seq_length=settings.max_seq_length or kept.max_seq_length or EpochTaskSettings.max_seq_length,
+        # The stride belongs to the length.
+        doc_stride=settings.doc_stride or (kept.doc_stride if same_length else None),
+        strip_josa=kept.strip_josa if settings.strip_josa is None else settings.strip_josa,
+    )
 
 
 def _check_asked(settings: FinetuneSettings) -> None:
@@ -217,7 +241,7 @@ def strip_josa(texts: Sequence[TaggedText]) -> tuple[list[TaggedText], int]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _train(job: TrainingJob, model, tagger: "_Tagger", texts: Sequence[TaggedText], labels: list[str]) -> dict:
+def _train(job: TrainingJob, model: Any, tagger: "_Tagger", texts: Sequence[TaggedText], labels: list[str]) -> dict:
     settings, seed = tagger.settings, tagger.settings.seed
     windows = tagger.training_windows(job, texts, labels)
     lengths = windows.input_mask.sum(axis=1)
@@ -234,13 +258,14 @@ def _train(job: TrainingJob, model, tagger: "_Tagger", texts: Sequence[TaggedTex
         TASK,
         num_steps=num_steps,
         must_not_change={
-            **unchanging.file_read("train_file", settings.train_file),
+            **unchanging.file_read("train_file", settings.train_file or ""),
             **unchanging.tokenizer_used(tagger.tokenizer),
+            "max_seq_length": settings.window_length,
             "labels": labels,
             "windows": len(windows),
             "num_steps": num_steps,
         },
-        save=lambda folder: model.save_pretrained(folder, tagger.tokenizer),
+        save=lambda folder: model.save_pretrained(folder, tagger.tokenizer, task_specific_params=tagger.to_keep()),
     )
     return {"train_texts": len(texts), "train_windows": len(windows), **trained}
 
@@ -261,8 +286,18 @@ class _Tagger:
         return encodings
 
     def _windows(self, encodings: list, labels: Sequence[np.ndarray] | None = None) -> entities.TokenWindows:
-        lengths = {"max_seq_length": self.settings.max_seq_length, "doc_stride": self.settings.doc_stride}
-        return entities.make_windows(encodings, self.tokenizer, labels=labels, **lengths)
+        return entities.make_windows(
+            encodings,
+            self.tokenizer,
+            max_seq_length=self.settings.window_length,
+            doc_stride=self.settings.doc_stride,
+            labels=labels,
+        )
+
+    def to_keep(self) -> dict[str, dict]:
+        """What stands beside the weights."""
+        names = ("max_seq_length", "doc_stride", "strip_josa")
+        return TaggerSettings(**{name: getattr(self.settings, name) for name in names}).to_config()
 
     def training_windows(
         self, job: TrainingJob, texts: Sequence[TaggedText], labels: list[str]
@@ -285,7 +320,7 @@ class _Tagger:
         )
         return self._windows(encodings, alignment.labels)
 
-    def predict(self, job: TrainingJob, model, texts: Sequence[TaggedText], labels: list[str]) -> list[TaggedText]:
+    def predict(self, job: TrainingJob, model: Any, texts: Sequence[TaggedText], labels: list[str]) -> list[TaggedText]:
         """The texts with the entities that the model finds."""
         encodings = self._encode(texts)
         windows = self._windows(encodings)
@@ -298,7 +333,7 @@ class _Tagger:
         ]
         return strip_josa(found)[0] if self._strip else found
 
-    def _logits(self, job: TrainingJob, model, windows: entities.TokenWindows) -> np.ndarray:
+    def _logits(self, job: TrainingJob, model: Any, windows: entities.TokenWindows) -> np.ndarray:
         """float32 [W, S, L], computed in batches of like length."""
         lengths = windows.input_mask.sum(axis=1)
         widths = batches_by_length.bucket_widths(lengths, longest=self.settings.max_seq_length)
@@ -323,7 +358,7 @@ class _Tagger:
 
 
 def _evaluate(
-    job: TrainingJob, model, tagger: _Tagger, texts: Sequence[TaggedText], labels: list[str], global_step: int
+    job: TrainingJob, model: Any, tagger: _Tagger, texts: Sequence[TaggedText], labels: list[str], global_step: int
 ) -> dict:
     entities.align(texts, tagger._encode(texts), labels)  # a type that the model does not know is an error here
     predicted = tagger.predict(job, model, texts, labels)

@@ -109,6 +109,20 @@ def test_an_exports_signature_gives_what_the_classifier_gives(tmp_path, head, ha
         np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
 
 
+def test_an_export_answers_as_its_model_does_with_the_thresholds_kept(several, tmp_path):
+    export.export(several, str(tmp_path / "export"))
+    ours, theirs = kb.Classifier.load(several), kb.Classifier.load(tmp_path / "export")
+    for name in ("labels", "problem_type", "thresholds", "max_seq_length", "takes_pairs"):
+        assert getattr(theirs, name) == getattr(ours, name)
+    for answer, expected in zip(theirs.predict(TEXTS), ours.predict(TEXTS), strict=True):
+        assert [entry["label"] for entry in answer["labels"]] == [entry["label"] for entry in expected["labels"]]
+        assert answer["scores"] == pytest.approx(expected["scores"], abs=1e-5)
+    with pytest.raises(InputError, match="an export computes in float32"):
+        kb.Classifier.load(tmp_path / "export", precision="bfloat16")
+    with pytest.raises(InputError, match="expected a tagger, but this export's head is classification"):
+        kb.Tagger.load(str(tmp_path / "export"))
+
+
 def test_what_cannot_be_answered_is_refused(single, several, tmp_path):
     classifier = kb.Classifier.load(several)
     for texts, reported in (

@@ -10,7 +10,7 @@ from small_models import config, values, with_large_weights
 from kobert_tf2 import files
 from kobert_tf2.bert import models
 from kobert_tf2.errors import InputError
-from kobert_tf2.labelling import entity_files, labels, sentences
+from kobert_tf2.labelling import entity_files, sentences
 from kobert_tf2.pretraining_data import tfrecord
 from kobert_tf2.tasks import classify, pretrain, read, tag
 from kobert_tf2.tokenization.tokenizer import Tokenizer
@@ -167,23 +167,6 @@ def test_a_regression_of_several_numbers_is_not_predicted(save, classified):
     number = save(models.BertForSequenceClassification(config(), num_labels=1, problem_type="regression"), "number")
     with pytest.raises(InputError, match="--problem_type is multi_label"):
         classified(number, do_predict=True, problem_type="multi_label")
-
-
-@pytest.mark.parametrize(
-    ("of_data", "of_model", "chosen"),
-    [
-        (["a", "b"], None, ["a", "b"]),
-        (["a", "b"], ["b", "a"], ["b", "a"]),
-        (["a"], ["b", "a"], ["b", "a"]),
-        (["a", "c"], ["b", "a"], ["a", "c"]),
-        (["0", "1"], ["LABEL_0", "LABEL_1", "LABEL_2"], ["LABEL_0", "LABEL_1", "LABEL_2"]),
-        (["0", "3"], ["LABEL_0", "LABEL_1", "LABEL_2"], ["0", "3"]),
-        (["0", "1"], ["LABEL_1", "LABEL_0"], ["0", "1"]),
-        (["긍정"], ["\u1100\u1173\u11bc\u110c\u1165\u11bc"], ["\u1100\u1173\u11bc\u110c\u1165\u11bc"]),
-    ],
-)
-def test_labels_are_chosen_by_name(of_data, of_model, chosen):
-    assert labels.choose(of_data, of_model) == chosen
 
 
 @pytest.mark.parametrize(

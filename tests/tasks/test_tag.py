@@ -11,6 +11,7 @@ from paths import ROOT
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import entity_files
 from kobert_tf2.labelling.entity_files import Entity, TaggedText
+from kobert_tf2.serving.tagger import Tagger
 from kobert_tf2.tasks import tag
 
 TOOL = ROOT / "tools" / "finetune_ner.py"
@@ -99,6 +100,21 @@ def test_a_trained_model_evaluates_and_predicts_without_training(trained, data):
     output_dir, summary = trained
     again = finetune(**arguments(data, output_dir, do_eval=True, vocab_file=None, bert_config_file=None))
     assert again["entity_f1"] == summary["entity_f1"]
+
+
+def test_the_model_keeps_how_it_cuts_texts_and_all_who_load_it_take_it_over(trained, data):
+    output_dir, summary = trained
+    settings = arguments(data, output_dir, do_eval=True, vocab_file=None, bert_config_file=None)
+    del settings["max_seq_length"]
+    assert finetune(**settings)["entity_f1"] == summary["entity_f1"]
+    tagger = Tagger.load(str(output_dir / "model"))
+    assert tagger.max_seq_length == 12
+    rows = json.loads((output_dir / "predictions.json").read_text("utf-8"))
+    found = tagger.predict([row["text"] for row in rows])
+    names = ("text", "type", "start", "end")
+    assert [[[entity[name] for name in names] for entity in one] for one in found] == [
+        [[entity[name] for name in names] for entity in row["entities"]] for row in rows
+    ]
 
 
 def test_eojeols_that_are_tagged_whole_lose_their_particles(data, tmp_path, capsys):
