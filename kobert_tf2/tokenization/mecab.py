@@ -10,6 +10,7 @@ is normalised first and parsed in bounded chunks with `Tagger.parse` (which hold
 `%M`, each morpheme with the spaces before it, so that cumulative lengths are the offsets in characters.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -322,13 +323,17 @@ def _new_tagger(dictionary: str, user_dictionary: str | None, node_format: str) 
         raise InputError(f"mecab-python3 cannot be imported ({error}); type: pip install mecab-python3") from None
     # -r is given explicitly: without it MeCab looks for a mecabrc of the system, and fails where there is none.
     arguments = ["-r", os.path.join(dictionary, "dicrc"), "-d", dictionary]
-    if user_dictionary:
-        arguments += ["-u", user_dictionary]
-    arguments += [f"--node-format={node_format}", r"--eos-format=\n"]
-    try:
-        return MeCab.Tagger(_in_utf_8(shlex.join(arguments)))
-    except RuntimeError as error:
-        raise InputError(f"{dictionary}: Mecab cannot open this dictionary ({str(error).strip()[:300]})") from None
+    with contextlib.ExitStack() as opened:
+        if user_dictionary:
+            if "," in user_dictionary:  # MeCab would take it for several; it has read the file when the tagger is made.
+                file = opened.enter_context(open(user_dictionary, "rb"))
+                user_dictionary = f"/proc/self/fd/{file.fileno()}"
+            arguments += ["-u", user_dictionary]
+        arguments += [f"--node-format={node_format}", r"--eos-format=\n"]
+        try:
+            return MeCab.Tagger(_in_utf_8(shlex.join(arguments)))
+        except RuntimeError as error:
+            raise InputError(f"{dictionary}: Mecab cannot open this dictionary ({str(error).strip()[:300]})") from None
 
 
 def _version(distribution: str) -> str:

@@ -16,6 +16,15 @@ def compiled(tmp_path, content: str) -> MorphemeAnalyser:
     return MorphemeAnalyser(user_dictionary=str(tmp_path / "user.dic"))
 
 
+def test_a_user_dictionary_may_lie_anywhere(tmp_path):
+    """Mecab takes a list of them, with commas between, and said that it could not open its own dictionary."""
+    folder = tmp_path / "빈 칸, 쉼표 'q' \"d\" $HOME"
+    folder.mkdir()
+    (folder / "words.csv").write_text("해미산\n", "utf-8")
+    compile_user_dictionary(str(folder / "words.csv"), str(folder / "user.dic"))
+    assert MorphemeAnalyser(user_dictionary=str(folder / "user.dic")).keys("해미산에", features=False)[0] == "해미산"
+
+
 def test_a_user_dictionary_is_compiled_and_used(tmp_path):
     words = tmp_path / "words.csv"
     words.write_text("# 새 낱말\n대박꿀잼\n사과나무숲,NNP,0,사과/NNG/*+나무/NNG/*+숲/NNG/*\n\n", encoding="utf-8")

@@ -23,11 +23,7 @@ SURROUNDINGS = {
 }
 
 
-@pytest.fixture(params=SURROUNDINGS)
-def run(request, tmp_path):
-    """Runs a tool in these surroundings, from the odd folder; returns its result."""
-    folder = tmp_path / PLACE
-    folder.mkdir()
+def fill(folder: pathlib.Path) -> None:
     (folder / "words.csv").write_text("나루터\n", "utf-8")
     (folder / "c.txt").write_text(
         "해미는 배를 탔다.\n누리는 나루터에 갔다.\n\n배는 강을 건넜다.\n해미는 노래했다.\n", "utf-8"
@@ -35,6 +31,14 @@ def run(request, tmp_path):
     data = {"data": [{"title": "해미", "paragraphs": [{"context": CONTEXT, "qas": [QUESTION]}]}]}
     (folder / "data.json").write_text(json.dumps(data), "utf-8")
     (folder / "predictions.json").write_text('{"질문 1": "나루터에서"}', "utf-8")
+
+
+@pytest.fixture(params=SURROUNDINGS)
+def run(request, tmp_path):
+    """Runs a tool in these surroundings, from the odd folder; returns its result."""
+    folder = tmp_path / PLACE
+    folder.mkdir()
+    fill(folder)
     changed = SURROUNDINGS[request.param]
     environment = {name: value for name, value in {**os.environ, **changed}.items() if value is not None}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -93,6 +97,79 @@ def vocabulary(folder: pathlib.Path) -> pathlib.Path:
     path = folder / PLACE / ".." / "어휘 [2].txt"
     path.write_text("\n".join(pieces) + "\n", "utf-8")
     return path
+
+
+# --- Every tool, in everything odd at once ---
+
+ODD = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "HOME": None, "TMPDIR": "/nowhere"}
+# The project's files cannot be written: what a folder that belongs to somebody else is, for root too.
+_MOUNT = f'mount --bind "{ROOT}" "{ROOT}" && mount -o remount,bind,ro "{ROOT}" && exec "$@"'
+READ_ONLY = ["unshare", "--mount", "sh", "-c", _MOUNT, "sh"]
+LENGTHS = "--max_seq_length=16 --max_predictions_per_seq=3 "
+WINDOWS = "--max_seq_length=16 --doc_stride=4 --max_query_length=6 "
+FINETUNING = "--do_train --init_checkpoint=@사전/model --train_batch_size=2 --num_train_epochs=1 --num_workers=1 "
+# In the order in which they need each other's files. @ is the odd folder.
+TOOLS = {
+    "build_user_dictionary": "--input_file=@words.csv --output_file=@user.dic",
+    "build_vocab": "--input_file=@c.txt --output_dir=@어휘 --vocab_size=60 --min_frequency=1 --held_out=0 "
+    "--user_dictionary=@user.dic",
+    "create_pretraining_data": LENGTHS + "--input_file=@c.txt --output_file=@r --vocab_file=@어휘",
+    "pretrain": LENGTHS
+    + "--bert_config_file=@bert.json --vocab_file=@어휘 --input_file=@r --output_dir=@사전 --do_train "
+    "--do_eval --train_batch_size=4 --num_train_steps=2 --num_warmup_steps=1",
+    "finetune_mrc": FINETUNING + WINDOWS + "--output_dir=@독해 --train_file=@data.json --do_predict "
+    "--predict_file=@data.json",
+    "evaluate_mrc": "--data_file=@data.json --predictions_file=@독해/predictions.json --report=@report.html",
+    "finetune_classifier": FINETUNING + "--max_seq_length=16 --output_dir=@분류 --train_file=@train.tsv",
+    "finetune_ner": FINETUNING + "--max_seq_length=16 --output_dir=@개체 --train_file=@ner.tsv",
+    "extract_features": "--input_file=@lines.txt --output_file=@features.jsonl --init_checkpoint=@사전/model "
+    "--layers=-1 --max_seq_length=16",
+    "convert_checkpoint": "--input=@사전/model --output=@변환 --to=tf1",
+    "export_model": WINDOWS + "--model_dir=@독해/model --output_dir=@내보냄",
+    "doctor": "--model=@독해/model",
+    "benchmark_data": LENGTHS + "--input_file=@c.txt --vocab_file=@어휘/vocab.txt --megabytes=0.1 --num_workers=1",
+}
+# These make all their files from nothing (quickstart, benchmarks) or wait for requests.
+NOT_HERE = {
+    "quickstart",
+    "serve",
+    "benchmark",
+    "benchmark_text",
+    "benchmark_prediction",
+    "benchmark_klue",
+    "search_sentences",
+}
+BERT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+def test_every_tool_has_its_place_here():
+    assert {path.stem for path in (ROOT / "tools").glob("*.py")} - {"__init__"} == {*TOOLS, *NOT_HERE}
+
+
+@pytest.mark.slow
+def test_every_tool_works_where_everything_is_odd_and_the_installation_is_read_only(tmp_path):
+    folder = tmp_path / PLACE
+    folder.mkdir()
+    fill(folder)
+    (folder / "bert.json").write_text(json.dumps({**BERT, "vocab_size": 60, "max_position_embeddings": 16}), "utf-8")
+    (folder / "train.tsv").write_text("label\ttext\n1\t배를 탔다\n0\t갔다\n" * 2, "utf-8")
+    (folder / "ner.tsv").write_text("해미\tB-PS\n는\tO\n\n나루터\tB-LC\n에\tO\n\n", "utf-8")
+    (folder / "lines.txt").write_text("해미는 배를 탔다\n나루터 ||| 강\n", "utf-8")
+    environment = {name: value for name, value in {**os.environ, **ODD}.items() if value is not None}
+    prefix = READ_ONLY if subprocess.run([*READ_ONLY, "true"], capture_output=True, check=False).returncode == 0 else []
+    for tool, given in TOOLS.items():
+        if tool == "pretrain":  # The size of the vocabulary is known only now.
+            pieces = (folder / "어휘" / "vocab.txt").read_text("utf-8").split()
+            config = {**BERT, "vocab_size": len(pieces), "max_position_embeddings": 16}
+            (folder / "bert.json").write_text(json.dumps(config), "utf-8")
+        flags = [flag.replace("@", f"{folder}/") for flag in given.split()]
+        command = [*prefix, sys.executable, str(ROOT / "tools" / f"{tool}.py"), *flags]
+        done = subprocess.run(command, capture_output=True, cwd=folder, env=environment, timeout=600, check=False)
+        said = f"{tool}: {done.stderr.decode('utf-8', 'replace')}"
+        assert done.returncode == 0, said
+        assert "Traceback" not in said, said
+        json.loads(done.stdout.decode("utf-8").splitlines()[-1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [PLACE]  # Nothing beside it.
 
 
 def test_no_line_of_the_package_reads_the_clock_on_the_wall():
