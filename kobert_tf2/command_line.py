@@ -292,6 +292,7 @@ def run(
     any other exception is a mistake of ours and keeps its traceback. Ctrl-C ends with 130 and one line that says what
     the same command would do: `if_repeated`.
     """
+    _restart_in_utf_8()
     if sys.stderr is None:  # Closed by the shell: `print` would write to standard output instead.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):  # A terminal that has no Hangul must not end a run.
@@ -306,6 +307,15 @@ def run(
         app.run(lambda argv: sys.exit(_call(main, argv, ending, if_repeated)), flags_parser=_parse)
     except KeyboardInterrupt:  # Before the tool began, or while it ended.
         sys.exit(_interrupted(if_repeated))
+
+
+def _restart_in_utf_8() -> None:
+    """In an ASCII locale without Python's UTF-8 mode the names of files hold surrogates, which TensorFlow refuses."""
+    if sys.getfilesystemencoding().lower() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
+        return
+    terminal = (sys.stdout and sys.stdout.encoding) or "ascii"
+    os.environ |= {"PYTHONUTF8": "1", "PYTHONIOENCODING": f"{terminal}:backslashreplace"}
+    os.execv(sys.executable, sys.orig_argv)
 
 
 def _interrupted(sentence: str) -> int:
