@@ -42,13 +42,18 @@ def _load(load: Callable[[], None]) -> None:
     if os.environ.setdefault(LEVEL, "2") in ("0", "1"):
         load()
         return
-    has_gpu = any(map(glob.glob, _GPU_DEVICES))
+    has_gpu = has_gpu_device()
     with _caught_errors(has_gpu):
         load()
         if not has_gpu and importlib.util.find_spec("libtpu") is None:
             # Without a GPU the CUDA platform fails to start, and says so, when it is first asked: here.
             with contextlib.suppress(Exception):
                 sys.modules["tensorflow"].config.list_physical_devices("GPU")
+
+
+def has_gpu_device() -> bool:
+    """Whether this machine has a GPU of NVIDIA's, whatever TensorFlow can do with it."""
+    return any(map(glob.glob, _GPU_DEVICES))
 
 
 @contextlib.contextmanager

@@ -30,9 +30,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import google_crc32c
 import numpy as np
-import tqdm
 
-from kobert_tf2 import files, outputs, parallel
+from kobert_tf2 import files, outputs, parallel, progress
 from kobert_tf2.errors import InputError
 from kobert_tf2.pretraining_data import corpus, tfrecord
 from kobert_tf2.pretraining_data.corpus import Block
@@ -45,7 +44,6 @@ from kobert_tf2.work_folder import WorkFolder
 
 FORMAT = "kobert_tf2 pre-training records, version 1"
 STAGING_FOLDER = ".kobert_tf2-new"
-_SECONDS_BETWEEN_LINES = 15
 
 # What runs the methods of a `Worker` for so many blocks, as a context manager.
 Workers = Callable[["Request", Worker, int], contextlib.AbstractContextManager[Run]]
@@ -145,10 +143,10 @@ def plan_of(request: Request, *, blocks: int, shards: int) -> Plan:
 
 def _cut(paths: list[str], request: Request) -> Iterator[Block]:
     size = request.block_size(paths)
-    with Progress("reading", sum(map(corpus.size_of, paths)), "B") as progress:
+    with Progress("reading", sum(map(corpus.size_of, paths)), "B") as stage:
         for path in paths:
             for block in corpus.blocks(path, size):
-                progress.advance(block.end - block.start)
+                stage.advance(block.end - block.start)
                 yield block
 
 
@@ -176,10 +174,10 @@ def _tokenize(run: Run, request: Request, blocks: list[Block]) -> collections.Co
     """Stage 1: every block to ids, once; returns the counts of the corpus."""
     counts = collections.Counter(documents_cut=sum(block.is_cut for block in blocks))
     results = run("tokenize", (), enumerate(blocks))
-    with Progress("tokenizing", sum(block.documents for block in blocks), "documents") as progress:
+    with Progress("tokenizing", sum(block.documents for block in blocks), "documents") as stage:
         for block, made in zip(blocks, results, strict=True):
             counts.update(made)
-            progress.advance(block.documents, sentences=counts["sentences"])
+            stage.advance(block.documents, sentences=counts["sentences"])
     if not counts["sentences"]:
         raise InputError(f"{request.input_file}: expected sentences, but there is none")
     return counts
@@ -191,11 +189,11 @@ def _make_records(
     """Stage 2: every block to shuffled records; returns how many instances come before each block."""
     before = [0]
     results = run("make_records", (plan,), ((number,) for number in range(len(blocks))))
-    with Progress("making instances", sum(block.documents for block in blocks), "documents") as progress:
+    with Progress("making instances", sum(block.documents for block in blocks), "documents") as stage:
         for block, made in zip(blocks, results, strict=True):
             counts.update(made)
             before.append(counts["instances"])
-            progress.advance(block.documents, instances=counts["instances"])
+            stage.advance(block.documents, instances=counts["instances"])
     if counts["instances"] < plan.shards:
         raise InputError(
             f"{request.input_file}: gives {counts['instances']} instances, too few for {plan.shards} output files"
@@ -216,10 +214,10 @@ def _write_shards(
     """Stage 3: the shards that are not there yet, each from its buckets."""
     there = sum(shard["instances"] for shard in ledger.car["shards"])
     shards = run("write_shard", (plan, before, request.compression), ((shard, outputs[shard]) for shard in todo))
-    with Progress("writing", counts["instances"] - there, "instances") as progress:
+    with Progress("writing", counts["instances"] - there, "instances") as stage:
         for shard in shards:
             ledger.enter(shard)
-            progress.advance(shard["instances"], shards=len(ledger.car["shards"]))
+            stage.advance(shard["instances"], shards=len(ledger.car["shards"]))
 
 
 _COUNTS = (
@@ -503,45 +501,28 @@ def _remove_unfinished(paths: list[str]) -> None:
 
 
 class Progress:
-    """A bar on a terminal; elsewhere a line now and then, with the rate and the time left."""
+    """How far a stage has come, with rates; at its end, where there is no terminal, how long it took."""
 
     def __init__(self, what: str, total: int, unit: str):
         self._what, self._total, self._unit = what, total, unit
-        self._done, self._began, self._said = 0, time.monotonic(), time.monotonic()
-        is_terminal = sys.stderr.isatty()
-        self._bar = tqdm.tqdm(desc=what, total=total, unit=f" {unit}", unit_scale=True) if is_terminal else None
+        self._done, self._began = 0, time.monotonic()
+        self._shown = progress.Progress(total, unit=unit)
 
     def advance(self, done: int, **also: int) -> None:
         self._done += done
-        if self._bar:
-            self._bar.update(done)
-            self._bar.set_postfix(
-                {name: f"{count:,}{self._rate(count)}" for name, count in also.items()}, refresh=False
-            )
-        elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
-            self._line(also)
-
-    def _rate(self, count: int) -> str:
-        return f" ({count / max(time.monotonic() - self._began, 1e-9):,.0f}/s)"
-
-    def _line(self, also: dict[str, int]) -> None:
-        self._said = time.monotonic()
-        left = (self._total - self._done) * (self._said - self._began) / max(self._done, 1)
-        more = "".join(f", {count:,} {name}{self._rate(count)}" for name, count in also.items())
-        _say(
-            f"{self._what}: {self._done:,} of {self._total:,} {self._unit}{self._rate(self._done)}{more}, "
-            f"{tqdm.tqdm.format_interval(left)} left"
-        )
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        left = (self._total - self._done) * seconds / max(self._done, 1)
+        more = [f"{count:,} {name} ({count / seconds:,.0f}/s)" for name, count in also.items()]
+        self._shown.update(self._done, [self._what, f"{self._done / seconds:,.0f}/s"], left, more)
 
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._bar:
-            self._bar.close()
-        elif kind is None:
-            took = time.monotonic() - self._began
-            _say(f"{self._what}: {self._done:,} {self._unit} in {tqdm.tqdm.format_interval(took)}")
+        self._shown.__exit__()
+        if kind is None and not self._shown.is_drawn:
+            took = progress.duration(time.monotonic() - self._began)
+            _say(f"{self._what}: {self._done:,} {self._unit} in {took}")
 
 
 def _say(line: str) -> None:

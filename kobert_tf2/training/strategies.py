@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from kobert_tf2 import files, processor
 from kobert_tf2.errors import InputError
+from kobert_tf2.quiet_tensorflow import has_gpu_device
 from kobert_tf2.training import failures, rendezvous
 
 NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
@@ -202,14 +203,16 @@ def require_remote_paths(strategy: dict, **paths: str | None) -> None:
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:
-    """Where a run takes place, in words: "one device (CPU)", "4 GPUs", "2 workers, 8 devices"."""
+    """Where a run takes place, in words: "one device (CPU)", "4 devices (GPU)", "2 workers, 8 devices"."""
     replicas = strategy.num_replicas_in_sync
     if isinstance(strategy, tf.distribute.TPUStrategy):
         return f"TPU, {replicas} cores"
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    if kind == "CPU" and has_gpu_device():  # Why, TensorFlow said on loading, in lines that are left out.
+        kind = "CPU; TensorFlow does not use this machine's GPU, --verbose says why"
     if num_workers(strategy) > 1:
         return f"{num_workers(strategy)} workers, {replicas} devices ({kind})"
-    return f"one device ({kind})" if replicas == 1 else f"{replicas} {kind}s"
+    return f"one device ({kind})" if replicas == 1 else f"{replicas} devices ({kind})"
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

@@ -3,6 +3,7 @@
 import importlib.util
 
 import pytest
+from absl import flags
 from paths import ROOT
 
 from kobert_tf2 import command_line, kobert
@@ -13,9 +14,12 @@ MADE_BEFORE = {"out/data/corpus.txt", "out/data/train.json", "out/data/held_out.
 
 @pytest.fixture(scope="module")
 def quickstart():
+    before = set(flags.FLAGS)
     spec = importlib.util.spec_from_file_location("quickstart", ROOT / "tools" / "quickstart.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    for name in set(flags.FLAGS) - before:  # Another tool may define flags of these names in this process.
+        delattr(flags.FLAGS, name)
     return module
 
 

@@ -3,8 +3,11 @@
 import json
 
 import pytest
+from chromium import PROGRAM, Browser
 
+from kobert_tf2 import pages
 from kobert_tf2.errors import InputError
+from kobert_tf2.pages import Section
 from kobert_tf2.training import report
 
 
@@ -45,3 +48,22 @@ def test_a_file_that_is_no_log_is_an_error(tmp_path):
     write_log(tmp_path, [{"loss": 1.0}])
     with pytest.raises(InputError, match=r"train_log\.jsonl, line 1: expected a record with its step"):
         report.curves(str(tmp_path))
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_it_fits_a_phone_without_a_complaint_or_a_request(tmp_path, dark):
+    if PROGRAM is None:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+    records = [{"step": step, "loss": 1 / step, "learning_rate": 1e-4, "tokens_per_second": 1e6} for step in (1, 2, 9)]
+    write_log(tmp_path, records)
+    cells = [[f"{'긴이름' * 9} {number}", *range(30)] for number in range(3)]
+    report.write(str(tmp_path), [Section("표", pages.table(["a", *range(30)], cells))])
+    browser = Browser(str(tmp_path / "profile"))
+    try:
+        browser.open(f"file://{tmp_path}/report.html", width=390, dark=dark)
+        assert browser.run("document.documentElement.scrollWidth") <= 390, "a wide table scrolls by itself"
+        assert browser.run("document.querySelectorAll('svg.chart path').length") == 3
+        assert browser.console == []
+        assert browser.requests == [f"file://{tmp_path}/report.html"]
+    finally:
+        browser.close()
