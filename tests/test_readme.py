@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import warm_python
 from korean_text import VOCAB
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -67,6 +68,34 @@ def pretrained(tmp_path, monkeypatch):
     rows = "".join(f"{'재미있다' if i % 2 else '지루하다'} {i}\t{i % 2}\n" for i in range(40))
     (tmp_path / "train.tsv").write_text("document\tlabel\n" + rows, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def other_models(pretrained):
+    """The other folders that the Python blocks name."""
+    from small_models import config
+
+    from kobert_tf2.bert import models
+    from kobert_tf2.tokenization.tokenizer import Tokenizer
+
+    tokenizer, tiny = Tokenizer(VOCAB), config(vocab_size=len(VOCAB), num_hidden_layers=1, max_position_embeddings=64)
+    models.BertForQuestionAnswering(tiny).save_pretrained("reader/model", tokenizer)
+    models.BertForTokenClassification(tiny, labels=("O", "B-LC", "I-LC")).save_pretrained("tagger/model", tokenizer)
+    models.BertForSequenceClassification(tiny).save_pretrained("classifier/model", tokenizer)
+
+
+def test_every_python_block_has_a_test_or_runs_here_as_it_stands(other_models, capsys):
+    """The two that train have tests of their own."""
+    for code in blocks(ENGLISH, "python"):
+        if "transformers" in code:
+            pytest.importorskip("torch", reason="torch and transformers are not installed")
+            result = warm_python.run(["-c", code], imported="transformers")
+            assert result.returncode == 0, result.stderr
+        elif "model.fit" not in code and "loop.train" not in code:
+            shown = {}
+            exec(code, shown)
+            assert shown["kb"].strip_josa("대한민국의 수도는 서울이다.", 10, 14) == (10, 12)
+            assert shown["inputs"]["input_ids"].shape[0] == 2
 
 
 def code_with(part: str, lines: int) -> str:

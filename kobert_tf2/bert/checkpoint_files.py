@@ -5,6 +5,7 @@ safetensors or, only on request, pickles (`pytorch_model.bin`), whole or sharded
 """
 
 import contextlib
+import errno
 import functools
 import glob
 import json
@@ -221,7 +222,7 @@ def _open_tf1(prefix: str) -> Checkpoint:
     try:
         reader = tf.train.load_checkpoint(prefix)
     except Exception as error:
-        raise InputError(f"{prefix}: TensorFlow cannot open it as a checkpoint ({_first_line(error)})") from None
+        raise InputError(f"{prefix}: TensorFlow cannot open it as a checkpoint ({files.first_line(error)})") from None
     shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
     if _OBJECT_GRAPH in shapes:
         raise InputError(
@@ -243,13 +244,10 @@ def _read_tf1(prefix: str, name: str, dtype: Any) -> Any:
         (tensor,) = tf.raw_ops.RestoreV2(prefix=prefix, tensor_names=[name], shape_and_slices=[""], dtypes=[dtype])
     except Exception as error:
         raise InputError(
-            f"{prefix}: {name} cannot be read, the data file is cut short, damaged or missing ({_first_line(error)})"
+            f"{prefix}: {name} cannot be read, the data file is cut short, damaged or missing "
+            f"({files.first_line(error)})"
         ) from None
     return tensor
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _open_safetensors(folder: str, shards: dict[str, list[str]], stack: contextlib.ExitStack) -> Checkpoint:
@@ -270,7 +268,7 @@ def _read_safetensors(path: str, name: str) -> np.ndarray:
         try:
             return file.get_tensor(name)
         except Exception as error:  # a type that NumPy does not have
-            raise InputError(f"{path}: {name} cannot be read ({_first_line(error)})") from None
+            raise InputError(f"{path}: {name} cannot be read ({files.first_line(error)})") from None
 
 
 def _safe_open(path: str) -> Any:
@@ -280,7 +278,7 @@ def _safe_open(path: str) -> Any:
     try:
         return safe_open(path, framework="np")
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a whole safetensors file ({_first_line(error)})") from None
+        raise InputError(f"{path}: not a whole safetensors file ({files.first_line(error)})") from None
 
 
 def _local_copy(path: str, stack: contextlib.ExitStack) -> str:
@@ -344,7 +342,7 @@ def _read_pickle(local: str, path: str) -> dict:
         is_mapped = zipfile.is_zipfile(local)  # PyTorch wrote no zip files before 1.6, and can map nothing else
         tensors = torch.load(local, map_location="cpu", weights_only=True, mmap=is_mapped)
     except Exception as error:
-        raise InputError(f"{path}: PyTorch cannot read it as weights ({_first_line(error)})") from None
+        raise InputError(f"{path}: PyTorch cannot read it as weights ({files.first_line(error)})") from None
     if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
         kinds = sorted({type(value).__name__ for value in tensors.values()}) if isinstance(tensors, dict) else []
         found = f"a dict of {', '.join(kinds)}" if kinds else type(tensors).__name__
@@ -394,4 +392,7 @@ def write_tf1(prefix: str, names: Iterable[str], read: Callable[[str], ArrayLike
 
     names = sorted(names)
     tensors = [tf.convert_to_tensor(read(name)) for name in names]
-    tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
+    try:
+        tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
+    except tf.errors.OpError as error:  # A full disk.
+        raise OSError(errno.EIO, f"TensorFlow cannot write it ({files.first_line(error)})", prefix) from None
