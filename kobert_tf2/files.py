@@ -54,8 +54,9 @@ def _gfile() -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error of a library says, cut where it is long."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    """The first line of what an error of a library says, without TensorFlow's name of the operation, cut where long."""
+    said = re.sub(r"^\{\{[^}]*\}\} ", "", str(error).strip())
+    return (said.splitlines() or [type(error).__name__])[0][:200]
 
 
 def exists(path: str) -> bool:

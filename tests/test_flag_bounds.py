@@ -63,7 +63,7 @@ def test_what_lies_within_is_taken_and_what_lies_without_is_not(name):
 )
 def test_a_slip_of_the_hand_is_a_sentence_of_the_tool(tmp_path, tool, flags, said):
     command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), *flags.split()]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
     assert result.returncode == 1
     assert result.stderr.startswith("error: --")
     assert said in result.stderr
@@ -85,7 +85,7 @@ def test_an_extra_that_is_missing_is_a_sentence_with_the_line_to_type(tmp_path):
     )
     flags = ["--input_file=c.txt", "--vocab_file=v.txt", "--output_file=r", "--runner=beam", "--pre_tokenizer=none"]
     command = [sys.executable, "-c", script, str(ROOT / "tools" / "create_pretraining_data.py"), *flags]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
     assert result.returncode == 1, result.stderr
     said = "error: this needs apache_beam, which is not installed: pip install 'kobert_tf2[beam]'\n"
     assert result.stderr.endswith(said)

@@ -35,7 +35,7 @@ def test_a_program_without_a_guard_is_not_run_again(tmp_path):
             print("once", parallel.in_subprocess(os.getpid) != os.getpid())
         """)
     )
-    result = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=300)
     assert (result.stdout, result.stderr) == ("once True\n", "")
 
 

@@ -394,5 +394,6 @@ def write_tf1(prefix: str, names: Iterable[str], read: Callable[[str], ArrayLike
     tensors = [tf.convert_to_tensor(read(name)) for name in names]
     try:
         tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
-    except tf.errors.OpError as error:  # A full disk.
-        raise OSError(errno.EIO, f"TensorFlow cannot write it ({files.first_line(error)})", prefix) from None
+    except tf.errors.OpError as error:  # A full disk: "path; No space left on device [Op:SaveV2]"
+        reason = error.message.rpartition("; ")[2].removesuffix(" [Op:SaveV2]")
+        raise OSError(errno.EIO, f"TensorFlow cannot write it ({reason[:200]})", prefix) from None

@@ -178,6 +178,6 @@ def test_two_replicas_in_a_process_of_their_own():
         "tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
         f"sys.exit(pytest.main(['-q', '-k', 'with_their_own_seeds', {__file__!r}]))"
     )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "1 passed" in result.stdout

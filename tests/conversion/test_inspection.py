@@ -151,7 +151,7 @@ def test_a_hub_id_is_described_from_headers_alone_without_tensorflow_and_offline
     with loopback_hub.serve(folder) as (endpoint, asked):
         environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "home")}
         command = [sys.executable, "-c", WITHOUT, loopback_hub.NAME]
-        result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120)
+        result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=600)
         assert result.returncode == 0, result.stderr
         assert json.loads(result.stdout.splitlines()[-1]) == [
             "a model of the hub", ["encoder", "pooler", "classifier"], list(NAMES), [], [],
@@ -159,7 +159,7 @@ def test_a_hub_id_is_described_from_headers_alone_without_tensorflow_and_offline
         assert not list((tmp_path / "home").rglob("*.safetensors"))
         assert any("safetensors" in path for path in asked)
     environment["HF_HUB_OFFLINE"] = "1"
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=600)
     assert result.returncode == 0, result.stderr
     kind, parts, _, problems, _ = json.loads(result.stdout.splitlines()[-1])
     assert (kind, parts) == ("a model of the hub", None)
@@ -169,7 +169,7 @@ def test_a_hub_id_is_described_from_headers_alone_without_tensorflow_and_offline
 def test_the_doctor_reports_on_standard_error_and_ends_with_json(save):
     def doctor(path):
         command = [sys.executable, str(ROOT / "tools/doctor.py"), f"--model={path}"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
     folder = save(models.BertForSequenceClassification(config(), labels=NAMES))
     right = doctor(folder)

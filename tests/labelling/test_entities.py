@@ -125,3 +125,22 @@ def test_lengths_without_room_are_refused(tokenizer):
     ):
         with pytest.raises(InputError, match="max_seq_length"):
             entities.make_windows([], tokenizer, **lengths)
+
+
+def test_the_types_of_labels_stand_once_each_in_their_order():
+    assert entities.types_of(["O", "B-PS", "I-PS", "B-LC", "I-LC"], "here") == ["PS", "LC"]
+
+
+def test_windows_are_half_apart_where_no_stride_is_given_and_are_what_a_model_reads(tokenizer):
+    encodings = tokenizer.encode_batch(["가 나 다 라 마 바 사"])
+    assert len(encodings[0]) == 7
+    windows = entities.make_windows(encodings, tokenizer, max_seq_length=7)
+    assert windows.first_token.tolist() == [0, 2]
+    assert entities.make_windows(encodings, tokenizer, max_seq_length=3).first_token.tolist() == [*range(7)]
+    assert windows.features().keys() == {"input_ids", "input_mask", "segment_ids"}
+    labelled = entities.make_windows(encodings, tokenizer, max_seq_length=7, labels=[np.arange(7)])
+    features = labelled.features()
+    assert features.keys() == {"input_ids", "input_mask", "segment_ids", "labels"}
+    assert all(np.array_equal(features[name], getattr(labelled, name)) for name in features)
+    logits = entities.token_logits(windows, np.ones((2, 7, 5), np.float32), encodings)
+    assert (logits[0].dtype, logits[0].shape) == (np.float32, (7, 5))

@@ -1,5 +1,7 @@
 """Files of entities: every format gives the same spans of characters, and what is wrong is reported with its line."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +79,12 @@ def test_ids_come_from_the_comments_and_sentences_end_at_blank_lines(tmp_path):
         ("B-PS B-PS I-PS O", [(0, 1, "PS"), (1, 3, "PS")], 0),
         ("S-PS I-PS O O", [(0, 1, "PS"), (1, 2, "PS")], 1),
         ("B-PS E-PS E-PS O", [(0, 2, "PS"), (2, 3, "PS")], 1),
+        ("B-PS M-PS E-PS O", [(0, 3, "PS")], 0),
+        ("B-PS I-PS L-PS L-PS", [(0, 3, "PS"), (3, 4, "PS")], 1),
+        ("U-PS U-PS O M-PS", [(0, 1, "PS"), (1, 2, "PS"), (3, 4, "PS")], 1),
+        ("S-PS S-PS L-PS O", [(0, 1, "PS"), (1, 2, "PS"), (2, 3, "PS")], 1),
+        ("PS PS O LC", [(0, 2, "PS"), (3, 4, "LC")], 0),
+        ("PS_B PS_I PS_B LC_B", [(0, 2, "PS"), (2, 3, "PS"), (3, 4, "LC")], 0),
     ],
 )
 def test_a_sequence_that_is_not_well_formed_is_read_and_counted(tags, entities, irregular, tmp_path):
@@ -84,7 +92,7 @@ def test_a_sequence_that_is_not_well_formed_is_read_and_counted(tags, entities, 
     found = entity_files.read(write(tmp_path, rows))
     assert list(spans(found.texts[0])) == entities
     assert len(found.irregular) == irregular
-    assert all(line.startswith("line ") for line in found.irregular)
+    assert all(re.fullmatch(r"line \d: .-.. continues no ..: read as .*", line) for line in found.irregular)
 
 
 def test_a_blank_that_is_tagged_belongs_to_no_entity(tmp_path):

@@ -38,11 +38,20 @@ def test_scores_are_those_of_seqeval_and_of_klue():
     assert found["entity_macro_f1"] == pytest.approx(SEQEVAL["macro"])
     assert found["character_macro_f1"] == pytest.approx(SEQEVAL["character"])
     assert {kind: scores["f1"] for kind, scores in found["types"].items()} == pytest.approx(SEQEVAL["types"])
-    assert found["types"]["PS"]["support"] == 2
+    assert found["types"]["PS"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+    assert (found["precision"], found["recall"]) == (pytest.approx(2 / 6), pytest.approx(2 / 5))
+
+
+def test_other_numbers_of_texts_or_characters_cannot_be_scored():
+    with pytest.raises(ValueError, match="shorter"):
+        score(TRUTH, PREDICTED[:3], label_list(TYPES))
 
 
 def test_nothing_predicted_and_nothing_to_find_is_zero_and_divides_by_nothing():
     nothing = [one._replace(entities=()) for one in TRUTH]
-    assert score(TRUTH, nothing, label_list(TYPES))["entity_f1"] == 0
+    found = score(TRUTH, nothing, label_list(TYPES))
+    assert (found["entity_f1"], found["precision"], found["recall"]) == (0, 0, 0)
+    found = score(nothing, TRUTH, label_list(TYPES))
+    assert (found["entity_f1"], found["precision"], found["recall"]) == (0, 0, 0)
     assert score(nothing, nothing, label_list(TYPES))["entity_macro_f1"] == 0
     assert score(TRUTH, TRUTH, label_list(TYPES))["entity_f1"] == 1

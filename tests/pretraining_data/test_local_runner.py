@@ -448,7 +448,7 @@ def test_a_full_disk_leaves_the_shards_that_are_finished(text, expected, tmp_pat
 
 def run_tool(*flags: str, **more) -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / "tools/create_pretraining_data.py"), *flags]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, **more)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600, **more)
 
 
 def test_a_process_killed_outright_leaves_no_workers_and_goes_on(tmp_path):

@@ -213,7 +213,7 @@ def start(strategy: str, folder, runs: dict[str, dict], *, env: dict | None = No
     )
 
 
-def finish(process: subprocess.Popen, timeout: float = 180) -> str:
+def finish(process: subprocess.Popen, timeout: float = 600) -> str:
     try:
         said, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:

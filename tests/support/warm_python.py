@@ -95,7 +95,7 @@ def _server(imported: str) -> subprocess.Popen:
 
 def _end(server: subprocess.Popen) -> None:
     server.stdin.close()
-    server.wait(timeout=60)
+    server.wait(timeout=300)
 
 
 def _ended(server: subprocess.Popen, asked: dict, timeout: float) -> int:

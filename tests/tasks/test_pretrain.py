@@ -426,7 +426,7 @@ def test_the_program_stops_on_a_signal_with_its_own_status_and_goes_on(folder):
         if status == 143:
             next(line for line in process.stderr if "step " in line)
         os.killpg(process.pid, number)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=300)[1]
         assert process.returncode == status, said
         assert re.search(r"saved at step \d+; the same command goes on from there$", said.strip())
         assert "Traceback" not in said

@@ -27,7 +27,7 @@ def interrupted(process: subprocess.Popen, when: str) -> tuple[int, str]:
     """Sends SIGINT to the group as soon as a line on standard error holds `when`; the status and what is said then."""
     next(line for line in process.stderr if when in line)
     os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=120)[1]
+    said = process.communicate(timeout=600)[1]
     return process.returncode, said
 
 
@@ -80,7 +80,7 @@ def test_data_creation_goes_on_with_the_same_bytes(tmp_path):
     assert "Traceback" not in said
     for name in ("broken", "whole"):
         process = made(name)
-        process.communicate(timeout=120)
+        process.communicate(timeout=600)
         assert process.returncode == 0
     for shard in range(2):
         broken, whole = (tmp_path / f"{name}-{shard:05d}-of-00002" for name in ("broken", "whole"))

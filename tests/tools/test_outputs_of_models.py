@@ -87,5 +87,6 @@ def test_a_full_disk_is_a_sentence_and_a_link_is_written_at_its_target(inputs, t
     (folder / "link").symlink_to("target")
     result = run(tool, folder, flag, "link")
     assert result["status"] == 0, result["stderr"][-2000:]
+    assert len(result["stdout"].splitlines()) == 1, "its result, and nothing else, on standard output"
     assert (folder / "link").is_symlink()
     assert (folder / "target").is_file() if name is None else (folder / "target" / name).is_file()

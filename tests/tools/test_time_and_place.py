@@ -53,7 +53,7 @@ def run(request, tmp_path):
         said = result.stderr.decode("utf-8", "replace")
         assert result.returncode == 0, said
         assert "Traceback" not in said
-        return json.loads(result.stdout.decode("utf-8").splitlines()[-1])
+        return json.loads(result.stdout.decode("utf-8"))  # All of it: whatever else is said goes to standard error.
 
     return run
 

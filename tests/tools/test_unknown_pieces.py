@@ -45,6 +45,7 @@ def test_a_tool_says_how_much_of_its_text_is_unknown(folder, tool):
     result = warm_python.run([ROOT / f"tools/{tool}.py", *TOOLS[tool].split()], cwd=folder)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "pieces are unknown (" in result.stderr
+    assert json.loads(result.stdout), "its result, and nothing else, on standard output"
     if tool in ("finetune_ner", "finetune_classifier"):
         assert json.loads(result.stdout.splitlines()[-1])["unknown_share"] > 0.5
     if tool != "build_vocab":

@@ -144,7 +144,7 @@ def test_a_worker_that_is_killed_is_told_by_the_other(tmp_path):
     while not log.exists() and time.monotonic() < waited_until:
         time.sleep(0.2)
     second.kill()
-    said, _ = first.communicate(timeout=120)
+    said, _ = first.communicate(timeout=600)
     assert first.returncode == 1
     assert re.search(r"InputError: another worker is gone .*give the same command on all workers again", said), said
 

@@ -82,7 +82,7 @@ def test_wrong_wishes_are_told(counts, chosen, told):
 
 def run_tool(*flags):
     command = [sys.executable, str(ROOT / "tools/build_vocab.py"), *flags]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def test_the_tool_writes_a_tokenizer_and_says_how_good_it_is(tmp_path):
