@@ -138,6 +138,12 @@ def define_tuning_flags(*, class_weights: bool = True) -> None:
         None,
         "Train the encoder's matrices through LoRA of this rank, merged into them at the end; 8, say.",
     )
+    flags.DEFINE_integer(
+        "early_stopping_patience",
+        None,
+        "Stop after so many looks at the dev score without a better one; the best weights become the model.",
+    )
+    flags.DEFINE_integer("eval_steps", None, "Steps between two looks at the dev score. Not given: an epoch.")
     flags.DEFINE_float("label_smoothing", 0.0, "The share of the loss that asks for all labels alike; 0.1, say.")
     if class_weights:
         flags.DEFINE_string(

@@ -18,7 +18,17 @@ BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("doc_stride", "n_best_size"), _LENGTH),
     **dict.fromkeys(("train_batch_size", "eval_batch_size", "predict_batch_size", "micro_batch_size"), _ROWS),
     **dict.fromkeys(("batch_size", "keep_checkpoints", "top_k"), _ROWS),
-    **dict.fromkeys(("num_train_steps", "save_checkpoints_steps", "log_steps", "iterations_per_loop"), _STEPS),
+    **dict.fromkeys(
+        (
+            "num_train_steps",
+            "eval_steps",
+            "early_stopping_patience",
+            "save_checkpoints_steps",
+            "log_steps",
+            "iterations_per_loop",
+        ),
+        _STEPS,
+    ),
     **dict.fromkeys(("max_eval_steps", "held_out_steps"), _STEPS),
     "num_warmup_steps": (0, 2**31 - 1),
     "save_checkpoints_minutes": (0, 1e6),

@@ -12,6 +12,7 @@ predictions. This is the one call that `tools/finetune_classifier.py` makes.
 """
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -146,7 +147,11 @@ def finetune(settings: FinetuneSettings) -> dict:
     if settings.do_train and data.train is not None:
         train = answering.encoding.features(data.train, chosen.names)
         save = lambda folder: _save(model, folder, tokenizer, kept)  # noqa: E731
-        summary |= _train(job, model, train, settings, tokenizer, save)
+        score = None
+        if data.evaluation is not None and targets is not None:
+            examples = data.evaluation.examples
+            score = functools.partial(_dev_score, answering, examples, targets, chosen, kept, settings.eval_batch_size)
+        summary |= _train(job, model, train, settings, tokenizer, save, score)
     if data.evaluation is not None and targets is not None:
         answers = answering.scores(data.evaluation.examples, settings.eval_batch_size)
         if settings.choose_thresholds:
@@ -197,6 +202,23 @@ def _length(settings: FinetuneSettings, known: "_Known") -> int:
     return settings.max_seq_length or kept or EpochTaskSettings.max_seq_length
 
 
+# What early stopping looks at, of the scores of `sentence_metrics`.
+_DEV_SCORES = {problems.SINGLE_LABEL: "accuracy", problems.MULTI_LABEL: "f1_micro", problems.REGRESSION: "spearman"}
+
+
+def _dev_score(
+    answering: "_Answering",
+    examples: Sequence[Example],
+    targets: np.ndarray,
+    chosen: Labels,
+    kept: ClassifierSettings,
+    batch_size: int,
+) -> float:
+    answers = answering.scores(examples, batch_size)
+    scores = sentence_metrics.score(chosen.kind, answers, targets, chosen.names, kept.thresholds, kept.score_range)
+    return float(scores[_DEV_SCORES[chosen.kind]])
+
+
 def _train(
     job: TrainingJob,
     model: Any,
@@ -204,6 +226,7 @@ def _train(
     settings: FinetuneSettings,
     tokenizer: Tokenizer,
     save: Callable[[str], None],
+    score: Callable[[], float] | None,
 ) -> dict[str, Any]:
     count, batch_size, seed = len(features["labels"]), settings.train_batch_size, settings.seed
     num_steps = max(1, int(count / batch_size * settings.num_train_epochs))
@@ -224,7 +247,7 @@ def _train(
         model,
         optimizer,
         job.weighted(training_batches(features, batch_size, seed=seed), model.labels, features["labels"]),
-        TASKS[kind],
+        dataclasses.replace(TASKS[kind], score=score),
         num_steps=num_steps,
         must_not_change=must_not_change,
         save=save,

@@ -128,7 +128,8 @@ def finetune(settings: FinetuneSettings) -> dict:
         model = job.make(
             lambda: start.model_to_train(models.BertForQuestionAnswering, config, init_checkpoint, output_dir)
         )
-        summary |= _train(job, model, data, settings, tokenizer)
+        score = _dev_score(job, model, settings, make_windows, tokenizer)
+        summary |= _train(job, model, data, settings, tokenizer, score)
     if settings.do_predict:
         load = models.BertForQuestionAnswering.from_pretrained
         model = model or job.make(lambda: load(begin, require_trained=True))
@@ -155,7 +156,12 @@ def _check_asked(settings: FinetuneSettings) -> None:
 
 
 def _train(
-    job: TrainingJob, model: keras.Model, data: "_TrainingData", settings: FinetuneSettings, tokenizer: Tokenizer
+    job: TrainingJob,
+    model: keras.Model,
+    data: "_TrainingData",
+    settings: FinetuneSettings,
+    tokenizer: Tokenizer,
+    score: Callable[[], float] | None,
 ) -> dict:
     if job.is_chief:
         files.write_json(f"{job.output_dir}/alignment_report.json", data.report)
@@ -168,7 +174,7 @@ def _train(
         model,
         optimizer,
         data.dataset(),
-        TASK,
+        dataclasses.replace(TASK, score=score),
         num_steps=data.num_steps,
         must_not_change={
             **unchanging.file_read("train_file", settings.train_file),
@@ -196,6 +202,20 @@ def _predict(
     """Answers the questions of a file."""
     questions = squad_files.read_squad(settings.predict_file)
     windows = make_windows(settings.predict_file, questions)
+    found, batches = _answers(job, model, settings, questions, windows)
+    summary = {
+        "predict_padding": round(batches_by_length.padding_share(batches, windows.lengths), 4),
+        "predict_unknown_share": unknown.report_rows(
+            settings.predict_file, windows.input_ids, windows.input_mask, tokenizer
+        ),
+    }
+    return {**summary, **write_predictions(settings, questions, found, tokenizer)} if job.is_chief else summary
+
+
+def _answers(
+    job: TrainingJob, model: keras.Model, settings: FinetuneSettings, questions: Sequence[Question], windows: Windows
+) -> tuple[list[Answer], list]:
+    """The answers to the questions, and the batches in which they were computed."""
     widths = batches_by_length.bucket_widths(windows.lengths, longest=windows.input_ids.shape[1])
     batches = batches_by_length.prediction_batches(windows.lengths, widths, settings.predict_batch_size)
 
@@ -205,14 +225,43 @@ def _predict(
 
     logits = reading_windows.predict_logits(windows, batches, forward)
     with_null = settings.reading.null_score_diff_threshold is not None
-    found = answers.decode(questions, windows, *logits, **settings.reading.best, with_null=with_null)
-    summary = {
-        "predict_padding": round(batches_by_length.padding_share(batches, windows.lengths), 4),
-        "predict_unknown_share": unknown.report_rows(
-            settings.predict_file, windows.input_ids, windows.input_mask, tokenizer
-        ),
-    }
-    return {**summary, **write_predictions(settings, questions, found, tokenizer)} if job.is_chief else summary
+    return answers.decode(questions, windows, *logits, **settings.reading.best, with_null=with_null), batches
+
+
+def _dev_score(
+    job: TrainingJob,
+    model: keras.Model,
+    settings: FinetuneSettings,
+    make_windows: Callable[..., Windows],
+    tokenizer: Tokenizer,
+) -> Callable[[], float] | None:
+    """For early stopping: F1 of the answers to `predict_file`, where it has gold answers."""
+    if not settings.looks_at_score or not settings.predict_file:
+        return None
+    questions = squad_files.read_squad(settings.predict_file)
+    gold, metric = squad_files.gold_answers(questions), _metric(settings, questions)
+    if not all(gold.values()) and metric != "squad2":
+        return None
+    windows = make_windows(settings.predict_file, questions)
+    strip, stripper = strips_josa(settings.strip_josa, tokenizer), JosaStripper(tokenizer.analyser)
+    threshold = settings.reading.null_score_diff_threshold
+
+    def score() -> float:
+        texts = {}
+        for question, answer in zip(questions, _answers(job, model, settings, questions, windows)[0], strict=True):
+            entry = _NOTHING if answer.is_none(threshold) else _entry(question, answer.spans[0], stripper)
+            texts[question.id] = entry["stripped" if strip else "text"]
+        result = metrics.evaluate(metric, gold, texts)
+        return float(result.get("f1", result["exact_match"]))
+
+    return score
+
+
+def _metric(settings: FinetuneSettings, questions: Sequence[Question]) -> str:
+    metric = settings.metric or evaluation.metric_of(questions)
+    if settings.metric is None and settings.version_2_with_negative and metric == "korquad1":
+        return "squad2"
+    return metric
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -272,9 +321,7 @@ def write_predictions(
     if threshold is not None:
         files.write_json(f"{output_dir}/null_odds.json", odds)
     summary = {"predictions": len(questions), "strip_josa": strip}
-    metric = settings.metric or evaluation.metric_of(questions)
-    if settings.metric is None and settings.version_2_with_negative and metric == "korquad1":
-        metric = "squad2"
+    metric = _metric(settings, questions)
     texts = {"raw": raw, "stripped": stripped}
     scores = _scores(output_dir, questions, texts, strip, metric, odds if threshold is not None else None)
     if scores:

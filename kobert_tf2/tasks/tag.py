@@ -12,8 +12,9 @@ This is the one call that `tools/finetune_ner.py` makes; `labelling` reads, alig
 """
 
 import dataclasses
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,8 @@ def finetune(settings: FinetuneSettings) -> dict:
                 BertForTokenClassification, config, settings.init_checkpoint, settings.output_dir, labels=labels
             )
         )
-        summary |= _train(job, model, tagger, train, labels)
+        score = functools.partial(_dev_score, job, model, tagger, evaluation, labels) if evaluation else None
+        summary |= _train(job, model, tagger, train, labels, score)
     else:
         model = job.make(lambda: BertForTokenClassification.from_pretrained(source or "", require_trained=True))
         labels = list(model.labels)
@@ -241,7 +243,21 @@ def strip_josa(texts: Sequence[TaggedText]) -> tuple[list[TaggedText], int]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _train(job: TrainingJob, model: Any, tagger: "_Tagger", texts: Sequence[TaggedText], labels: list[str]) -> dict:
+def _dev_score(
+    job: TrainingJob, model: Any, tagger: "_Tagger", texts: Sequence[TaggedText], labels: list[str]
+) -> float:
+    """For early stopping: entity F1."""
+    return entity_metrics.score(texts, tagger.predict(job, model, texts, labels), labels)["entity_f1"]
+
+
+def _train(
+    job: TrainingJob,
+    model: Any,
+    tagger: "_Tagger",
+    texts: Sequence[TaggedText],
+    labels: list[str],
+    score: Callable[[], float] | None,
+) -> dict:
     settings, seed = tagger.settings, tagger.settings.seed
     windows = tagger.training_windows(job, texts, labels)
     lengths = windows.input_mask.sum(axis=1)
@@ -255,7 +271,7 @@ def _train(job: TrainingJob, model: Any, tagger: "_Tagger", texts: Sequence[Tagg
         model,
         optimizer,
         job.weighted(dataset_of_batches(windows.features(), batches), labels, windows.features()["labels"]),
-        TASK,
+        dataclasses.replace(TASK, score=score),
         num_steps=num_steps,
         must_not_change={
             **unchanging.file_read("train_file", settings.train_file or ""),

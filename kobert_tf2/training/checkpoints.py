@@ -106,6 +106,10 @@ class Checkpoints:
                 print(f"warning: passing over a broken checkpoint: {error}", file=sys.stderr)
         return None
 
+    def manifest_of(self, step: int) -> dict:
+        """The manifest of one checkpoint; one that is not there or broken is an `InputError`."""
+        return _checked_manifest(self.path(step))
+
     def restore(self, manifest: dict) -> None:
         """Sets all that is tracked, the iterator included, to what `manifest` describes."""
         with self._refuses_others(manifest) as path:
@@ -174,7 +178,7 @@ def _checked_manifest(folder: str) -> dict:
         manifest.get("step") != int(folder.rpartition("step-")[2])
         or not isinstance(sums, dict)
         or not isinstance(extra, dict)
-        or not all(isinstance(extra.get(name, {}), dict) for name in ("settings", "window"))
+        or not all(isinstance(extra.get(name, {}), dict) for name in ("settings", "window", "early_stopping"))
         or any("/" in name or name == ".." for name in sums)
     ):
         raise InputError(f"{folder}/manifest.json: expected the manifest of this checkpoint, but it says other things")

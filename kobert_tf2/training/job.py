@@ -23,13 +23,14 @@ from kobert_tf2.bert import pretrained
 from kobert_tf2.errors import InputError
 from kobert_tf2.training import checkpoints, loop, optimizers, report, tuning, unchanging
 from kobert_tf2.training import log as training_log
-from kobert_tf2.training.settings import StrategySettings, TaskSettings, TuningSettings
+from kobert_tf2.training.settings import EpochTaskSettings, StrategySettings, TaskSettings, TuningSettings
 from kobert_tf2.training.strategies import describe, is_chief, make_strategy, require_remote_paths, set_precision
 
 Recognizer = Callable[[str], bool]
 _WRITTEN: dict[str, Recognizer | None] = {
     "run_config.json": lambda path: outputs.is_signed(path) or _is_run_config_of_0_1(path),
     "checkpoints/step-*": lambda path: checkpoints.are_ours(path.removesuffix("/step-*")),
+    "best/step-*": None,
     "train_log.jsonl": training_log.is_ours,
     report.FILE: pages.is_ours,
     "eval_results.txt": None,
@@ -204,7 +205,7 @@ class TrainingJob:
             num_steps=num_steps,
             output_dir=self.output_dir,
             strategy=self.strategy,
-            settings=self.settings,
+            settings=self._looking_each_epoch(task, num_steps),
             must_not_change=must_not_change,
             on_record=on_record,
         )
@@ -217,6 +218,17 @@ class TrainingJob:
             summary["model_dir"] = f"{self.output_dir}/model"
             self.write_report([report.scores(summary)])
         return summary
+
+    def _looking_each_epoch(self, task: loop.Task, num_steps: int) -> TaskSettings:
+        """The settings, with `eval_steps` of an epoch where early stopping is asked for without them."""
+        settings = self.settings
+        looks = settings.early_stopping_patience or settings.eval_steps
+        if looks and task.score is None:
+            flag = "early_stopping_patience" if settings.early_stopping_patience else "eval_steps"
+            raise InputError(f"--{flag}: expected data with answers to evaluate on, but there is none")
+        if not looks or settings.eval_steps or not isinstance(settings, EpochTaskSettings):
+            return settings
+        return dataclasses.replace(settings, eval_steps=max(1, round(num_steps / settings.num_train_epochs)))
 
     def report_settings(self, model: keras.Model, resolved: Mapping[str, object]) -> None:
         """Writes run_config.json; on standard error only what differs from the defaults."""

@@ -22,6 +22,7 @@ import tensorflow as tf
 from kobert_tf2.errors import InputError
 from kobert_tf2.training import checkpoints, failures, steps, unchanging
 from kobert_tf2.training import log as training_log
+from kobert_tf2.training.early_stopping import BestWeights
 from kobert_tf2.training.evaluate import evaluate, predict, predict_batches
 from kobert_tf2.training.settings import LoopSettings
 from kobert_tf2.training.steps import Task
@@ -135,9 +136,10 @@ def train(
     # 2. None, but the caller has loaded weights (--init_checkpoint): weights only, a new schedule from step 0.
     # 3. Neither: what the initializers made.
     first = step = run.restore()
-    if step >= num_steps:
+    best = BestWeights(task, settings, model, output_dir, state=run.early_stopping, writes=run.is_chief)
+    if step >= num_steps or best.is_over:
         print(_already_done(output_dir, step, num_steps, settings), file=sys.stderr)
-        return {"global_step": step, "resumed_from": step or None}
+        return {"global_step": step, "resumed_from": step or None, **best.restore()}
 
     # ---- Compile ----
     train_steps = steps.TrainSteps(
@@ -160,7 +162,7 @@ def train(
     with log, _StopSignals(noted=output_dir is not None) as signals:
         while step < num_steps:
             # ---- N steps ----
-            count = calls.count(step, num_steps, settings.save_checkpoints_steps)
+            count = calls.count(step, num_steps, settings.save_checkpoints_steps, settings.eval_steps)
             batches = run.next_batches(count, step)
             count = len(next(iter(batches.values())))
             check_batch(batches, strategy, settings.micro_batch_size)
@@ -180,12 +182,13 @@ def train(
                     window = training_log.Window()
             log.progress(step, (window.means() or record) | {"tokens_per_second": tokens_per_second}, speed.recent)
 
-            # ---- Save ----
+            # ---- Judge, save ----
+            best.look(step)
             stopping = run.agree(signals.came is not None)
-            if intervals.are_over(step) or step == num_steps or stopping:
-                run.save(step, window)
+            if intervals.are_over(step) or step == num_steps or stopping or best.is_over:
+                run.save(step, window, best.state)
                 intervals.begin()
-            if stopping:
+            if stopping or best.is_over:
                 break
 
     if stopping:
@@ -194,6 +197,7 @@ def train(
         raise Stopped(step, number)
 
     summary = {"global_step": step, "resumed_from": first or None, "steps_per_second": speed.steps_per_second, **record}
+    summary |= best.restore()
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in summary.items()}
 
 
@@ -236,6 +240,7 @@ class _Run:
     ) -> None:
         self.is_chief = is_chief(strategy)
         self.window = training_log.Window()
+        self.early_stopping: dict[str, Any] = {}
         self._strategy, self._output_dir = strategy, output_dir
         self._settings, self._unchanging = settings, must_not_change
         self._iterator = iter(dataset)
@@ -264,14 +269,16 @@ class _Run:
         )
         self._checkpoints.restore(manifest)
         self.window = training_log.Window(manifest["extra"]["window"])
+        self.early_stopping = manifest["extra"].get("early_stopping", {})
         print(f"resuming from {self._checkpoints.path(step)}", file=sys.stderr)
         return step
 
-    def save(self, step: int, window: training_log.Window) -> None:
+    def save(self, step: int, window: training_log.Window, early_stopping: dict) -> None:
         if not self._checkpoints or not self.is_chief:
             return
         try:
-            self._checkpoints.save(step, {"settings": self._unchanging, "window": window.sums})
+            extra = {"settings": self._unchanging, "window": window.sums, "early_stopping": early_stopping}
+            self._checkpoints.save(step, extra)
         except (OSError, tf.errors.OpError) as error:
             raise failures.disk_error(self._output_dir, step, error) from error
 
@@ -341,9 +348,9 @@ class _Calls:
         self._free = free and not train_steps.loops_on_device
         self._seconds_a_step = math.inf
 
-    def count(self, step: int, num_steps: int, save_checkpoints_steps: int) -> int:
-        """Up to the end or the next checkpoint, and not for too long."""
-        count = min(self._most, num_steps - step, save_checkpoints_steps - step % save_checkpoints_steps)
+    def count(self, step: int, num_steps: int, *intervals: int | None) -> int:
+        """Up to the end or the next multiple of one of the intervals, and not for too long."""
+        count = min(self._most, num_steps - step, *(steps - step % steps for steps in intervals if steps))
         if self._free and count > 1:
             count = max(1, min(count, int(_SECONDS_A_CALL / self._seconds_a_step)))
         return count

@@ -23,6 +23,9 @@ class LoopSettings:
       keep_checkpoints: how many of them are kept.
       log_steps: steps between the records of the log.
       jit_compile: XLA; None leaves it to the device.
+      eval_steps: steps between two looks at the task's `score`; the weights of the best one are what the training ends
+        with. None: it is not looked at.
+      early_stopping_patience: the training ends after so many looks without a better score. None: it never does.
     """
 
     seed: int = 0
@@ -34,6 +37,8 @@ class LoopSettings:
     keep_checkpoints: int = 3
     log_steps: int = 100
     jit_compile: bool | None = None
+    eval_steps: int | None = None
+    early_stopping_patience: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,6 +136,11 @@ class EpochTaskSettings(TaskSettings, TuningSettings):
     num_train_epochs: float = 3.0
     warmup_proportion: float = 0.1
     num_workers: int = 1
+
+    @property
+    def looks_at_score(self) -> bool:
+        """Whether the training looks at the dev score."""
+        return bool(self.early_stopping_patience or self.eval_steps)
 
     def schedule(self, num_steps: int) -> dict:
         """The learning rate's course, as `TrainingJob.optimizer` takes it."""

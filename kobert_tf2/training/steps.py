@@ -26,12 +26,14 @@ class Task:
     inputs.
 
     `weights(batch) -> {term: scalar}` gives the denominators for a whole batch, `sums(outputs, batch) -> ({term: loss
-    sum}, {metric: (sum, weight)})` the sums for a part of it.
+    sum}, {metric: (sum, weight)})` the sums for a part of it. `score()` judges the model as it is, on data that it does
+    not learn from, the higher the better: for early stopping.
     """
 
     weights: Callable
     sums: Callable
     inputs: tuple[str, ...] = _INPUTS
+    score: Callable[[], float] | None = None
 
 
 def inputs_of(batch: dict, names: Iterable[str] = _INPUTS) -> dict:

@@ -24,6 +24,7 @@ BY_VALUE = frozenset(
     max_seq_length max_predictions_per_seq max_query_length doc_stride
     version_2_with_negative unanswerable_windows eval_fraction file_format
     layer_decay head_learning_rate freeze lora_rank label_smoothing class_weights
+    eval_steps early_stopping_patience
     text_column pair_column label_column label_separator score_range additional_special_tokens
     entity_markers
     """.split()

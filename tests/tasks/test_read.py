@@ -259,6 +259,13 @@ def test_a_threshold_and_the_choice_of_particles_are_kept_too(folder, trained):
     assert config["task_specific_params"]["question-answering"]["doc_stride"] == 10
 
 
+def test_it_ends_with_the_best_answers_of_the_dev_file(folder):
+    asked = {"do_train": True, "num_train_epochs": 6.0, "eval_steps": 2, "early_stopping_patience": 1}
+    summary = finetune(folder, "early", **asked, learning_rate=1e-9)
+    assert (summary["best_step"], summary["global_step"], summary["stopped_early"]) == (2, 4, True)
+    assert summary["best_score"] == pytest.approx(summary["f1"])
+
+
 # -- what a flag does --------------------------------------------------------------------------------------------------
 
 

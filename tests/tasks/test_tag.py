@@ -162,3 +162,15 @@ def test_the_tool_ends_with_one_json_line_or_one_sentence(data, tmp_path):
     wrong = warm_python.run([*command, f"--train_file={data}/vocab.txt"])
     assert wrong.returncode == 1
     assert "vocab.txt: expected entities" in wrong.stderr.splitlines()[-1]
+
+
+def test_it_ends_with_the_best_entities_of_the_dev_file(data, tmp_path):
+    asked = {"do_train": True, "do_eval": True, "early_stopping_patience": 1, "eval_steps": 3, "class_weights": "O:0.5"}
+    summary = finetune(**arguments(data, tmp_path / "out", **asked, learning_rate=1e-9, lora_rank=2, layer_decay=0.9))
+    assert (summary["best_step"], summary["global_step"], summary["stopped_early"]) == (3, 6, True)
+    assert summary["best_score"] == pytest.approx(summary["entity_f1"])
+
+
+def test_early_stopping_without_dev_data_is_a_sentence(data, tmp_path):
+    with pytest.raises(InputError, match="--early_stopping_patience: expected data with answers to evaluate on"):
+        finetune(**arguments(data, tmp_path / "out", do_train=True, eval_file=None, early_stopping_patience=1))
