@@ -220,7 +220,7 @@ def _with_ids_of(questions: Sequence[Question], values: dict[str, Any], path: st
 def read_null_odds(path: str, questions: Sequence[Question] = ()) -> dict[str, float]:
     """`{id: how much the model prefers no answer}` of a null_odds.json, the ids as the questions spell them."""
     values = files.read_json(path)
-    if not isinstance(values, dict) or not all(isinstance(value, int | float) for value in values.values()):
+    if not isinstance(values, dict) or not all(type(value) in (int, float) for value in values.values()):
         raise InputError(f"{path}: expected an object of ids and numbers")
     return _with_ids_of(questions, values, path)
 

@@ -117,3 +117,87 @@ def test_klue_scores_have_a_name_of_their_own():
     summary = evaluation.eojeol_ceiling([question], "klue_mrc").summary()
     assert summary["rouge_w"] == 100.0
     assert "f1" not in summary
+
+
+def file(tmp_path, content) -> str:
+    path = tmp_path / "given.json"
+    path.write_text(json.dumps(content), "utf-8")
+    return str(path)
+
+
+def test_null_odds_are_numbers_under_the_ids_of_the_questions(tmp_path):
+    path = file(tmp_path, {"q1\u200b": -1, "q2": 2.5, "other": 0})
+    assert evaluation.read_null_odds(path, QUESTIONS) == {"q1": -1, "q2": 2.5, "other": 0}
+    assert evaluation.read_null_odds(path) == {"q1\u200b": -1, "q2": 2.5, "other": 0}
+    for wrong in ([], {"q1": "1"}, {"q1": True}, {"q1": None}):
+        with pytest.raises(InputError, match=r"given.json: expected an object of ids and numbers"):
+            evaluation.read_null_odds(file(tmp_path, wrong), QUESTIONS)
+
+
+def test_an_n_best_list_is_ours_or_the_originals(tmp_path):
+    ours = {"text": "나루터에서", "stripped": "나루터", "start": 4, "end": 9}
+    entries = {"q1\u200b": [ours, {"text": ""}], "q2": [{"text": "배", "start": 0, "end": 0}], "q3": []}
+    found = evaluation.read_nbest(file(tmp_path, entries), QUESTIONS)
+    assert found == {"q1": entries["q1\u200b"], "q2": entries["q2"], "q3": []}
+    assert evaluation.read_nbest(file(tmp_path, entries)) == entries
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        "나루",
+        {},
+        {"text": 3},
+        {"text": None},
+        {"text": "배", "stripped": 3},
+        {"text": "배", "start": 3},
+        {"text": "배", "end": 3},
+        {"text": "배", "start": -1, "end": 3},
+        {"text": "배", "start": 0, "end": -1},
+        {"text": "배", "start": 0.0, "end": 1},
+        {"text": "배", "start": 0, "end": True},
+    ],
+)
+def test_another_entry_of_an_n_best_list_is_told_with_its_question(tmp_path, entry):
+    for entries in ([entry], [{"text": "배"}, entry]):
+        with pytest.raises(InputError, match=r"given.json: q1: expected a list of answers, each with its text and, if"):
+            evaluation.read_nbest(file(tmp_path, {"q1": entries}), QUESTIONS)
+    with pytest.raises(InputError, match="q1: expected a list of answers"):
+        evaluation.read_nbest(file(tmp_path, {"q1": {"text": "배"}}), QUESTIONS)
+
+
+SCORES = {"exact_match": 1.0, "f1": 1.0, "prediction": "배", "gold": ["배"]}
+MISS = {"id": "q1", "kind": "ends_after", "gold": "배", "nearest": "배를"}
+KINDS = {
+    "per_question_file": ({"q1": SCORES}, [{"q1": {**SCORES, "more": 1}}, {"q1": [SCORES]}]),
+    "misses_file": ({"eojeol": [MISS], "tokenizer": []}, [{"eojeol": [{**MISS, "more": 1}]}, {"eojeol": MISS}]),
+    "josa_report": (
+        {"gold": {"all": {}, "rules": {}}, "words": {"all": {}, "by_particle": {}}},
+        [{"gold": {"all": {}}}],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_a_file_of_its_kind_is_replaced(tmp_path, kind):
+    ours, others = KINDS[kind]
+    path = str(tmp_path / "out.json")
+    evaluation.check_output(kind, None)
+    evaluation.check_output(kind, path)
+    evaluation.write(kind, path, ours)
+    evaluation.write(kind, path, ours)
+    assert json.loads((tmp_path / "out.json").read_text("utf-8")) == ours
+    strange = [*others, *(values for other, (values, _) in KINDS.items() if other != kind), {"q1": 3}, [1]]
+    for content in strange:
+        (tmp_path / "out.json").write_text(json.dumps(content), "utf-8")
+        with pytest.raises(InputError, match=r"out.json: already there, and it is not the (scores|misses|report)"):
+            evaluation.write(kind, path, ours)
+
+
+def test_scores_of_each_question():
+    found = evaluation.per_question("korquad1", QUESTIONS[:2], {"q1": "나루"})
+    assert found == {
+        "q1": {"exact_match": 0.0, "f1": pytest.approx(0.8), "prediction": "나루", "gold": ["나루터"]},
+        "q2": {"exact_match": 0.0, "f1": 0.0, "prediction": None, "gold": ["해미"]},
+    }

@@ -359,6 +359,22 @@ def test_korquad2_answers_are_places_in_the_page(write, text):
     assert read_squad(write([row]))[0].answers == question.answers
 
 
+def test_korquad2_without_a_context_has_its_places_from_the_raw_html(write):
+    """The text stands twice, so the place decides."""
+    page = f"{PAGE[:-14]}<p>강바람</p></body></html>"
+    second = page.rindex("강바람")
+    answer = {"text": "바람", "answer_start": 3, "html_answer_start": second, "html_answer_text": "강바람"}
+    for row in (
+        {"title": "해미", "raw_html": page, "qas": [{"id": "1", "question": "왜?", "answer": answer}]},
+        {"title": "해미", "raw_html": page, "id": "1", "question": "왜?", "answer": answer},
+    ):
+        (question,), repairs = read_squad_and_repairs(write([row]))
+        assert question.answers == (("강바람", second, second + 3),)
+        assert not [repair for repair in repairs if repair.kind == "answer_start"]
+    del answer["html_answer_text"]
+    assert read_squad(write([row]))[0].answers == (("바람", second + 1, second + 3),)
+
+
 def test_korquad2_without_a_context_is_read_in_its_raw_html(write):
     answer = {
         "text": "강바람",

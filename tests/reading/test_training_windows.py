@@ -2,7 +2,8 @@
 
 from kobert_tf2.reading import training_windows
 from kobert_tf2.reading import windows as reading_windows
-from kobert_tf2.reading.squad_files import Answer, Question
+from kobert_tf2.reading.squad_files import Answer, Question, Repair
+from kobert_tf2.reading.training_windows import LeftOut
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"가나다라마바사아", *("##" + c for c in "가나다라마바사아")]
@@ -35,6 +36,11 @@ def test_questions_that_cannot_be_trained_on_are_told():
         ("bare", "no_answer"),
         ("none", "impossible"),
     ]
+    assert [item.detail for item in left_out] == [
+        "no answer of it is in its context",
+        "the file gives no answer",
+        "has no answer, and version_2_with_negative is off",
+    ]
     assert [q.id for q in training_windows.trainable(questions, with_negative=True)[0]] == ["q1", "q2", "none"]
 
 
@@ -56,3 +62,30 @@ def test_an_answer_longer_than_a_window_is_told():
     assert [(item.id, item.kind) for item in training_windows.without_answer(windows, [*QUESTIONS, long])] == [
         ("long", "in_no_window")
     ]
+
+
+def test_the_report_counts_what_was_left_out_and_repaired():
+    windows = reading_windows.make_windows(QUESTIONS, tokenizer(), with_answers=True, **LENGTHS)
+    chosen = training_windows.choose_windows(windows, QUESTIONS, "drop", 0)
+    left_out = [LeftOut("q3", "no_answer", "why"), LeftOut("q4", "no_answer", "why"), LeftOut("q5", "impossible", "so")]
+    repairs = [Repair("q1", "flag", "what"), Repair("q2", "answer_start", "where"), Repair("q1", "flag", "what")]
+    report = training_windows.alignment_report(QUESTIONS, repairs, left_out, windows, chosen)
+    assert report == {
+        "counts": {
+            "questions": 2,
+            "left_out": 3,
+            "left_out_impossible": 1,
+            "left_out_no_answer": 2,
+            "repaired_or_noted_answer_start": 1,
+            "repaired_or_noted_flag": 2,
+            "windows": len(windows),
+            "windows_trained_on": len(chosen),
+            "windows_with_answer": int(chosen.has_answer.sum()),
+        },
+        "left_out": [{"id": item.id, "kind": item.kind, "detail": item.detail} for item in left_out],
+        "repaired_or_noted": [{"id": item.id, "kind": item.kind, "detail": item.detail} for item in repairs],
+    }
+    assert list(report["counts"])[2:6] == [
+        *("left_out_impossible", "left_out_no_answer", "repaired_or_noted_answer_start", "repaired_or_noted_flag")
+    ]
+    assert len(chosen) < len(windows)

@@ -102,6 +102,33 @@ def test_lengths_that_would_lose_tokens_are_refused(lengths, message):
         windows_of(question("가나"), **lengths)
 
 
+def test_logits_go_back_to_their_windows_and_nothing_stands_behind_a_cut():
+    windows = windows_of(question("가나다라 " * 6), question("마 바", name="r"))
+    made = [batches.Batch(np.array([len(windows) - 1, 0]), 12), batches.Batch(np.arange(1, len(windows) - 1), 16)]
+    asked = []
+
+    def forward(inputs):
+        for one in inputs:
+            asked.append({name: array.shape for name, array in one.items()})
+            yield {"start_logits": one["input_ids"] + 0.5, "end_logits": -one["input_ids"].astype(np.float32)}
+
+    start, end = reading_windows.predict_logits(windows, made, forward)
+    assert asked == [dict.fromkeys(reading_windows.INPUTS, (len(batch.rows), batch.width)) for batch in made]
+    assert (start.dtype, end.dtype) == (np.float32, np.float32)
+    for batch in made:
+        for row in batch.rows:
+            np.testing.assert_array_equal(start[row, : batch.width], windows.input_ids[row, : batch.width] + 0.5)
+            np.testing.assert_array_equal(end[row, : batch.width], -windows.input_ids[row, : batch.width])
+            assert np.isneginf(start[row, batch.width :]).all()
+            assert np.isneginf(end[row, batch.width :]).all()
+
+
+def test_features_are_the_inputs_and_the_positions_where_there_are_answers():
+    windows = windows_of(question("가나다 라", answer=(2, 3)), with_answers=True)
+    assert list(windows.features()) == [*reading_windows.INPUTS, "start_positions", "end_positions"]
+    assert list(windows_of(question("가나다 라")).features()) == list(reading_windows.INPUTS)
+
+
 @pytest.mark.shared
 def test_padding_on_korquad_is_under_fifteen_percent(shared):
     questions = squad_files.read_squad(f"{shared}/data/korquad/KorQuAD_v1.0_dev_part_a.json")
