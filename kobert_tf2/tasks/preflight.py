@@ -303,7 +303,7 @@ def _compiled(
         "compiler_seconds": round(found.seconds, 1),
         "compiler_cpu_seconds": round(found.cpu_seconds, 1),
         "compiled_without_network": found.isolated,
-        "advice": _advice(run.model.config, step),
+        "advice": _advice(run, step),
         "not_verified": _UNPROVED,
     }
 
@@ -358,13 +358,17 @@ def _roofline(flops: int, moved: int, topology: Topology) -> dict:
     }
 
 
-def _advice(config: BertConfig, step: hlo.Step) -> list[str]:
+def _advice(run: PlannedRun, step: hlo.Step) -> list[str]:
     advice = []
-    if config.vocab_size % _LANES:
-        padded = -(-config.vocab_size // _LANES) * _LANES
-        advice.append(
-            f"vocab_size {config.vocab_size} is padded to {padded} on the chip; a multiple of {_LANES} is free"
-        )
+    sizes = {"vocab_size": run.model.config.vocab_size} if _pretrains(run) else {}
+    sizes["max_seq_length"] = run.batch["input_ids"].shape[1]
+    arrays = {"vocab_size": "the logits", "max_seq_length": "the attention scores"}
+    for name, size in sizes.items():
+        if waste := -size % _LANES:
+            advice.append(
+                f"{name} {size}: the chip pads {arrays[name]} to {size + waste}, {100 * waste / size:.0f} % more "
+                f"memory for them; a multiple of {_LANES} takes none"
+            )
     if step.host_transfers:
         advice.append("the loop exchanges data with the host: each exchange stops the chip")
     return advice

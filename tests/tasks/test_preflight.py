@@ -9,7 +9,7 @@ import training_runs
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.tasks import classify, preflight, read, tag
-from kobert_tf2.tpu import program
+from kobert_tf2.tpu import hlo, program
 
 INPUTS = ("input_ids", "input_mask", "segment_ids", "masked_lm_positions")
 
@@ -163,3 +163,12 @@ def test_the_fine_tuning_tools_look_at_the_program_of_their_head(task, tmp_path,
     predicting = task.preflight(dataclasses.replace(settings, do_predict=True, predict_batch_size=8), asked)
     assert training["rows_per_core"] == predicting["rows_per_core"] == 1
     assert training["flops_per_step"] > 2.9 * predicting["flops_per_step"]
+
+
+def test_sizes_that_the_chip_pads_are_advised_against():
+    model, optimizer = training_runs.model_and_optimizer(tf.distribute.get_strategy())
+    step = hlo.Step(0, 0, 1, 0, 0, 0, 0, [], ["while/print"], 0)
+    vocabulary, length, host = preflight._advice(planned(model, optimizer, 8), step)
+    assert vocabulary.startswith("vocab_size 61: the chip pads the logits to 128, 110 % more")
+    assert length.startswith("max_seq_length 16: the chip pads the attention scores to 128, 700 % more")
+    assert "exchanges data with the host" in host
