@@ -20,8 +20,9 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.tasks import start
 from kobert_tf2.tpu import compiler, hlo, program, topologies
 from kobert_tf2.tpu.topologies import Topology
-from kobert_tf2.training import loop, optimizers, steps
-from kobert_tf2.training.settings import EpochTaskSettings, TaskSettings
+from kobert_tf2.training import loop, steps, tuning
+from kobert_tf2.training.job import TrainingJob
+from kobert_tf2.training.settings import EpochTaskSettings, TaskSettings, TuningSettings
 
 _GIB, _MIB = 1 << 30, 1 << 20
 _UTILISATION = 0.4
@@ -70,14 +71,22 @@ class PlannedRun:
 
     @classmethod
     def to_train(
-        cls, settings: TaskSettings, model: keras.Model, task: steps.Task, features: dict[str, tuple], schedule: dict
+        cls,
+        settings: TaskSettings,
+        model: Callable[[], keras.Model],
+        task: steps.Task,
+        features: dict[str, tuple],
+        schedule: dict,
     ) -> "PlannedRun":
-        """The training of these settings; `features` are {name: (shape of a row, dtype)}."""
-        optimizer = optimizers.create_optimizer(settings.optimizer, learning_rate=settings.learning_rate, **schedule)
+        """The training of these settings, made as the tools make it; `features` are {name: (shape of a row, dtype)}."""
+        job = TrainingJob(dataclasses.replace(settings, do_train=True), tf.distribute.get_strategy())
+        made = job.make(model)
+        if isinstance(settings, TuningSettings):
+            task = tuning.with_label_smoothing(task, settings.label_smoothing)
         batch = _specs(features, settings.train_batch_size)
         return cls(
-            model=model,
-            training=(optimizer, task),
+            model=made,
+            training=(job.optimizer(**schedule), task),
             batch=batch,
             iterations_per_loop=loop.steps_in_a_call(settings.iterations_per_loop, batch),
             micro_batch_size=settings.micro_batch_size,
@@ -199,13 +208,14 @@ def of_fine_tuning(
     length = settings.max_seq_length
     start.check_fits(config, source, vocab_size=config.vocab_size, max_seq_length=length)
     features: dict[str, tuple] = dict.fromkeys(("input_ids", "input_mask", "segment_ids"), ([length], tf.int32))
-    model = model_class(config)
     if not settings.do_train and (settings.do_predict or getattr(settings, "do_eval", False)):
-        return preflight(PlannedRun.to_ask(model, features, settings.predict_batch_size, "predict_batch_size"), asked)
+        return preflight(
+            PlannedRun.to_ask(model_class(config), features, settings.predict_batch_size, "predict_batch_size"), asked
+        )
     features |= {name: (shape, tf.int32) for name, shape in targets.items()}
     if lengths_vary:
         features["example_weight"] = ([], tf.float32)
-    run = PlannedRun.to_train(settings, model, task, features, settings.schedule(_SOME_STEPS))
+    run = PlannedRun.to_train(settings, lambda: model_class(config), task, features, settings.schedule(_SOME_STEPS))
     if lengths_vary:
         run = dataclasses.replace(run, iterations_per_loop=1)
     return preflight(run, asked)

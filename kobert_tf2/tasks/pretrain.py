@@ -28,6 +28,7 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.pretraining_data import record_check, tfrecord
 from kobert_tf2.tasks import preflight as preflight_module
 from kobert_tf2.tasks import start
+from kobert_tf2.tasks.preflight import PlannedRun
 from kobert_tf2.tokenization import pretrained
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 from kobert_tf2.training import checkpoints, loop, losses, report, unchanging
@@ -183,13 +184,12 @@ def preflight(settings: PretrainSettings, asked: preflight_module.PreflightSetti
     vocab_size = sidecar.get("vocab_size", preflight_module.USUAL_VOCABULARY)
     config = start.find_config(settings.bert_config_file, settings.init_checkpoint, vocab_size=vocab_size)
     _check_config(config, settings.bert_config_file or settings.init_checkpoint, features, sidecar.get("vocab_size"))
-    model = models.BertForPreTraining(config)
     shapes = {name: ([x.length], x.dtype) for name, x in features.items()}
     if settings.do_eval and not settings.do_train:
         inputs = {name: shapes[name] for name in TASK.inputs}
-        rows, flag = settings.eval_batch_size, "eval_batch_size"
-        return preflight_module.preflight(preflight_module.PlannedRun.to_ask(model, inputs, rows, flag), asked)
-    run = preflight_module.PlannedRun.to_train(settings, model, TASK, shapes, settings.schedule)
+        model, rows = models.BertForPreTraining(config), settings.eval_batch_size
+        return preflight_module.preflight(PlannedRun.to_ask(model, inputs, rows, "eval_batch_size"), asked)
+    run = PlannedRun.to_train(settings, lambda: models.BertForPreTraining(config), TASK, shapes, settings.schedule)
     return preflight_module.preflight(run, asked)
 
 

@@ -187,7 +187,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 class Program(NamedTuple):
     """The source program. Dynamic shapes and foreign operations are {what: the TensorFlow operation it comes from}."""
 
-    flops: int  # of the matrix products in one step (in one micro-batch)
+    flops: int  # of the matrix products in one step (in one micro-batch) whose results are used
     dynamic: dict[str, str]
     foreign: dict[str, str]
     emulated: int  # operations in 64-bit integers
@@ -201,6 +201,7 @@ def survey(module: Module) -> Program:
     dynamic: dict[str, str] = {}
     foreign: dict[str, str] = {}
     for computation in module.computations.values():
+        used = _used(computation)
         for found in computation.values():
             count += 1
             emulated += any(shape.dtype in WIDE_INTEGERS for shape in found.shapes)
@@ -209,9 +210,23 @@ def survey(module: Module) -> Program:
                 dynamic.setdefault(f"{found.opcode} {found.name}", found.op_name)
             for what in _foreign(found):
                 foreign.setdefault(what, found.op_name)
-            if found.opcode == "dot":
+            if found.opcode == "dot" and found.name in used:
                 flops += _flops_of_dot(found, computation)
     return Program(flops, dynamic, foreign, emulated, count, all_reduces)
+
+
+def _used(computation: dict[str, Instruction]) -> set[str]:
+    """The instructions that the last one, the computation's result, depends on.
+
+    TensorFlow takes the gradients of weights that do not learn too, and leaves it to XLA to drop what nobody reads.
+    """
+    pending, used = list(computation)[-1:], set()
+    while pending:
+        name = pending.pop()
+        if name not in used:
+            used.add(name)
+            pending += [operand for operand in computation[name].operands if operand in computation]
+    return used
 
 
 def _foreign(found: Instruction) -> list[str]:

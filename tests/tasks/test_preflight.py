@@ -172,3 +172,15 @@ def test_sizes_that_the_chip_pads_are_advised_against():
     assert vocabulary.startswith("vocab_size 61: the chip pads the logits to 128, 110 % more")
     assert length.startswith("max_seq_length 16: the chip pads the attention scores to 128, 700 % more")
     assert "exchanges data with the host" in host
+
+
+def test_what_does_not_learn_is_no_part_of_the_program(tmp_path, lowered_alone):
+    (tmp_path / "config.json").write_text(json.dumps(training_runs.config().to_dict()))
+    settings = read.FinetuneSettings(
+        output_dir="", bert_config_file=str(tmp_path), train_batch_size=8, max_seq_length=16, label_smoothing=0.1
+    )
+    asked = preflight.PreflightSettings(tpu_topology="v5e-8")
+    whole = read.preflight(settings, asked)
+    frozen = read.preflight(dataclasses.replace(settings, freeze="embeddings,encoder"), asked)
+    assert frozen["operations"] < whole["operations"]
+    assert frozen["flops_per_step"] < 0.6 * whole["flops_per_step"]
