@@ -2,9 +2,9 @@
 
 A request goes through three steps: its text becomes windows, the model computes these, the outputs become an answer.
 Short texts are cut in a thread, long ones in a process of their own, because the tokenizer holds Python's lock. The
-model takes turns: each takes a few windows of the requests with the fewest left, and one place in four goes to the
-request that has waited longest, so that long ones come to their end too. How many windows a turn takes follows from
-how fast the last turns were.
+model takes turns: each takes a few windows of the requests with the fewest left, and a quarter of the time goes to
+the request that has waited longest, so that long ones come to their end too. How many windows a turn takes follows
+from how fast the last turns were.
 
 A request whose client is gone is cancelled, and nothing of it is computed any more.
 """
@@ -33,7 +33,8 @@ TURN_SECONDS = 0.2
 _MOST_TOKENS, _FIRST_TOKENS = 8192, 512
 # Tokens of one call of the model within a turn.
 _TOKENS_OF_A_CALL = 4096
-_OLDEST_EVERY = 4
+# Of all tokens one in `_OTHERS` + 1 is the oldest request's; a new one goes before `_PATIENCE` of its windows.
+_OTHERS, _PATIENCE = 3, 4
 
 
 class TooManyWaitingError(Exception):
@@ -82,6 +83,11 @@ class _Job:
     def left(self) -> int:
         return len(self.prepared.lengths) - self.next
 
+    @property
+    def width(self) -> int:
+        """Tokens of the next window, with its padding."""
+        return -(-int(self.prepared.lengths[self.next]) // 16) * 16
+
 
 class _Place(NamedTuple):
     job: _Job
@@ -100,7 +106,7 @@ class Scheduler:
         self._jobs: list[_Job] = []
         self._wake = asyncio.Event()
         self._turns = _TurnSize()
-        self._places = self._arrived = 0
+        self._arrived, self._owed = 0, 0.0
         self._running: set[asyncio.Task] = set()
         self._loop_task: asyncio.Task | None = None
         self._drained = False
@@ -204,18 +210,35 @@ class Scheduler:
         tokens = 0
         waiting = list(self._jobs)
         while waiting:
-            oldest = self._places % _OLDEST_EVERY == _OLDEST_EVERY - 1
-            job = min(waiting, key=_by_age if oldest else _by_windows)
-            tokens += _width(job.prepared.lengths[job.next])
+            job = self._next(waiting)
+            tokens += job.width
             if places and tokens > self._turns.tokens:
                 break
+            self._count(job, waiting)
             places.append(_Place(job, job.next))
-            self._places += 1
             job.next += 1
             if not job.left:
                 waiting.remove(job)
                 self._jobs.remove(job)
         return places
+
+    def _next(self, waiting: list[_Job]) -> _Job:
+        """The request with the fewest windows left, or the oldest, which earns a token for `_OTHERS` of the others.
+
+        A request of which nothing is computed yet goes before the oldest for a while, so that a short one waits for
+        the turn that runs and no other.
+        """
+        fewest, oldest = min(waiting, key=_by_windows), min(waiting, key=_by_age)
+        patience = _PATIENCE if fewest.next == 0 else 1
+        return oldest if self._owed >= patience * oldest.width else fewest
+
+    def _count(self, job: _Job, waiting: list[_Job]) -> None:
+        """Keeps what the oldest is owed."""
+        oldest = min(waiting, key=_by_age)
+        if job is not oldest:
+            self._owed += job.width / _OTHERS
+        elif len(waiting) > 1:
+            self._owed = max(self._owed - job.width, 0.0)
 
     def _forward(self, turn: list[_Place]) -> tuple[list[Row], int, float]:
         """In the model's thread: the outputs of each place, how many tokens were computed, and how long it took."""
@@ -274,10 +297,6 @@ class _TurnSize:
         # No more than twice as many: a turn of few tokens says little about one of many.
         self.tokens = int(min(rate * TURN_SECONDS, 2 * self.tokens, _MOST_TOKENS))
         self.tokens = max(self.tokens, 1)
-
-
-def _width(length: int) -> int:
-    return -(-int(length) // 16) * 16
 
 
 def _cut(array: np.ndarray, width: int, longest: int) -> np.ndarray:

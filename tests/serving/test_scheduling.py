@@ -4,6 +4,7 @@ import asyncio
 import time
 from concurrent.futures.process import BrokenProcessPool
 
+import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
@@ -95,6 +96,36 @@ def test_long_ones_come_to_their_end_while_short_ones_keep_coming():
         return long.result()
 
     assert with_scheduler(reader, Limits(), steps)["text"] == "가" * 300
+
+
+@pytest.mark.parametrize("short", [16, 96])
+def test_the_oldest_gets_a_quarter_of_the_tokens_whatever_keeps_coming(short):
+    scheduler = Scheduler(StandIn(), Limits())
+    served = {"old": 0, "new": 0}
+    old = job(windows=10_000, width=384, order=0)
+    for order in range(1, 4000):
+        new = job(windows=1, width=short, order=order)
+        while new.left:
+            chosen = scheduler._next([old, new])
+            scheduler._count(chosen, [old, new])
+            served["old" if chosen is old else "new"] += chosen.width
+            chosen.next += 1
+    assert served["old"] / sum(served.values()) == pytest.approx(0.25, abs=0.02)
+
+
+def test_a_new_request_goes_before_the_oldest():
+    scheduler = Scheduler(StandIn(), Limits())
+    old, other = job(windows=600, width=384, order=0), job(windows=500, width=384, order=1)
+    for _ in range(40):
+        for _ in range(10):
+            chosen = scheduler._next([old, other])
+            scheduler._count(chosen, [old, other])
+            chosen.next += 1
+        assert scheduler._next([old, other, new := job(windows=1, width=32, order=2)]) is new
+
+
+def job(*, windows: int, width: int, order: int) -> scheduling._Job:
+    return scheduling._Job(scheduling.Prepared({}, np.full(windows, width)), None, order)
 
 
 def test_nothing_is_computed_any_more_for_who_has_gone():
