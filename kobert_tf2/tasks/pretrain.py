@@ -15,7 +15,7 @@ import hashlib
 import math
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -88,7 +88,7 @@ def pretrain(settings: PretrainSettings) -> dict:
     output_dir, init_checkpoint = settings.output_dir, settings.init_checkpoint
     job = TrainingJob.start(settings, input_file=settings.input_file)
     job.claim(job_inputs(settings), {}, trains=settings.do_train)
-    data = _Records.find(settings.input_file, settings.max_seq_length, settings.max_predictions_per_seq)
+    data = _Records.find(settings.input_file or "", settings.max_seq_length, settings.max_predictions_per_seq)
     tokenizer = _find_tokenizer(settings, data.sidecar)
 
     vocab_size = len(tokenizer.vocab) if tokenizer is not None else data.sidecar.get("vocab_size")
@@ -105,7 +105,7 @@ def pretrain(settings: PretrainSettings) -> dict:
         if tokenizer is None:
             print("warning: model/ will have no tokenizer; give its folder as --vocab_file", file=sys.stderr)
 
-    summary = {"output_dir": output_dir}
+    summary: dict[str, Any] = {"output_dir": output_dir}
     if settings.do_train:
         entropy = _entropy_of_frequencies(data, config.vocab_size) if job.is_chief else math.inf
         health = _Health(config.vocab_size, entropy, settings.num_warmup_steps, fresh=not init_checkpoint)
@@ -396,7 +396,8 @@ class _Health:
 
     def __init__(self, vocab_size: int, entropy: float, num_warmup_steps: int, *, fresh: bool):
         self._chance, self._entropy, self._warmup = math.log(vocab_size), entropy, max(num_warmup_steps, 1)
-        self._fresh, self._warned = fresh, set()
+        self._fresh = fresh
+        self._warned: set[str] = set()
 
     def __call__(self, step: int, record: dict) -> None:
         loss = record["masked_lm_loss"]

@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -85,7 +86,7 @@ class FinetuneSettings(EpochTaskSettings):
 
 
 def _is_nbest(path: str) -> bool:
-    entries = next(iter(files.read_json(path, dict).values()), [])
+    entries: Any = next(iter(files.read_json(path, dict).values()), [])
     return isinstance(entries, list) and all(isinstance(entry, dict) and "stripped_start" in entry for entry in entries)
 
 
@@ -113,16 +114,18 @@ def finetune(settings: FinetuneSettings) -> dict:
     fit = {"vocab_size": len(tokenizer.vocab), "max_seq_length": settings.max_seq_length}
     start.check_fits(config, settings.bert_config_file or begin, **fit)
     config.check_takes_pairs(settings.bert_config_file or begin, "a reader takes a question and a context")
+    lengths: dict[str, Any] = settings.reading.lengths
     make_windows = functools.partial(
         window_cache.windows_of_file,
         tokenizer=tokenizer,
         cache_dir=f"{output_dir}/features",
         num_workers=settings.num_workers,
         progress=progress,
-        **settings.reading.lengths,
+        **lengths,
     )
 
-    summary, model = {"output_dir": output_dir}, None
+    summary: dict[str, Any] = {"output_dir": output_dir}
+    model = None
     if settings.do_train:
         data = _TrainingData(settings, make_windows)
         model = job.make(
@@ -132,7 +135,7 @@ def finetune(settings: FinetuneSettings) -> dict:
         summary |= _train(job, model, data, settings, tokenizer, score)
     if settings.do_predict:
         load = models.BertForQuestionAnswering.from_pretrained
-        model = model or job.make(lambda: load(begin, require_trained=True))
+        model = model or job.make(lambda: load(begin or "", require_trained=True))
         summary |= _predict(job, model, settings, make_windows, tokenizer)
     return summary
 
@@ -167,7 +170,7 @@ def _train(
         files.write_json(f"{job.output_dir}/alignment_report.json", data.report)
     for name, value in data.report["counts"].items():
         print(f"  {name}: {value}", file=sys.stderr)
-    share = unknown.report_rows(settings.train_file, data.windows.input_ids, data.windows.input_mask, tokenizer)
+    share = unknown.report_rows(settings.train_file or "", data.windows.input_ids, data.windows.input_mask, tokenizer)
     optimizer = job.optimizer(**settings.schedule(data.num_steps))
     kept = dataclasses.replace(settings.reading, strip_josa=strips_josa(settings.strip_josa, tokenizer))
     trained = job.train(
@@ -177,7 +180,7 @@ def _train(
         dataclasses.replace(TASK, score=score),
         num_steps=data.num_steps,
         must_not_change={
-            **unchanging.file_read("train_file", settings.train_file),
+            **unchanging.file_read("train_file", settings.train_file or ""),
             **unchanging.tokenizer_used(tokenizer),
             "windows": len(data.windows),
             "num_steps": data.num_steps,
@@ -200,14 +203,13 @@ def _predict(
     tokenizer: Tokenizer,
 ) -> dict:
     """Answers the questions of a file."""
-    questions = squad_files.read_squad(settings.predict_file)
-    windows = make_windows(settings.predict_file, questions)
+    path = settings.predict_file or ""
+    questions = squad_files.read_squad(path)
+    windows = make_windows(path, questions)
     found, batches = _answers(job, model, settings, questions, windows)
     summary = {
         "predict_padding": round(batches_by_length.padding_share(batches, windows.lengths), 4),
-        "predict_unknown_share": unknown.report_rows(
-            settings.predict_file, windows.input_ids, windows.input_mask, tokenizer
-        ),
+        "predict_unknown_share": unknown.report_rows(path, windows.input_ids, windows.input_mask, tokenizer),
     }
     return {**summary, **write_predictions(settings, questions, found, tokenizer)} if job.is_chief else summary
 
@@ -225,7 +227,8 @@ def _answers(
 
     logits = reading_windows.predict_logits(windows, batches, forward)
     with_null = settings.reading.null_score_diff_threshold is not None
-    return answers.decode(questions, windows, *logits, **settings.reading.best, with_null=with_null), batches
+    best: dict[str, Any] = settings.reading.best
+    return answers.decode(questions, windows, *logits, **best, with_null=with_null), batches
 
 
 def _dev_score(
@@ -273,7 +276,7 @@ class _TrainingData:
     """The windows to train on, and the order of the batches for all epochs."""
 
     def __init__(self, settings: FinetuneSettings, make_windows: Callable[..., Windows]):
-        path, batch_size, epochs = settings.train_file, settings.train_batch_size, settings.num_train_epochs
+        path, batch_size, epochs = settings.train_file or "", settings.train_batch_size, settings.num_train_epochs
         seed = settings.seed
         questions, repairs = squad_files.read_squad_and_repairs(path)
         kept, left_out = training_windows.trainable(questions, with_negative=settings.version_2_with_negative)
@@ -357,7 +360,7 @@ def _scores(
     texts: dict[str, dict[str, str]],
     strip: bool,
     metric: str,
-    odds: dict[str, float] | None,
+    odds: dict[str, float | None] | None,
 ) -> dict:
     """EM and F1 (or ROUGE-W) of the raw and the stripped answers, where the file has gold answers."""
     gold = squad_files.gold_answers(questions)

@@ -8,12 +8,9 @@ import sys
 
 import pytest
 import tensorflow as tf
-from bad_json import BAD_JSON
 
 from kobert_tf2 import files, outputs
 from kobert_tf2.errors import InputError
-from kobert_tf2.training import log as training_log
-from kobert_tf2.training.checkpoints import Checkpoints
 from kobert_tf2.training.job import TrainingJob, job_inputs
 from kobert_tf2.training.settings import TaskSettings
 
@@ -114,71 +111,3 @@ def test_the_inputs_of_a_task_are_its_fields_of_such_names():
         num_workers: int = 1
 
     assert job_inputs(Settings()) == {"train_file": "a", "init_checkpoint": None}
-
-
-# --- Folders of checkpoints ---
-
-
-def checkpoints(folder) -> Checkpoints:
-    model = type("Model", (), {"name": "m", "variables": []})
-    return Checkpoints(str(folder), model=model, keep=1)
-
-
-def test_a_checkpoint_goes_file_by_file(tmp_path):
-    saved = checkpoints(tmp_path)
-    saved.save(1, {})
-    (tmp_path / "step-00000001" / "notes.txt").write_text("mine")
-    write(tmp_path / ".tmp-mine" / "a.txt", "mine")
-    write(tmp_path / ".tmp-step-00000002-77" / "state.index", "half")
-    write(tmp_path / ".tmp-step-00000002-77" / "state_temp" / "part-00000-of-00001.data", "half")
-    saved.save(2, {})
-    assert not (tmp_path / ".tmp-step-00000002-77").exists()
-    assert outputs.files_in(str(tmp_path / "step-00000001")) == ["notes.txt"]
-    assert (tmp_path / ".tmp-mine" / "a.txt").exists()
-    with pytest.raises(InputError, match="step-00000001: holds files that are not of a checkpoint"):
-        saved.save(1, {})
-    saved.save(2, {"settings": {}})
-    assert saved.newest_whole()["extra"] == {"settings": {}}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"version": 2},
-        {"step": 2},
-        {"step": "1"},
-        {"sha256": ["state.index"]},
-        {"sha256": {"../other": "x"}},
-        {"extra": []},
-        {"extra": {"settings": [1]}},
-        {"extra": {"window": 3}},
-    ],
-)
-def test_a_manifest_that_says_other_things_is_passed_over(tmp_path, capfd, change):
-    saved = checkpoints(tmp_path)
-    saved.save(1, {})
-    path = tmp_path / "step-00000001" / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    assert saved.newest_whole() is None
-    assert "manifest.json: expected" in capfd.readouterr().err
-
-
-# --- The log of a run that goes on ---
-
-
-@pytest.mark.parametrize("name", BAD_JSON)
-def test_a_log_that_is_none_is_a_sentence_and_stays(tmp_path, name):
-    path = tmp_path / "train_log.jsonl"
-    content = '{"step": 1}\n' + BAD_JSON[name].replace("\n", "") + "\n"
-    path.write_text(content)
-    with pytest.raises(InputError, match=r"train_log\.jsonl"):
-        training_log._keep_records_up_to(str(path), 10)
-    assert path.read_text() == content
-
-
-@pytest.mark.parametrize("line", ["[]", "3", "{}", '{"step": "1"}', '{"step": true}', '{"step": null}'])
-def test_a_record_of_a_log_has_its_step(tmp_path, line):
-    path = tmp_path / "train_log.jsonl"
-    path.write_text(f'{{"step": 1}}\n{line}\n')
-    with pytest.raises(InputError, match=r"train_log\.jsonl.*(line 2: expected a record|expected a JSON object)"):
-        training_log._keep_records_up_to(str(path), 10)

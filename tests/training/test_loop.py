@@ -164,18 +164,6 @@ class _TwoReplicas:
 # -- dropout ----------------------------------------------------------------------------------------------------------
 
 
-def test_dropout_is_drawn_anew_for_each_step_replica_and_micro_batch():
-    from kobert_tf2.training import steps
-
-    seeds = {
-        tuple(steps.dropout_seed_of(7, step, replica, micro, 3).numpy())
-        for step in range(4)
-        for replica in range(5)
-        for micro in range(3)
-    }
-    assert len(seeds) == 4 * 5 * 3
-
-
 def test_dropout_follows_the_seed_alone():
     first, again, other = (
         training_runs.run(tf.distribute.get_strategy(), dropout=0.3, num_steps=3, seed=seed) for seed in (0, 0, 1)
