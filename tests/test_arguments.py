@@ -5,6 +5,7 @@ import pytest
 
 import kobert_tf2 as kb
 from kobert_tf2 import arguments
+from kobert_tf2.bert import labels
 from kobert_tf2.errors import InputError
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "가", "##나"]
@@ -42,6 +43,21 @@ def test_a_wrong_argument_is_named(name, value, tmp_path, monkeypatch):
     assert said.startswith(argument) or "expected" in said, said
     assert len(said) < 200
     assert list(tmp_path.iterdir()) == []
+
+
+OPTIONAL = {
+    "special_tokens": lambda value: kb.Tokenizer(VOCAB, pre_tokenizer="none", special_tokens=value),
+    "dictionary": lambda value: kb.Tokenizer(VOCAB, dictionary=value),
+    "user_dictionary": lambda value: kb.Tokenizer(VOCAB, user_dictionary=value),
+    "num_labels": lambda value: labels.make(value, None, None),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+@pytest.mark.parametrize("value", BAD[1:], ids=lambda value: repr(value).partition(" at 0x")[0])
+def test_a_wrong_optional_argument_is_named(name, value):
+    with pytest.raises((TypeError, InputError), match=name):
+        OPTIONAL[name](value)
 
 
 def test_numbers_of_numpy_and_paths_of_any_kind_are_taken(tmp_path):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from kobert_tf2 import arguments
 from kobert_tf2.errors import InputError
 
 SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
@@ -37,6 +38,9 @@ class Labels(NamedTuple):
         }
 
 
+_MOST_LABELS = 10_000_000
+
+
 def placeholders(count: int) -> tuple[str, ...]:
     """The names that `transformers` gives to labels without any."""
     return tuple(f"LABEL_{place}" for place in range(count))
@@ -50,6 +54,7 @@ def make(count: int | None, names: Sequence[str] | None, problem_type: str | Non
             problem than `PROBLEM_TYPES`.
     """
     _check_problem_type(problem_type, "problem_type")
+    count = None if count is None else arguments.whole("num_labels", count, 1, _MOST_LABELS)
     if names is None:
         return Labels(placeholders(2 if count is None else count), problem_type)
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):

@@ -20,6 +20,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from kobert_tf2 import arguments
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization.normalization import Normalizer
 from kobert_tf2.tokenization.substitutes import readable
@@ -79,7 +80,9 @@ class MorphemeAnalyser:
     """
 
     def __init__(self, dictionary: str | None = None, user_dictionary: str | None = None):
+        dictionary = None if dictionary in (None, "") else arguments.path("dictionary", dictionary)
         self.dictionary, self.dictionary_source = find_dictionary(dictionary)
+        user_dictionary = None if user_dictionary is None else arguments.path("user_dictionary", user_dictionary)
         self.user_dictionary = user_dictionary
         if user_dictionary is not None and not os.path.isfile(user_dictionary):
             raise InputError(f"{user_dictionary}: there is no such user dictionary for Mecab")

@@ -105,7 +105,7 @@ class Tokenizer:
         source = os.fspath(vocab) if isinstance(vocab, str | os.PathLike) else "vocabulary"
         self.vocab = self._read_vocab(vocab)
         self._pieces = _in_order(self.vocab, source)
-        self._find_special_tokens(source, special_tokens or {})
+        self._find_special_tokens(source, _checked_special_tokens(special_tokens))
         self._find_added_tokens(source, added_tokens)
         apart = [token.content for token in self.added_tokens if not token.is_piece]
         if self._sentencepiece is None:
@@ -623,6 +623,14 @@ def _encodings(columns: list[tuple[int, int, int, int]], lengths: list[int]) -> 
     """From (id, start, end, begins) of each token and the number of tokens of each text."""
     ids, starts, ends, flags = np.ascontiguousarray(np.array(columns, np.int32).reshape(-1, 4).T)
     return Encodings(ids, starts, ends, flags.astype(np.int8), starts_of(np.array(lengths, np.int64)))
+
+
+def _checked_special_tokens(given: object) -> dict[str, str]:
+    if given is None:
+        return {}
+    if not isinstance(given, dict) or not all(isinstance(token, str) for token in given.values()):
+        raise arguments.wrong_type("special_tokens", "a dict of strings", given)
+    return given
 
 
 def _in_order(vocab: dict[str, int], source: str) -> list[str]:
