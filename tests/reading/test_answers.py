@@ -134,3 +134,25 @@ def test_no_answer_stands_where_threshold_and_score_put_it(null_score, threshold
     weights = {"가": np.exp(3.0), "나": np.exp(1.0), "": np.exp(null_score)}
     for span in found:
         assert span.probability == pytest.approx(weights[span.text] / sum(weights.values()))
+
+
+def test_without_a_threshold_there_is_no_answer_only_where_there_is_no_span():
+    null = Span("", 0, 0, 9.0, 1.0, 9.0, 0.0)
+    assert Answer(SPANS, null, 6.0).is_none(None) is False
+    assert Answer([], null, reading_answers.NO_SPAN).is_none(None) is True
+    assert Answer(SPANS).is_none(0.0) is False
+    assert Answer([]).is_none(0.0) is True
+
+
+def test_a_span_as_good_as_no_answer_stands_before_it():
+    equal = Span("", 0, 0, 1.0, 1.0, 1.0, 0.0)
+    assert [span.text for span in Answer(SPANS, equal, -2.0).ranked(0.0)] == ["가", "나", ""]
+
+
+def test_a_context_without_a_token_prefers_no_answer_above_every_threshold():
+    windows = windows_of(question(" "))
+    logits = np.zeros(windows.input_ids.shape, np.float32)
+    (answer,) = reading_answers.decode([question(" ")], windows, logits, logits, with_null=True)
+    assert answer.null_score_diff == reading_answers.NO_SPAN
+    assert answer.null == ("", 0, 0, 0.0, 1.0, 0.0, 0.0)
+    assert answer.is_none(1e6)

@@ -65,6 +65,7 @@ OFFICIAL_OF_OTHERS = {
         ("A(B)", "AB", 1.0, 1.0),
         ("이순신 장군이", "이순신 장군", 0.0, 0.923076923076923),
         ("'()‘’나루", "나루", 1.0, 1.0),
+        ("ß", "ss", 0.0, 0.0),
         (LONG, LONG, 1.0, 1.0),
         (LONG + "끝", "끝" + LONG, 0.0, 0.00398406374501992),
     ],
@@ -184,3 +185,13 @@ def test_odds_must_cover_all_questions():
     odds = {name: value for name, value in NULL_ODDS.items() if name != "4"}
     with pytest.raises(InputError, match="1 of 7 questions have none, the first is 4"):
         metrics.evaluate("squad2", ANSWERS, PREDICTIONS, null_odds=odds)
+
+
+def test_the_best_threshold_goes_by_the_odds_and_not_by_the_names():
+    answers = {"a": ["서울"], "b": [], "c": ["부산"]}
+    predictions = {"a": "서울", "b": "대구", "c": "부산"}
+    odds = {"a": 3.0, "b": 2.0, "c": 1.0}
+    scores = metrics.score("squad2", answers, predictions)
+    # c gains its point at 1.0; then b loses one at 2.0, which a regains at 3.0: no more than before.
+    assert metrics.best_null_threshold(answers, predictions, scores, odds) == (pytest.approx(200 / 3), 1.0)
+    assert metrics.best_null_threshold(answers, predictions, scores, odds, "exact")[1] == 1.0

@@ -87,6 +87,15 @@ def test_of_a_foreign_file_what_can_be_used_is(tmp_path, capsys, values, kept, s
     assert bool(said) == bool(error)
 
 
+def test_what_a_foreign_file_says_must_fit_its_own_positions(tmp_path, capsys):
+    small = keep(tmp_path, {"max_seq_length": 100, "doc_stride": 20}, kobert_tf2=None, max_position_embeddings=64)
+    assert ReadingSettings.kept_in(small) == {}
+    said = capsys.readouterr().err
+    assert said.endswith("not used, because they do not fit this model: max_seq_length, doc_stride\n")
+    large = keep(tmp_path, {"max_seq_length": 1000}, kobert_tf2=None, max_position_embeddings=1024)
+    assert ReadingSettings.kept_in(large) == {"max_seq_length": 1000}
+
+
 def test_kept_lengths_that_the_model_cannot_take_are_refused():
     with pytest.raises(InputError, match="at most the model's max_position_embeddings, 64, but got 100"):
         ReadingSettings.fitting(64, kept=KEPT)
