@@ -71,7 +71,9 @@ def find(path: str) -> Found:
 
 def find_beside(path: str) -> Found | None:
     """The tokenizer in the folder of a checkpoint or of another file; None where there is none."""
-    path = os.fspath(path).split(",")[0]
+    path = os.fspath(path)
+    if not files.exists(path) and not files.exists(f"{path}.index"):
+        path = path.split(",")[0]  # Of several files, or globs.
     folder = path if files.is_folder(path) else os.path.dirname(path) or "."
     is_here = files.is_folder(path) or files.exists(path) or files.exists(f"{path}.index")
     if not is_here and hub.is_id(path):

@@ -108,12 +108,12 @@ READ_ONLY = ["unshare", "--mount", "sh", "-c", _MOUNT, "sh"]
 LENGTHS = "--max_seq_length=16 --max_predictions_per_seq=3 "
 WINDOWS = "--max_seq_length=16 --doc_stride=4 --max_query_length=6 "
 FINETUNING = "--do_train --init_checkpoint=@사전/model --train_batch_size=2 --num_train_epochs=1 --num_workers=1 "
-# In the order in which they need each other's files. @ is the odd folder.
+# In the order in which they need each other's files. @ is the odd folder, whose comma would part names of outputs.
 TOOLS = {
     "build_user_dictionary": "--input_file=@words.csv --output_file=@user.dic",
     "build_vocab": "--input_file=@c.txt --output_dir=@어휘 --vocab_size=60 --min_frequency=1 --held_out=0 "
     "--user_dictionary=@user.dic",
-    "create_pretraining_data": LENGTHS + "--input_file=@c.txt --output_file=@r --vocab_file=@어휘",
+    "create_pretraining_data": LENGTHS + "--input_file=@c.txt --output_file=r --vocab_file=@어휘",
     "pretrain": LENGTHS
     + "--bert_config_file=@bert.json --vocab_file=@어휘 --input_file=@r --output_dir=@사전 --do_train "
     "--do_eval --train_batch_size=4 --num_train_steps=2 --num_warmup_steps=1",
