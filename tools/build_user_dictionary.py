@@ -33,5 +33,9 @@ def main() -> dict:
     return {"words": words, "output_file": FLAGS.output_file}
 
 
+def ending(result: dict) -> command_line.Ending:
+    return command_line.Ending({"user dictionary": FLAGS.output_file})
+
+
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, ending)

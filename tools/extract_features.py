@@ -55,7 +55,11 @@ def main() -> dict:
     return extract.extract(command_line.settings_from_flags(extract.ExtractionSettings))
 
 
+def ending(result: dict) -> command_line.Ending:
+    return command_line.Ending({"features": FLAGS.output_file})
+
+
 if __name__ == "__main__":
     define_flags()
     flags.mark_flags_as_required(["input_file", "output_file", "init_checkpoint"])
-    command_line.run(main)
+    command_line.run(main, ending)

@@ -125,6 +125,26 @@ def test_a_model_is_exported_by_the_printed_command(folder, name, flags):
         assert made(stderr)["report"].endswith("report.html")
 
 
+@pytest.mark.slow
+def test_the_other_tools_are_quiet_too(folder):
+    """After the training of the test above, or with one of their own."""
+    if not (folder / "classifier/model").exists():
+        run(tool("finetune_classifier", CLASSIFY), folder)
+    (folder / "words.csv").write_text("나루터\n", encoding="utf-8")
+    model = "classifier/model"
+    for name, flags in (
+        ("build_user_dictionary", "--input_file=words.csv --output_file=user.dic"),
+        ("extract_features", f"--input_file=corpus.txt --init_checkpoint={model} --output_file=f.jsonl --pooling=mean"),
+        ("convert_checkpoint", f"--input={model} --output=tf1 --to=tf1"),
+        ("convert_checkpoint", "--input=tf1 --output=hf --to=hf"),
+    ):
+        stderr, _ = run(tool(name, flags), folder)
+        assert all(os.path.isabs(path) and os.path.exists(path) for path in made(stderr).values())
+        assert made(stderr)
+        if name == "convert_checkpoint":
+            run(next_command(stderr), folder)
+
+
 def assert_serves(command: list[str], folder: pathlib.Path) -> None:
     pytest.importorskip("uvicorn")
     process = subprocess.Popen([*command, "--port=0"], cwd=folder, stderr=subprocess.PIPE, text=True)
