@@ -122,7 +122,7 @@ def define_running_flags() -> None:
     )
 
 
-def define_tuning_flags(*, class_weights: bool = True) -> None:
+def define_tuning_flags() -> None:
     """Which weights of a pretrained model learn, and how fast: shared by the tools that fine-tune."""
     flags.DEFINE_float(
         "layer_decay", 1.0, "The learning rate of each encoder layer is this times that of the layer above; 0.9, say."
@@ -145,10 +145,13 @@ def define_tuning_flags(*, class_weights: bool = True) -> None:
     )
     flags.DEFINE_integer("eval_steps", None, "Steps between two looks at the dev score. Not given: an epoch.")
     flags.DEFINE_float("label_smoothing", 0.0, "The share of the loss that asks for all labels alike; 0.1, say.")
-    if class_weights:
-        flags.DEFINE_string(
-            "class_weights", None, "How much labels count: balanced, or label:weight pairs such as good:1,bad:4."
-        )
+
+
+def define_class_weights_flag() -> None:
+    """Of the tools whose model gives labels."""
+    flags.DEFINE_string(
+        "class_weights", None, "How much labels count: balanced, or label:weight pairs such as good:1,bad:4."
+    )
 
 
 def define_preflight_flags() -> None:

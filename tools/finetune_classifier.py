@@ -53,6 +53,7 @@ def define_flags() -> None:
     command_line.define_tokenizer_flags()
     command_line.define_running_flags()
     command_line.define_tuning_flags()
+    command_line.define_class_weights_flag()
     command_line.define_preflight_flags()
 
 

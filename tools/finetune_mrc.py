@@ -63,7 +63,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("verbose_logging", False, "Of the original; without effect.")
     command_line.define_tokenizer_flags()
     command_line.define_running_flags()
-    command_line.define_tuning_flags(class_weights=False)
+    command_line.define_tuning_flags()
     command_line.define_preflight_flags()
 
 
