@@ -40,6 +40,13 @@ ROOMS = {
         _tests("", "files", "outputs", "arguments", "flag_bounds", "flag_files"),
     ),
     "labelling": Room(("kobert_tf2/labelling",), ("tests/labelling",)),
+    "reading": Room(  # josa has tests/support/josa_mutants.py
+        tuple(
+            f"kobert_tf2/reading/{name}.py"
+            for name in ("answers", "html_text", "metrics", "settings", "tables", "training_windows", "windows")
+        ),
+        _tests("reading/", *("answers", "html_text", "metrics", "settings", "tables", "training_windows", "windows")),
+    ),
     "tokenization": Room(
         tuple(
             f"kobert_tf2/tokenization/{name}.py"
