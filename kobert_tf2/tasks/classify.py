@@ -118,14 +118,64 @@ def finetune(settings: FinetuneSettings) -> dict:
     written. Raises `InputError` for what a user can mend.
     """
     _check_asked(settings)
-    output_dir = settings.output_dir
+    job, sources, begin = _claimed(settings)
+    run = _prepared(job, sources, begin, settings)
+    # Before the training, so that a label that it will never see is an error now.
+    targets = sentences.targets(run.data.evaluation, run.labels.names) if run.data.evaluation is not None else None
+    encoding = _Encoding(run.tokenizer, run.length, settings.num_workers)
+    answering, kept = _Answering(run.model, job), run.kept
+    summary: dict[str, Any] = {
+        "output_dir": settings.output_dir,
+        "problem_type": run.labels.kind,
+        "labels": list(run.labels.names),
+    }
+    features = encoding.features(run.data.train, run.labels.names) if run.data.train and settings.do_train else None
+    dev = None
+    if run.data.evaluation is not None and targets is not None:
+        examples = run.data.evaluation.examples
+        dev = _Dev(examples, encoding.inputs(examples), targets)
+    if features is not None:
+        score = functools.partial(_dev_score, answering, run, dev) if dev is not None else None
+        summary |= _train(job, run, features, sources.train or "", score)
+    if dev is not None:
+        kept, scores = _evaluate(answering, run, dev)
+        summary |= {"eval_examples": len(dev.targets), **scores}
+        if job.is_chief:
+            _write_scores(settings.output_dir, scores, summary.get("global_step", 0), run.labels.names)
+    if run.data.prediction is not None:
+        examples = run.data.prediction.examples
+        summary |= _predict(answering, run, examples, encoding.inputs(examples), kept)
+    if kept.thresholds is not None:
+        summary["thresholds"] = dict(kept.thresholds)
+    return summary | {"truncated": encoding.truncated, "unknown_share": encoding.unknown_share}
+
+
+def _claimed(settings: FinetuneSettings) -> tuple[TrainingJob, Sources, str | None]:
+    """The run that has taken its output_dir, the files that it reads, and the weights that it begins with."""
     sources = find_files(settings.data_dir, settings.train_file, settings.eval_file, settings.predict_file)
     job = TrainingJob.start(settings)
     inputs = {**job_inputs(settings), "train_file": sources.train, "eval_file": sources.evaluation}
     job.claim({**inputs, "predict_file": sources.prediction}, _WRITTEN, trains=settings.do_train)
-    begin = settings.init_checkpoint
-    if not settings.do_train:
-        begin = start.model_to_predict_with(output_dir, begin)
+    if settings.do_train:
+        return job, sources, settings.init_checkpoint
+    return job, sources, start.model_to_predict_with(settings.output_dir, settings.init_checkpoint)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    """What a run works with; `kept` is what stands beside the weights, `length` the pieces of a row."""
+
+    settings: FinetuneSettings
+    length: int
+    tokenizer: Tokenizer
+    data: "_Data"
+    labels: Labels
+    kept: ClassifierSettings
+    model: models.BertForSequenceClassification
+
+
+def _prepared(job: TrainingJob, sources: Sources, begin: str | None, settings: FinetuneSettings) -> _Prepared:
+    """Tokenizer, configuration, data and model, each held against the others."""
     tokenizer = pretrained.from_flags(Tokenizer, settings.vocab_file, begin, settings.tokenizer_settings)
     config_source = settings.bert_config_file or begin
     config = start.find_config(settings.bert_config_file, begin, vocab_size=len(tokenizer.vocab))
@@ -139,38 +189,8 @@ def finetune(settings: FinetuneSettings) -> dict:
     tokenizer = _with_special_tokens(tokenizer, settings, data, known, begin)
     chosen = _choose_labels(data, known, settings)
     model = job.make(lambda: _make_model(config, begin, settings, chosen, len(tokenizer.vocab)))
-    # Before the training, so that a label that it will never see is an error now.
-    targets = sentences.targets(data.evaluation, chosen.names) if data.evaluation is not None else None
-    answering = _Answering(model, _Encoding(tokenizer, length, settings.num_workers), job)
     kept = _to_keep(settings, data, known, chosen)
-    summary: dict[str, Any] = {"output_dir": output_dir, "problem_type": chosen.kind, "labels": list(chosen.names)}
-    if settings.do_train and data.train is not None:
-        train = answering.encoding.features(data.train, chosen.names)
-        save = lambda folder: _save(model, folder, tokenizer, kept)  # noqa: E731
-        score = None
-        if data.evaluation is not None and targets is not None:
-            examples = data.evaluation.examples
-            score = functools.partial(_dev_score, answering, examples, targets, chosen, kept, settings.eval_batch_size)
-        summary |= _train(job, model, train, settings, tokenizer, save, score)
-    if data.evaluation is not None and targets is not None:
-        answers = answering.scores(data.evaluation.examples, settings.eval_batch_size)
-        if settings.choose_thresholds:
-            kept = _choose_thresholds(job, kept, answers, targets, chosen.names)
-        scores = sentence_metrics.score(chosen.kind, answers, targets, chosen.names, kept.thresholds, kept.score_range)
-        summary |= {"eval_examples": len(targets), **scores}
-        if job.is_chief:
-            _write_scores(output_dir, scores, summary.get("global_step", 0), chosen.names)
-            texts = [" / ".join(filter(None, (example.text, example.pair))) for example in data.evaluation.examples]
-            job.write_report(report.sentences(scores, answers, targets, chosen.names, texts))
-    if data.prediction is not None:
-        answers = answering.scores(data.prediction.examples, settings.predict_batch_size)
-        if job.is_chief:
-            summary["predictions"] = f"{output_dir}/predictions.tsv"
-            format_answers = _AnswerFormat(chosen, kept.thresholds, settings.label_separator)
-            write_predictions(summary["predictions"], data.prediction.examples, answers, format_answers)
-    if kept.thresholds is not None:
-        summary["thresholds"] = dict(kept.thresholds)
-    return summary | {"truncated": answering.encoding.truncated, "unknown_share": answering.encoding.unknown_share}
+    return _Prepared(settings, length, tokenizer, data, chosen, kept, model)
 
 
 def preflight(settings: FinetuneSettings, asked: preflight_module.PreflightSettings) -> dict:
@@ -202,55 +222,38 @@ def _length(settings: FinetuneSettings, known: "_Known") -> int:
     return settings.max_seq_length or kept or EpochTaskSettings.max_seq_length
 
 
-# What early stopping looks at, of the scores of `sentence_metrics`.
-_DEV_SCORES = {problems.SINGLE_LABEL: "accuracy", problems.MULTI_LABEL: "f1_micro", problems.REGRESSION: "spearman"}
-
-
-def _dev_score(
-    answering: "_Answering",
-    examples: Sequence[Example],
-    targets: np.ndarray,
-    chosen: Labels,
-    kept: ClassifierSettings,
-    batch_size: int,
-) -> float:
-    answers = answering.scores(examples, batch_size)
-    scores = sentence_metrics.score(chosen.kind, answers, targets, chosen.names, kept.thresholds, kept.score_range)
-    return float(scores[_DEV_SCORES[chosen.kind]])
-
-
 def _train(
     job: TrainingJob,
-    model: Any,
+    run: _Prepared,
     features: dict[str, np.ndarray],
-    settings: FinetuneSettings,
-    tokenizer: Tokenizer,
-    save: Callable[[str], None],
+    path: str,
     score: Callable[[], float] | None,
 ) -> dict[str, Any]:
+    """Trains on the features of the file at `path` and saves the model with what it keeps; early stopping looks at
+    `score`."""
+    settings, labels, model = run.settings, run.labels, run.model
     count, batch_size, seed = len(features["labels"]), settings.train_batch_size, settings.seed
     num_steps = max(1, int(count / batch_size * settings.num_train_epochs))
     optimizer = job.optimizer(**settings.schedule(num_steps))
-    kind = Labels(model.labels, model.problem_type).kind
-    path = find_files(settings.data_dir, settings.train_file, None, None).train
     must_not_change = {
-        **unchanging.file_read("train_file", path or ""),
-        **unchanging.tokenizer_used(tokenizer),
-        "max_seq_length": settings.max_seq_length,
-        "problem_type": kind,
-        "labels": list(model.labels),
+        **unchanging.file_read("train_file", path),
+        **unchanging.tokenizer_used(run.tokenizer),
+        "max_seq_length": run.length,
+        "problem_type": labels.kind,
+        "labels": list(labels.names),
         "train_examples": count,
     }
-    answers = "numbers" if kind == problems.REGRESSION else f"{model.num_labels} labels"
+    answers = "numbers" if labels.kind == problems.REGRESSION else f"{len(labels.names)} labels"
     _say(f"{count:,} sentences, {answers}, {num_steps:,} steps of {batch_size}")
+    kept = run.kept.to_config()
     trained = job.train(
         model,
         optimizer,
-        job.weighted(training_batches(features, batch_size, seed=seed), model.labels, features["labels"]),
-        dataclasses.replace(TASKS[kind], score=score),
+        job.weighted(training_batches(features, batch_size, seed=seed), labels.names, features["labels"]),
+        dataclasses.replace(TASKS[labels.kind], score=score),
         num_steps=num_steps,
         must_not_change=must_not_change,
-        save=save,
+        save=lambda folder: model.save_pretrained(folder, run.tokenizer, task_specific_params=kept),
     )
     return {"train_examples": count, **trained}
 
@@ -468,10 +471,6 @@ def _to_keep(settings: FinetuneSettings, data: _Data, known: _Known, chosen: Lab
     )
 
 
-def _save(model: Any, folder: str, tokenizer: Tokenizer, kept: ClassifierSettings) -> None:
-    model.save_pretrained(folder, tokenizer, task_specific_params=kept.to_config())
-
-
 # ----------------------------------------------------------------------------------------------------------------------
 # Batches
 # ----------------------------------------------------------------------------------------------------------------------
@@ -519,12 +518,10 @@ class _Answering(NamedTuple):
     """A model that answers examples, where the job runs."""
 
     model: models.BertForSequenceClassification
-    encoding: _Encoding
     job: TrainingJob
 
-    def scores(self, examples: Sequence[Example], batch_size: int) -> np.ndarray:
+    def scores(self, inputs: dict[str, np.ndarray], batch_size: int) -> np.ndarray:
         """float32 [examples, labels], as `problems.scores` makes them; texts of like length are computed together."""
-        inputs = self.encoding.inputs(examples)
         order = np.argsort(inputs["input_mask"].sum(axis=1), kind="stable")
         batches = _like_lengths(inputs, order, batch_size)
         logits = loop.predict(self.model, batches, strategy=self.job.strategy)["logits"]
@@ -533,9 +530,61 @@ class _Answering(NamedTuple):
         return scores
 
 
+class _Dev(NamedTuple):
+    """What is evaluated on."""
+
+    examples: Sequence[Example]
+    inputs: dict[str, np.ndarray]
+    targets: np.ndarray
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # What comes of it
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+# What early stopping looks at, of the scores of `sentence_metrics`.
+_DEV_SCORES = {problems.SINGLE_LABEL: "accuracy", problems.MULTI_LABEL: "f1_micro", problems.REGRESSION: "spearman"}
+
+
+def _dev_score(answering: _Answering, run: _Prepared, dev: _Dev) -> float:
+    answers = answering.scores(dev.inputs, run.settings.eval_batch_size)
+    score = _scores(run, run.kept, answers, dev.targets)[_DEV_SCORES[run.labels.kind]]
+    return -1.0 if score is None else float(score)  # A model that gives one number to all is the worst there is.
+
+
+def _scores(run: _Prepared, kept: ClassifierSettings, answers: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+    labels = run.labels
+    return sentence_metrics.score(labels.kind, answers, targets, labels.names, kept.thresholds, kept.score_range)
+
+
+def _evaluate(answering: _Answering, run: _Prepared, dev: _Dev) -> tuple[ClassifierSettings, dict[str, Any]]:
+    """What is kept, with thresholds where they were to be chosen here, and the scores."""
+    kept, names, job = run.kept, run.labels.names, answering.job
+    answers = answering.scores(dev.inputs, run.settings.eval_batch_size)
+    if run.settings.choose_thresholds:
+        kept = _choose_thresholds(job, kept, answers, dev.targets, names)
+    scores = _scores(run, kept, answers, dev.targets)
+    if job.is_chief:
+        texts = [" / ".join(filter(None, (example.text, example.pair))) for example in dev.examples]
+        job.write_report(report.sentences(scores, answers, dev.targets, names, texts))
+    return kept, scores
+
+
+def _predict(
+    answering: _Answering,
+    run: _Prepared,
+    examples: Sequence[Example],
+    inputs: dict[str, np.ndarray],
+    kept: ClassifierSettings,
+) -> dict[str, Any]:
+    answers = answering.scores(inputs, run.settings.predict_batch_size)
+    if not answering.job.is_chief:
+        return {}
+    path = f"{run.settings.output_dir}/predictions.tsv"
+    answer_format = _AnswerFormat(run.labels, kept.thresholds, run.settings.label_separator)
+    write_predictions(path, examples, answers, answer_format)
+    return {"predictions": path}
 
 
 def _choose_thresholds(
