@@ -3,11 +3,15 @@
 import os
 import pathlib
 
+import hypothesis
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Nothing is timed in a test: on a busy machine an example may take seconds.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def _shared_folder() -> pathlib.Path:

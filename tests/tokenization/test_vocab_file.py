@@ -67,3 +67,29 @@ def test_what_speaks_against_a_vocabulary_is_a_warning(tmp_path, pieces, told):
     vocab_file.save(str(tmp_path / "vocab.txt"), [*SPECIAL, *pieces])
     with pytest.warns(UserWarning, match=told):
         Tokenizer.from_pretrained(tmp_path)
+
+
+def test_a_mark_of_another_tokenizer_is_doubted_above_a_twentieth_of_the_pieces():
+    plain = [f"w{i}" for i in range(17)]
+    assert vocab_file.doubts([*plain, "##x", "~~a", "a_"]) == []
+    assert vocab_file.doubts([*plain, "##x", "~~", "_"]) == []  # a mark alone is a piece like any other
+    (doubt,) = vocab_file.doubts([*plain[1:], "##x", "~~a", "~~b", "a_"])
+    assert doubt.startswith("10% of its pieces carry ~~, the mark of HanBERT's")
+    (doubt,) = vocab_file.doubts([*plain[1:], "##x", "a_", "b_", "~~a"])
+    assert doubt.startswith("10% of its pieces carry _, the mark of KorBERT's")
+
+
+def test_a_sentencepiece_model_has_more_pieces_with_its_mark_than_with_ours():
+    assert not vocab_file.is_of_sentencepiece(["\u2581ab", "##ab"])
+    assert vocab_file.is_of_sentencepiece(["\u2581ab", "\u2581cd", "##ab"])
+    assert not vocab_file.is_of_sentencepiece(["\u2581a", "\u2581b"])  # too short to tell
+    assert not vocab_file.is_of_sentencepiece(["ab"])
+
+
+@pytest.mark.parametrize("syllable", ["가", "힣"])
+def test_one_syllable_shows_that_hangul_is_not_spelt_in_jamo(syllable):
+    assert vocab_file.doubts(["##a", "\u1100", "\u11ff", syllable]) == []
+    for jamo in ("\u1100", "\u11ff"):
+        assert vocab_file.doubts(["##a", jamo]) == [
+            "Hangul is spelt in conjoining jamo (NFD) alone, so every Korean word is unknown"
+        ]
