@@ -31,6 +31,7 @@ NEITHER = {
         "sizes",
         "num_workers",
         "host",
+        "allowed_hosts",
     ),
     *("text_column", "pair_column", "label_column", "label_separator", "score_range", "additional_special_tokens"),
     *("entity_markers", "tasks", "tool_option"),
@@ -100,7 +101,9 @@ def test_every_flag_that_holds_text_is_an_input_an_output_or_neither():
 
 
 def test_every_output_of_every_tool_has_its_row():
-    written = {name: flags & set(command_line.OUTPUT_FLAGS) for name, flags in DEFINED.items()}
+    # The doctor's --output_dir is where another run will write; the doctor writes nothing.
+    writers = {name: flags for name, flags in DEFINED.items() if name != "doctor"}
+    written = {name: flags & set(command_line.OUTPUT_FLAGS) for name, flags in writers.items()}
     assert {name: flags for name, flags in written.items() if flags} == {
         name: set(tool.written) for name, tool in TABLE.items()
     }
