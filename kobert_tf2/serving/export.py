@@ -29,6 +29,7 @@ from kobert_tf2 import files, outputs
 from kobert_tf2.bert import checkpoint_files, heads, models, pretrained
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import entities
+from kobert_tf2.labelling.settings import TAGGER, TaggerSettings
 from kobert_tf2.reading.settings import ReadingSettings
 from kobert_tf2.serving.signatures import HEADS, TEXT_SIGNATURES, Servable
 from kobert_tf2.tokenization.tokenizer import Tokenizer
@@ -99,6 +100,8 @@ def export(
     tokenizer = Tokenizer.from_pretrained(source.folder)
     model_class = getattr(models, HEADS[head].model)
     model = model_class.from_pretrained(model_dir, dtype="float32", require_trained=head != "embedding")
+    if head == "tokens":
+        TaggerSettings.kept_in(source.config)  # an error where it holds what is none
     if head == "reading":
         kept = ReadingSettings.kept_in(source.config)
         reading = ReadingSettings.fitting(model.config.max_position_embeddings, kept=kept, **reading).to_dict()
@@ -149,7 +152,8 @@ def export_model(
     about = {"head": head, "labels": _label_names(model), "reading": settings and settings.to_dict()}
     model = in_float32(model, without_zeros=file_format == "onnx")
     with tempfile.TemporaryDirectory() as scratch, outputs.only_run(targets.plain):
-        servable = Servable(model, HEADS[head], settings=settings, tokenizer=tokenizer)
+        tagging = (task_specific_params or {}).get(TAGGER)
+        servable = Servable(model, HEADS[head], settings=settings, tokenizer=tokenizer, tagging=tagging)
         assets = _Assets(scratch, model, tokenizer, about, task_specific_params)
         if file_format == "onnx":
             written = _write_onnx(servable, assets, targets.plain, overwrite, vocab_size=len(tokenizer.vocab))

@@ -28,7 +28,15 @@ class GraphEntities(NamedTuple):
     count: tf.Tensor  # int32 [B], how many a text has
 
 
-def make_windows(ids: tf.RaggedTensor, *, cls_id: int, sep_id: int, pad_id: int, max_seq_length: int) -> GraphWindows:
+def make_windows(
+    ids: tf.RaggedTensor,
+    *,
+    cls_id: int,
+    sep_id: int,
+    pad_id: int,
+    max_seq_length: int,
+    doc_stride: int | None = None,
+) -> GraphWindows:
     """Lays texts, int32 [B, (tokens)], out as `entities.make_windows` does: [CLS] part of the text [SEP].
 
     Those are the windows of a context without a question, but for the [SEP] behind the question.
@@ -40,7 +48,7 @@ def make_windows(ids: tf.RaggedTensor, *, cls_id: int, sep_id: int, pad_id: int,
         sep_id=sep_id,
         pad_id=pad_id,
         max_seq_length=max_seq_length + 1,
-        doc_stride=max((max_seq_length - 2) // 2, 1),
+        doc_stride=max((max_seq_length - 2) // 2, 1) if doc_stride is None else doc_stride,
         max_query_length=1,
     )
     inputs = {name: _without_second(values) for name, values in found.inputs.items()}

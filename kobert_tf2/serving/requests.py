@@ -80,10 +80,12 @@ def prepare_ask(ask: Ask, *, tokenizer: Tokenizer, lengths: Mapping[str, Any]) -
     return Prepared(features, found.lengths, (question, found))
 
 
-def prepare_text(request: Text, *, tokenizer: Tokenizer, max_seq_length: int) -> Prepared:
+def prepare_text(
+    request: Text, *, tokenizer: Tokenizer, max_seq_length: int, doc_stride: int | None = None
+) -> Prepared:
     """The windows of a text; `source` is its `Encoding` with its `TokenWindows`."""
     encoding = tokenizer.encode(request.text)
-    found = entities.make_windows([encoding], tokenizer, max_seq_length=max_seq_length)
+    found = entities.make_windows([encoding], tokenizer, max_seq_length=max_seq_length, doc_stride=doc_stride)
     return Prepared(found.features(), found.input_mask.sum(axis=1), (encoding, found))
 
 

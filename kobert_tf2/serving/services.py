@@ -99,7 +99,10 @@ class EntitiesService(HttpService):
     def __init__(self, tagger: Any):
         self._tagger = tagger
         self.prepare = functools.partial(
-            requests.prepare_text, tokenizer=tagger.tokenizer, max_seq_length=tagger.max_seq_length
+            requests.prepare_text,
+            tokenizer=tagger.tokenizer,
+            max_seq_length=tagger.max_seq_length,
+            doc_stride=tagger.doc_stride,
         )
 
     def request_model(self, limits: Limits) -> type[BaseModel]:
@@ -207,7 +210,8 @@ def warm_up(service: HttpService) -> None:
     request = service.request(service.example)
     prepared = service.prepare(request)
     outputs = service.forward(prepared.features)
-    service.finish(request, prepared, [{name: output[0] for name, output in outputs.items()}])
+    windows = range(len(prepared.lengths))
+    service.finish(request, prepared, [{name: output[row] for name, output in outputs.items()} for row in windows])
 
 
 def _head_of(path: str) -> str:

@@ -5,8 +5,8 @@ that has one cannot be loaded at all, not even for its other signatures, where t
 `export.py` writes it apart.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -76,14 +76,22 @@ class Servable(tf.Module):
 
     Args:
         settings: a `ReadingSettings`, for a reader.
+        tagging: the fields of `TaggerSettings`, for a tagger that was trained with other ones than `Tagger`'s defaults.
     """
 
     def __init__(
-        self, model: keras.Model, head: Head, *, tokenizer: Tokenizer, settings: ReadingSettings | None = None
+        self,
+        model: keras.Model,
+        head: Head,
+        *,
+        tokenizer: Tokenizer,
+        settings: ReadingSettings | None = None,
+        tagging: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         self._model, self._head, self._settings, self._plain = model, head, settings, tokenizer
         self.plain_signatures = ("serving_default", *(["answer_span"] if settings else []))
+        self._tagging = dict(tagging or {})
         self.text_signature = "answer_text" if settings else "tag_text"
         self.variables_of_model = [variable.value for variable in model.weights]
 
@@ -179,8 +187,10 @@ class Servable(tf.Module):
     def _find_entities(self, text: tf.Tensor) -> dict:
         ids = {name: getattr(self._plain, name) for name in ("cls_id", "sep_id", "pad_id")}
         tokens = self.tokenizer(text)
-        length = min(TAGGER_LENGTH, self._model.config.max_position_embeddings)
-        windows = graph_labelling.make_windows(tokens.ids, **ids, max_seq_length=length)
+        kept = self._tagging.get("max_seq_length")
+        length = min(kept or TAGGER_LENGTH, self._model.config.max_position_embeddings)
+        stride = self._tagging.get("doc_stride") if length == kept else None
+        windows = graph_labelling.make_windows(tokens.ids, **ids, max_seq_length=length, doc_stride=stride)
         (logits,) = graph_reading.logits_in_chunks(
             lambda inputs: (self._forward(inputs)["logits"],), windows.inputs, size=WINDOWS_AT_ONCE, ranks=(3,)
         )

@@ -44,7 +44,7 @@ class Tagger:
         self._forward = forward
         self._keep_alive = keep_alive  # the object whose variables `forward` reads
         self.tokenizer, self.labels, self.max_seq_length = tokenizer, tuple(labels), max_seq_length
-        self._strip_josa, self._doc_stride = strip_josa, doc_stride
+        self._strip_josa, self.doc_stride = strip_josa, doc_stride
 
     @classmethod
     def load(
@@ -123,7 +123,7 @@ class Tagger:
     def _tag_block(self, texts: Sequence[str]) -> list[list[dict]]:
         encodings = self.tokenizer.encode_batch(texts)
         windows = entities.make_windows(
-            encodings, self.tokenizer, max_seq_length=self.max_seq_length, doc_stride=self._doc_stride
+            encodings, self.tokenizer, max_seq_length=self.max_seq_length, doc_stride=self.doc_stride
         )
         logits = np.zeros((*windows.input_ids.shape, len(self.labels)), np.float32)
         for batch in serving_batches(windows.input_mask.sum(axis=1), windows.input_ids.shape[1]):

@@ -11,6 +11,7 @@ from small_models import config, with_large_weights
 import kobert_tf2 as kb
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import entities
+from kobert_tf2.labelling.settings import TaggerSettings
 from kobert_tf2.serving import export, graph_labelling
 from kobert_tf2.tokenization.encoding import Encoding
 
@@ -73,12 +74,14 @@ def model():
 
 
 def test_an_export_finds_in_strings_what_the_tagger_finds(model, tmp_path):
-    written = export.export_model(model, TOKENIZER, str(tmp_path / "export"))
+    kept = TaggerSettings(max_seq_length=9, doc_stride=2).to_config()
+    written = export.export_model(model, TOKENIZER, str(tmp_path / "export"), task_specific_params=kept)
     assert written["text_signatures"] == ["serving_default", "tag_text"]
     loaded = tf.saved_model.load(written["text_path"])
     found = loaded.signatures["tag_text"](text=tf.constant(TEXTS))
     tagger = kb.Tagger.load(written["text_path"], strip_josa=False)
     expected = tagger.tag_batch(TEXTS)
+    assert (tagger.max_seq_length, tagger.doc_stride) == (9, 2)
     assert sum(map(len, expected)) > 5
     for row, one in enumerate(expected):
         count = int(found["count"][row])

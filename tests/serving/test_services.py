@@ -11,7 +11,7 @@ from small_models import config, with_large_weights  # noqa: E402
 
 import kobert_tf2 as kb  # noqa: E402
 from kobert_tf2.errors import InputError  # noqa: E402
-from kobert_tf2.labelling.settings import ClassifierSettings  # noqa: E402
+from kobert_tf2.labelling.settings import ClassifierSettings, TaggerSettings  # noqa: E402
 from kobert_tf2.serving import http, services  # noqa: E402
 from kobert_tf2.serving.limits import Limits  # noqa: E402
 from kobert_tf2.serving.mask_filler import MaskFiller  # noqa: E402
@@ -59,8 +59,12 @@ def test_a_reader_answers_as_its_predictor_does(tmp_path, short_characters):
             )
 
 
-def test_a_tagger_finds_as_its_class_does(tmp_path):
+@pytest.mark.parametrize("kept", [{}, {"max_seq_length": 9, "doc_stride": 2}])
+def test_a_tagger_finds_as_its_class_does(tmp_path, kept):
     path = saved(tmp_path / "tagger", kb.BertForTokenClassification, labels=LABELS)
+    file = tmp_path / "tagger" / "config.json"
+    settings = TaggerSettings(**kept).to_config()
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "task_specific_params": settings}), "utf-8")
     tagger = kb.Tagger.load(path)
     with client_of(path) as client:
         for text in TEXTS:
