@@ -311,7 +311,7 @@ def _check_shard(path: str, names: Collection[str], indexed: list[str]) -> None:
     absent = sorted(set(indexed) - set(names))
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-        raise InputError(f"{path}: the index says that it holds {absent[0]}{more}, but it does not")
+        raise InputError(f"{path}: the index says that it holds {absent[0]:.200}{more}, but it does not")
 
 
 def _open_pickles(
