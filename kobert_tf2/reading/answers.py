@@ -1,9 +1,9 @@
-"""Logits of windows as answers: the best spans of each question over all its windows, and "no answer".
+"""Decodes the logits of windows into answers: the best spans of each question over all its windows, and "no answer".
 
-A span goes from the first character of its first token to the last of its last one: every answer is a slice of its
-context.
+A span runs from the first character of its first token to the last character of its last token, so every answer is a
+slice of its context.
 
-Letters for shapes: W windows, S sequence, N n-best size, L longest answer in tokens, C candidates.
+Shapes: W windows, S sequence length, N n-best size, L longest answer in tokens, C candidates.
 """
 
 import math
@@ -19,7 +19,7 @@ from kobert_tf2.reading.windows import Windows
 class Span(NamedTuple):
     """A predicted answer: `text` is `context[start:end]`. "No answer" is the empty span at 0.
 
-    `score` is the sum of the two logits; `probability` is over the list of spans that it stands in.
+    `score` is the sum of the two logits; `probability` is the softmax over the list of spans that contains it.
     """
 
     text: str
@@ -35,26 +35,27 @@ class Span(NamedTuple):
 # "No answer"
 # ---------------------------------------------------------------------------------------------------------------------
 
-# How much "no answer" is preferred where the context has no token: above every threshold, and finite for JSON.
+# The `null_score_diff` of a context without tokens: above every threshold, and finite so that JSON can hold it.
 NO_SPAN = 1e9
 
 
 def prefers_no_answer(null_score_diff: Any, threshold: float) -> Any:
-    """The rule of run_squad: there is no answer if the score of "no answer" is higher than the best span's by more than
-    the threshold.
+    """run_squad's rule: predict "no answer" if its score exceeds the best span's by more than the threshold.
 
-    `null_score_diff` is a number, an array or a tensor, and so is the result: the graph of an export has this rule too.
+    `null_score_diff` may be a number, an array or a tensor, and the result has the same kind: the graph of an export
+    applies this rule too.
     """
     return null_score_diff > threshold
 
 
 class Answer(NamedTuple):
-    """What was found for one question.
+    """The answers decoded for one question.
 
     Attributes:
-      spans: the n best, best first; empty only if the context has no token.
-      null: "no answer" with its logits, where it is a candidate (SQuAD 2.0), otherwise None.
-      null_score_diff: then how much higher its score is than the best span's; `NO_SPAN` where there is no span.
+      spans: the n best spans, best first; empty only if the context has no tokens.
+      null: "no answer" with its logits if it is a candidate (SQuAD 2.0), otherwise None.
+      null_score_diff: the score of `null` minus the best span's; `NO_SPAN` if there are no spans, None if `null` is
+        None.
     """
 
     spans: list[Span]
@@ -62,16 +63,17 @@ class Answer(NamedTuple):
     null_score_diff: float | None = None
 
     def is_none(self, threshold: float | None) -> bool:
-        """Whether "no answer" is the answer; a threshold of None says that every question has one."""
+        """Whether the answer is "no answer". With a threshold of None every question is taken to have an answer."""
         if threshold is None or self.null_score_diff is None:
             return not self.spans
         return prefers_no_answer(self.null_score_diff, threshold)
 
     def ranked(self, threshold: float | None = 0.0) -> list[Span]:
-        """All candidates, the answer to give first; their probabilities are still those among the spans.
+        """All candidates, starting with the answer to give. Probabilities are not recomputed: they remain those among
+        the spans.
 
-        "No answer" comes first where it is preferred by more than the threshold; otherwise it comes behind the best
-        span, where its score puts it.
+        "No answer" comes first if it is preferred by more than the threshold. Otherwise it is placed by its score, but
+        never before the best span.
         """
         if self.null is None:
             return self.spans
@@ -97,13 +99,13 @@ def decode(
 ) -> list[Answer]:
     """The best answers of every question over all its windows.
 
-    A span lies in the context, begins where its window has the maximum context, and has at most `max_answer_length`
-    tokens. The n best are exact: the original takes pairs of the n best starts and the n best ends, which may hold no
-    valid pair at all. Equal texts are listed once, with their best score.
+    A span lies inside the context, begins at a token for which its window has the maximum context, and has at most
+    `max_answer_length` tokens. The n best spans are exact; the original pairs the n best starts with the n best ends,
+    among which there may be no valid pair. Equal texts are listed once, with their best score.
 
     Args:
-      start_logits, end_logits: float [W, S], row by row those of `windows`.
-      with_null: SQuAD 2.0: "no answer" is a candidate too, with the lowest null score over the windows.
+      start_logits, end_logits: float [W, S], one row per window of `windows`.
+      with_null: for SQuAD 2.0: "no answer" is also a candidate, with the lowest null score over the windows.
     """
     candidates = _best_in_windows(windows, start_logits, end_logits, n_best_size, max_answer_length)
     order, bounds = _best_first(candidates, len(questions))
@@ -121,13 +123,13 @@ def decode(
 
 
 def _with_null(answer: Answer, score: float, first: float, last: float) -> Answer:
-    """`score` is the sum in float32, as a graph computes it: both must decide alike."""
+    """Adds "no answer". `score` is the float32 sum, as in the graph of an export, so that both decide alike."""
     difference = score - answer.spans[0].score if answer.spans else NO_SPAN
     return Answer(answer.spans, Span("", 0, 0, first + last, 1.0, first, last), difference)
 
 
 class _Candidates(NamedTuple):
-    """Columns of C spans: question, characters, logits."""
+    """Columns of C candidate spans: question, character offsets, logits."""
 
     question: np.ndarray
     start: np.ndarray
@@ -167,10 +169,11 @@ def _best_in_windows(
 def _best_spans(
     start: np.ndarray, end: np.ndarray, n_best_size: int, longest: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The n best spans of each row of float32 [rows, S] logits that are -inf where no answer may begin or end.
+    """The n best spans of each row. Logits are float32 [rows, S], -inf where no answer may begin or end.
 
-    First the best score of each start, from the highest end among the next `longest` tokens. The n best spans begin at
-    the n best of these starts: were another start among them, n spans that are better would stand before it.
+    First computes the best score of each start, from the highest end logit among the next `longest` tokens. The n best
+    spans begin at the n best of these starts: a span with any other start is no better than the best span of each of
+    these n starts.
 
     Returns:
       Three integer arrays: row, first token, last token.
@@ -190,14 +193,14 @@ def _best_spans(
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """Columns of the `count` largest values of each row, in no order."""
+    """Columns of the `count` largest values of each row, unordered."""
     if count >= values.shape[1]:
         return np.broadcast_to(np.arange(values.shape[1]), values.shape)
     return np.argpartition(values, -count, axis=1)[:, -count:]
 
 
 def _sliding_maximum(values: np.ndarray, width: int) -> np.ndarray:
-    """The maximum over each `width` neighbours, by doubling: [rows, S + width - 1] -> [rows, S]."""
+    """The maximum of each `width` adjacent values, computed by doubling: [rows, S + width - 1] -> [rows, S]."""
     reach = 1
     while reach < width:
         step = min(reach, width - reach)
@@ -214,7 +217,7 @@ def _best_first(candidates: _Candidates, questions: int) -> tuple[np.ndarray, np
 
 
 def _n_best(context: str, spans: Iterable[tuple[int, int, float, float]], n_best_size: int) -> list[Span]:
-    """The first spans with different texts, out of (start, end, start logit, end logit), best first."""
+    """The first spans with distinct texts. `spans` are (start, end, start logit, end logit), best first."""
     kept: dict[str, Span] = {}
     for start, end, first, last in spans:
         text = context[start:end]
@@ -225,7 +228,7 @@ def _n_best(context: str, spans: Iterable[tuple[int, int, float, float]], n_best
 
 
 def with_probabilities(spans: Sequence[Span]) -> list[Span]:
-    """The same spans with the softmax of their scores."""
+    """The spans, with `probability` set to the softmax of their scores."""
     if not spans:
         return []
     highest = max(span.score for span in spans)
@@ -235,7 +238,7 @@ def with_probabilities(spans: Sequence[Span]) -> list[Span]:
 
 
 def _null_logits(windows: Windows, start_logits: np.ndarray, end_logits: np.ndarray, questions: int) -> np.ndarray:
-    """The logits of [CLS] in the window of each question where their sum is lowest, float32 [questions, 2]."""
+    """For each question, the [CLS] logits of the window where their sum is lowest: float32 [questions, 2]."""
     pair = np.stack([start_logits[:, 0], end_logits[:, 0]], axis=1).astype(np.float32)
     order = np.lexsort((pair.sum(axis=1), windows.question_index))
     first = np.searchsorted(windows.question_index[order], np.arange(questions))

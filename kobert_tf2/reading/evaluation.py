@@ -1,7 +1,7 @@
-"""What answers are worth: scores of a file of predictions, ceilings of a tokenizer, and what each josa rule does.
+"""Evaluates answers: scores of a predictions file, ceilings of a tokenizer, and the effect of each josa rule.
 
-A ceiling is the score of a reader that makes no mistake, but can answer only with whole units of its tokenizer. It is
-known before any training: with eojeols, KorQuAD cannot be read better than an exact match of about 24.
+A ceiling is the score of a perfect reader that can answer only with whole units of its tokenizer. It can be computed
+before any training: with eojeols as units, no reader can exceed an exact match of about 24 on KorQuAD.
 """
 
 import collections
@@ -26,8 +26,9 @@ from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 
 def metric_of(questions: Iterable[Question]) -> str:
-    """The metric that belongs to these questions: KLUE's where they have its types, KorQuAD 2's for pages, SQuAD 2.0's
-    where one is said to have no answer, else KorQuAD 1's."""
+    """The metric for these questions: KLUE's if they have question types, KorQuAD 2's if contexts are HTML pages, SQuAD
+    2.0's if any question is marked as having no answer, otherwise KorQuAD 1's.
+    """
     metric = "korquad1"
     for question in questions:
         if question.question_type is not None:
@@ -41,7 +42,7 @@ def metric_of(questions: Iterable[Question]) -> str:
 def scores_of(
     metric: str, questions: Sequence[Question], predictions: Mapping[str, str | None], **null: Any
 ) -> dict[str, Any]:
-    """`metrics.evaluate` of the answers to these questions; `null` are its `null_odds` and `null_threshold`."""
+    """`metrics.evaluate` for these questions; `null` passes its `null_odds` and `null_threshold`."""
     types = {question.id: question.question_type for question in questions}
     return metrics.evaluate(metric, gold_answers(questions), predictions, question_types=types, **null)
 
@@ -52,7 +53,9 @@ def scores_of(
 
 
 class Miss(NamedTuple):
-    """An answer that no span of units spells: which end lies inside a unit, and the nearest span around it."""
+    """An answer that no span of units matches: `kind` says which end lies inside a unit, `nearest` is the span of units
+    around it.
+    """
 
     id: str
     kind: str
@@ -61,7 +64,7 @@ class Miss(NamedTuple):
 
 
 class Ceiling(NamedTuple):
-    """`scores` as `scores_of` gives them, `spans` by question id, `misses` in the order of the file."""
+    """`scores` as returned by `scores_of`, `spans` by question id, `misses` in file order."""
 
     scores: dict
     spans: dict[str, tuple[int, int]]
@@ -74,7 +77,7 @@ class Ceiling(NamedTuple):
 
 
 def eojeols_around(context: str, start: int, end: int) -> tuple[int, int]:
-    """The bounds of the eojeols (runs without white space) that a span touches."""
+    """The bounds of the eojeols (runs of non-whitespace characters) that a span overlaps."""
     while start > 0 and not context[start - 1].isspace():
         start -= 1
     while end < len(context) and not context[end].isspace():
@@ -85,7 +88,7 @@ def eojeols_around(context: str, start: int, end: int) -> tuple[int, int]:
 def eojeol_ceiling(
     questions: Sequence[Question], metric: str = "korquad1", *, stripper: JosaStripper | None = None
 ) -> Ceiling:
-    """The ceiling of eojeols; with a `JosaStripper`, after particles are taken off them."""
+    """The ceiling with eojeols as units; with a `JosaStripper`, after stripping particles from them."""
 
     def nearest(context: str, start: int, end: int) -> tuple[int, int]:
         bounds = eojeols_around(context, start, end)
@@ -97,7 +100,7 @@ def eojeol_ceiling(
 def tokenizer_ceiling(
     questions: Sequence[Question], tokenizer: Tokenizer, metric: str = "korquad1", *, num_workers: int = 1
 ) -> Ceiling:
-    """The ceiling of the tokens of a `Tokenizer`."""
+    """The ceiling with the tokens of a `Tokenizer` as units."""
     contexts = list(dict.fromkeys(question.context for question in questions))
     encodings = dict(zip(contexts, tokenizer.encode_batch(contexts, num_workers=num_workers), strict=True))
     unknown.report_encodings("contexts", encodings.values(), tokenizer.unk_id)
@@ -131,7 +134,9 @@ def _ceiling(
 
 
 def _kind_of_miss(before: int, after: int) -> str:
-    """From how many characters the nearest span begins after the answer (below 0: before it) and ends after it."""
+    """The kind of a miss, given how many characters after the answer the nearest span begins and ends (negative: before
+    it).
+    """
     names = {-1: "begins_before", 1: "begins_inside"}, {-1: "ends_inside", 1: "ends_after"}
     parts = [side[int(np.sign(shift))] for side, shift in zip(names, (before, after), strict=True) if shift]
     return "_and_".join(parts) or "spelling"
@@ -151,9 +156,9 @@ def josa_report(
     *,
     stripper: JosaStripper | None = None,
 ) -> dict:
-    """What stripping does to spans `{id: (start, end)}`: for each rule how often it made an answer right or wrong.
+    """The effect of stripping on spans `{id: (start, end)}`: for each rule, how often it made an answer right or wrong.
 
-    An answer to which several rules applied counts for each of them. `examples` are [id, span, stripped, gold].
+    An answer to which several rules applied is counted for each of them. `examples` are [id, span, stripped, gold].
     """
     stripper = stripper or JosaStripper()
     rules = {rule.name: _no_effect() for rule in stripper.rules}
@@ -189,9 +194,9 @@ def _no_effect() -> dict:
 
 
 def read_predictions(path: str, questions: Sequence[Question]) -> dict[str, str]:
-    """`{id: text}` of a predictions.json, the ids as the data spell them; they are compared by `comparable`.
+    """Reads a predictions.json as `{id: text}`. Ids are matched by `comparable` and returned as the data spell them.
 
-    A value that is no string, or a file without one id of the data, is an `InputError`.
+    Raises `InputError` if a value is not a string, or if no id of the file is in the data.
     """
     values = files.read_json(path)
     if not isinstance(values, dict):
@@ -206,7 +211,7 @@ def read_predictions(path: str, questions: Sequence[Question]) -> dict[str, str]
 
 
 def _with_ids_of(questions: Sequence[Question], values: dict[str, Any], path: str) -> dict[str, Any]:
-    """The values under the ids of the questions, in their own order; an id of no question stays."""
+    """The values keyed by the ids as the questions spell them, order unchanged. Ids that match no question are kept."""
     names = {comparable(question.id): question.id for question in questions}
     found: dict[str, Any] = {}
     for name, value in values.items():
@@ -218,7 +223,7 @@ def _with_ids_of(questions: Sequence[Question], values: dict[str, Any], path: st
 
 
 def read_null_odds(path: str, questions: Sequence[Question] = ()) -> dict[str, float]:
-    """`{id: how much the model prefers no answer}` of a null_odds.json, the ids as the questions spell them."""
+    """Reads a null_odds.json as `{id: preference for "no answer"}`, with ids as the questions spell them."""
     values = files.read_json(path)
     if not isinstance(values, dict) or not all(type(value) in (int, float) for value in values.values()):
         raise InputError(f"{path}: expected an object of ids and numbers")
@@ -226,7 +231,7 @@ def read_null_odds(path: str, questions: Sequence[Question] = ()) -> dict[str, f
 
 
 def read_nbest(path: str, questions: Sequence[Question] = ()) -> dict[str, list[dict]]:
-    """`{id: entries}` of an nbest_predictions.json, the ids as the questions spell them."""
+    """Reads an nbest_predictions.json as `{id: entries}`, with ids as the questions spell them."""
     values = files.read_json(path, dict)
     for name, entries in values.items():
         if not isinstance(entries, list) or not all(map(_is_nbest_entry, entries)):
@@ -238,7 +243,7 @@ def read_nbest(path: str, questions: Sequence[Question] = ()) -> dict[str, list[
 
 
 def _is_nbest_entry(entry: object) -> bool:
-    """The original's entries have no place in the context."""
+    """Whether this is a valid entry. `start` and `end` are optional: the original's entries have no offsets."""
     return (
         isinstance(entry, dict)
         and isinstance(entry.get("text"), str)
@@ -249,7 +254,7 @@ def _is_nbest_entry(entry: object) -> bool:
 
 
 def per_question(metric: str, questions: Sequence[Question], predictions: Mapping[str, str]) -> dict[str, dict]:
-    """`{id: {"exact_match", "f1", "prediction", "gold"}}`; with KLUE's metric "rouge_w" in the place of "f1"."""
+    """`{id: {"exact_match", "f1", "prediction", "gold"}}`; with KLUE's metric "rouge_w" instead of "f1"."""
     gold, second = gold_answers(questions), metrics.overlap_name(metric)
     return {
         name: {"exact_match": score.exact, second: score.f1, "prediction": predictions.get(name), "gold": gold[name]}
@@ -261,7 +266,7 @@ def per_question(metric: str, questions: Sequence[Question], predictions: Mappin
 # Files
 # ---------------------------------------------------------------------------------------------------------------------
 
-# What each file holds, and how one that was written here is told from any other: by the shape of its JSON.
+# The files written here and their descriptions. `_is_of_kind` recognises each by the shape of its JSON.
 _FILES = {
     "per_question_file": "the scores of questions that evaluate_mrc writes",
     "misses_file": "the misses that evaluate_mrc writes",
@@ -286,12 +291,12 @@ def _is_of_kind(kind: str, path: str) -> bool:
 
 
 def check_output(kind: str, path: str | None) -> None:
-    """Raises `InputError` if the file of this kind ("per_question_file" ...) may not be written at `path`."""
+    """Raises `InputError` if a file of this kind ("per_question_file" ...) may not be written to `path`."""
     if path:
         outputs.check_file(path, what=_FILES[kind], is_ours=lambda path: _is_of_kind(kind, path))
 
 
 def write(kind: str, path: str, value: dict) -> None:
-    """Writes a file of this kind; over an earlier one of the same kind alone."""
+    """Writes a file of this kind; replaces only an earlier file of the same kind."""
     check_output(kind, path)
     files.write_json(path, value)

@@ -1,7 +1,8 @@
-"""The text of a piece of HTML, without its tags: KorQuAD 2's answers hold tags, and its scorer takes them off.
+"""Extracts the text of an HTML fragment: KorQuAD 2's answers contain tags, and its scorer removes them.
 
-The official scorer asks BeautifulSoup; this asks Python's own parser, so that nothing need be installed. They were
-compared on fragments of pages (`tests/reading/test_html_text.py`); white space may differ, which the scorer ignores.
+The official scorer uses BeautifulSoup; this module uses Python's own parser, so nothing needs to be installed. The two
+were compared on fragments of pages (`tests/reading/test_html_text.py`); only white space may differ, and the scorer
+ignores it.
 """
 
 import html.parser
@@ -27,7 +28,7 @@ class _Text(html.parser.HTMLParser):
 
 
 def text_of(markup: str) -> str:
-    """What a reader of the page sees: no tags and comments, references such as &amp; as their characters."""
+    """The visible text: without tags, comments, scripts and styles, with references such as &amp; decoded."""
     if "<" not in markup and "&" not in markup:
         return markup
     parser = _Text()
@@ -37,5 +38,5 @@ def text_of(markup: str) -> str:
 
 
 def is_page(context: str) -> bool:
-    """Whether a context is a page of HTML rather than text."""
+    """Whether a context is an HTML page rather than plain text."""
     return context.lstrip()[:15].lower().startswith(("<!doctype html", "<html"))

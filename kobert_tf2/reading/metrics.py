@@ -1,14 +1,14 @@
-"""Exact match and F1 of answers, number for number those of the official scorers.
+"""Exact match and F1 of answers, numerically identical to the official scorers.
 
-    korquad1   evaluate-v1.0.py of korquad.github.io: F1 by character, brackets and quotation marks cut words apart
-    squad1     evaluate-v1.1.py of SQuAD: F1 by word, English articles taken out
-    squad2     evaluate-v2.0.py of SQuAD: as squad1, and a question may have no answer, which the empty string says
-    korquad2   KorQuAD 2: tags of HTML and all white space are taken off first, F1 by character
-    klue_mrc   KLUE-baseline: EM and, in the place of F1, ROUGE-W by character (the longest run that both have); a
-               question may have no answer
+    korquad1   evaluate-v1.0.py of korquad.github.io: F1 by character, brackets and quotation marks separate words
+    squad1     evaluate-v1.1.py of SQuAD: F1 by word, without English articles
+    squad2     evaluate-v2.0.py of SQuAD: as squad1; the empty string is the answer of an unanswerable question
+    korquad2   KorQuAD 2: HTML tags and all white space are removed first, F1 by character
+    klue_mrc   KLUE-baseline: EM and, instead of F1, ROUGE-W by character (the longest common substring);
+               questions may be unanswerable
 
-Sums run over the questions in the order of the file, as theirs do, so that the last bit agrees too. Nothing here reads
-a file or knows a token: gold answers come as `{id: texts}`, predictions as `{id: text}`.
+Scores are summed over the questions in file order, as the official scorers do, so that results agree to the last bit.
+This module reads no files and does not depend on tokens: gold answers are `{id: texts}`, predictions `{id: text}`.
 """
 
 import difflib
@@ -27,27 +27,28 @@ from kobert_tf2.reading import html_text
 from kobert_tf2.reading.answers import prefers_no_answer
 
 METRICS = ("korquad1", "squad1", "squad2", "korquad2", "klue_mrc")
-# Those that know questions without an answer.
+# Metrics for data in which a question may have no answer.
 WITH_NO_ANSWER = ("squad2", "klue_mrc")
 
-# The official KorQuAD script puts a blank where these stand, before it deletes ASCII punctuation: 'A(B)' has two words.
+# The official KorQuAD script replaces these with a space before it deletes ASCII punctuation: 'A(B)' becomes two words.
 _KORQUAD_BLANKS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
 _DELETED = str.maketrans(dict.fromkeys(string.punctuation))
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
-# What KLUE-baseline means to take for a blank. As it is written there it wants all of the last four characters behind
-# one of the first, so that it hardly ever applies; the scores are those of the script, not of its intention.
+# The characters that KLUE-baseline intends to replace with a space. Its pattern, copied here, matches only if all of
+# the last four characters follow one of the first group, which is very rare; the scores here are those that the script
+# computes, not those that it intends.
 _KLUE_BLANKS = re.compile(r"['\"《》<>〈〉]\(\)‘’")
 
 
 def overlap_name(metric: str) -> str:
-    """What the second score of a metric is called: "rouge_w" for KLUE's, else "f1"."""
+    """The name of a metric's second score: "rouge_w" for KLUE's metric, otherwise "f1"."""
     return "rouge_w" if metric == "klue_mrc" else "f1"
 
 
 class Score(NamedTuple):
-    """What one question scores, each from 0 to 1; `f1` is ROUGE-W where the metric is KLUE's."""
+    """The scores of one question, from 0 to 1; for KLUE's metric `f1` is ROUGE-W."""
 
     exact: float
     f1: float
@@ -70,7 +71,7 @@ def normalize_klue(text: str) -> str:
 
 
 def normalize(metric: str, text: str) -> str:
-    """The form in which two answers are the same to this metric."""
+    """The normalized text, in which this metric compares answers."""
     forms = {"korquad1": normalize_korquad, "korquad2": normalize_korquad2, "klue_mrc": normalize_klue}
     return forms.get(_known(metric), normalize_squad)(text)
 
@@ -82,7 +83,7 @@ def _known(metric: str) -> str:
 
 
 def score_pair(metric: str, prediction: str, gold: str) -> Score:
-    """One prediction against one gold answer."""
+    """Scores one prediction against one gold answer."""
     predicted, expected = normalize(metric, prediction), normalize(metric, gold)
     if metric == "klue_mrc":
         return Score(float(predicted == expected), _rouge_w(predicted, expected))
@@ -94,7 +95,7 @@ def score_pair(metric: str, prediction: str, gold: str) -> Score:
 
 
 def _f1(predicted: Sequence[str], expected: Sequence[str], *, empty_agrees: bool) -> float:
-    """F1 of two bags. That two empty ones agree is said by SQuAD 2.0 alone; the older scripts give them 0."""
+    """F1 of two multisets. Only the SQuAD 2.0 script scores two empty ones 1; the older scripts score them 0."""
     if empty_agrees and not (predicted and expected):
         return float(not predicted and not expected)
     same = sum((Counter(predicted) & Counter(expected)).values())
@@ -105,8 +106,9 @@ def _f1(predicted: Sequence[str], expected: Sequence[str], *, empty_agrees: bool
 
 
 def _rouge_w(predicted: str, expected: str) -> float:
-    """The F-measure of the longest run of characters that both have. `SequenceMatcher` as it is asked there: from 200
-    characters on it passes over those that are frequent."""
+    """The F-measure of the longest common substring. Calls `SequenceMatcher` as KLUE-baseline does: from 200 characters
+    on it ignores the frequent ones.
+    """
     if not expected:
         return float(predicted == expected)
     matcher = difflib.SequenceMatcher(None, predicted, expected)
@@ -116,10 +118,10 @@ def _rouge_w(predicted: str, expected: str) -> float:
 
 
 def score_question(metric: str, prediction: str | None, golds: Sequence[str]) -> Score:
-    """The best score over the gold answers; no prediction (None) scores 0.
+    """The best score over the gold answers; a missing prediction (None) scores 0.
 
-    With squad2, no gold answer (or only such as normalise to nothing) means that the empty string is right; with
-    klue_mrc no gold answer does.
+    With squad2, if there are no gold answers, or only ones that normalize to the empty string, the empty string is
+    right; with klue_mrc, if there are no gold answers.
     """
     if metric == "squad2":
         golds = [gold for gold in golds if normalize(metric, gold)] or [""]
@@ -135,7 +137,7 @@ def score(metric: str, answers: Mapping[str, Sequence[str]], predictions: Mappin
     """The score of every question, in the order of `answers`.
 
     Raises:
-      InputError: a question without a gold answer where the metric knows no unanswerable question.
+      InputError: a question has no gold answer and the metric does not allow unanswerable questions.
     """
     if _known(metric) not in WITH_NO_ANSWER:
         for name, golds in answers.items():
@@ -158,16 +160,17 @@ def evaluate(
     Args:
       metric: one of `METRICS`.
       answers: `{id: gold texts}`, all questions of the file.
-      predictions: `{id: text}`. A question that is missing scores 0 and is counted under `missing`.
-      null_odds: squad2 only: `{id: how much the model prefers no answer}`, null_odds.json of a prediction run. With it
-        come the best thresholds.
-      question_types: klue_mrc only: `{id: 1, 2 or 3}`; one that is missing is 1, as there.
-      null_threshold: squad2 with `null_odds`: above it, the answer is taken to be none (the script's --na-prob-thresh).
+      predictions: `{id: text}`. A missing question scores 0 and is counted in `missing`.
+      null_odds: squad2 only: `{id: how much the model prefers "no answer"}`, from the null_odds.json of a prediction
+        run. If given, the best thresholds are computed too.
+      question_types: klue_mrc only: `{id: 1, 2 or 3}`; a missing one counts as 1, as in KLUE-baseline.
+      null_threshold: squad2 with `null_odds`: above it, the prediction counts as "no answer" (the script's
+        --na-prob-thresh).
 
     Returns:
       `exact_match` and `f1` (for klue_mrc `rouge_w`) in percent, `total` and `missing`. For klue_mrc also
-      `by_question_type`. For squad2 also the script's own keys: `exact`,
-      `HasAns_*`, `NoAns_*`, `best_exact`, `best_exact_thresh`, `best_f1`, `best_f1_thresh`.
+      `by_question_type`. For squad2 also the script's own keys: `exact`, `HasAns_*`, `NoAns_*`, `best_exact`,
+      `best_exact_thresh`, `best_f1`, `best_f1_thresh`.
     """
     if not answers:
         raise InputError("expected at least one question to score, but there is none")
@@ -181,7 +184,7 @@ def evaluate(
 
 
 def _evaluate_klue(scores: Mapping[str, Score], question_types: Mapping[str, int | None]) -> dict:
-    """Over all questions, those of each type together, as NumPy adds them there; and of each type alone."""
+    """Scores over all questions (grouped by type, and averaged with NumPy, as in KLUE-baseline) and for each type."""
     by_type: dict[int, list[Score]] = {1: [], 2: [], 3: []}
     for name, one in scores.items():
         by_type[question_types.get(name) or 1].append(one)
@@ -195,7 +198,7 @@ def _klue_means(scores: Sequence[Score]) -> dict:
 
 
 def _add_in_turn(values: Iterable[float]) -> float:
-    """The older scripts' `total += value`, whose last bit the compensated `sum` of Python 3.12 does not give."""
+    """Adds as the older scripts' `total += value` does; Python 3.12's compensated `sum` can differ in the last bit."""
     return functools.reduce(operator.add, values, 0)
 
 
@@ -239,7 +242,7 @@ def _checked_odds(null_odds: Mapping[str, float], answers: Mapping[str, Sequence
     lost = [name for name in answers if name not in null_odds]
     if lost:
         raise InputError(f"null odds: {len(lost)} of {len(answers)} questions have none, the first is {lost[0]}")
-    # The order of the file of odds decides ties, as in the script.
+    # Ties are broken by the order of the null odds file, as in the script.
     return {name: value for name, value in null_odds.items() if name in answers}
 
 
@@ -250,10 +253,10 @@ def best_null_threshold(
     null_odds: Mapping[str, float],
     kind: str = "f1",
 ) -> tuple[float, float]:
-    """The highest score in percent that any threshold on the null odds gives, and that threshold.
+    """The highest score, in percent, over all thresholds on the null odds, and the threshold that gives it.
 
-    At first every question is taken as "no answer"; in the order of their odds each then gets its prediction: one that
-    has an answer gains its score, one that has none loses its point if something was predicted.
+    Starts with "no answer" for every question, then switches questions to their predictions in the order of their odds:
+    a question with an answer gains its score; one without loses its point if the prediction is not empty.
     """
     current = best = float(sum(not golds for golds in answers.values()))
     threshold = 0.0

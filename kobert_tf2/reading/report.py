@@ -1,7 +1,7 @@
-"""A page to look at what a reader answered: one HTML file that needs nothing else, filtered and sorted in the browser.
+"""The reading report: one self-contained HTML file that shows a reader's answers, filtered and sorted in the browser.
 
-The questions are in the page as JSON; rows are built when they come into view, so thousands open at once. Nothing is
-computed in the browser but counts: kinds of miss, groups and scores come from here.
+The questions are embedded as JSON, and rows are built as they scroll into view, so a page with thousands opens at once.
+The browser computes only counts and means; kinds of miss, groups and scores are computed here.
 """
 
 import json
@@ -15,7 +15,7 @@ from kobert_tf2.reading import metrics, report_page
 from kobert_tf2.reading.josa import JosaStripper, sentence_around
 from kobert_tf2.reading.squad_files import Question
 
-# The first of these that stands in a question; 몇 before 무엇, for 몇 무엇 asks for a number.
+# The first pattern that matches a question decides; 몇 comes before 무엇 because 몇 무엇 asks for a number.
 _QUESTION_WORDS = (
     ("몇", r"몇|얼마"),
     ("누구", r"누구|누가"),
@@ -34,19 +34,19 @@ KINDS = ("right", "particle", "boundary", "same sentence", "wrong sentence", "ot
 
 
 def question_word(question: str) -> str:
-    """What a question asks for, by its question word; 기타 where it has none."""
+    """The kind of thing that a question asks for, by its question word; 기타 if it has none."""
     text = question.strip()
     return next((name for name, pattern in _QUESTION_WORDS if re.search(pattern, text)), "기타")
 
 
 def length_group(text: str) -> str:
-    """The group of an answer's length in characters, white space not counted."""
+    """The length group of an answer, in characters without white space."""
     length = len("".join(text.split()))
     return next(name for longest, name in _LENGTHS if length <= longest)
 
 
 def place_group(question: Question) -> str:
-    """The fifth of its context in which the first gold answer begins; – where there is none."""
+    """The fifth of the context in which the first gold answer begins; "–" if there is none."""
     start = next((answer.start for answer in question.answers if answer.start >= 0), None)
     if start is None or not question.context:
         return "–"
@@ -56,10 +56,10 @@ def place_group(question: Question) -> str:
 def kind_of_miss(
     question: Question, prediction: str, span: tuple[int, int] | None, metric: str, stripper: JosaStripper
 ) -> str:
-    """One of `KINDS`: what separates a prediction from the gold answer that is nearest to it.
+    """One of `KINDS`: how a prediction differs from the nearest gold answer.
 
-    `particle`: right once josa.py has stripped it, or stripped of what the gold answer carries. `boundary`: the two
-    overlap. `other`: no answer given, none wanted, or one that is not in the context.
+    `particle`: right once josa.py has stripped the prediction, or both the prediction and the gold answer.
+    `boundary`: the two overlap. `other`: no answer given, none expected, or an answer that is not in the context.
     """
     golds = [answer.text for answer in question.answers]
     if metrics.score_question(metric, prediction, golds).exact:
@@ -81,9 +81,10 @@ def kind_of_miss(
 def predicted_spans(
     questions: Sequence[Question], predictions: Mapping[str, str], nbest: Mapping[str, list[dict]]
 ) -> dict[str, tuple[int, int]]:
-    """Where each prediction stands in its context: as the n-best list says, or else its place nearest to the answer.
+    """The span of each prediction in its context: from the n-best list, or else the occurrence nearest to the gold
+    answer.
 
-    With an n-best list of ours it is the span as predicted, even where the prediction was stripped.
+    With an n-best list written by this package it is the span as predicted, even if the prediction was stripped.
     """
     spans = {}
     for question in questions:
@@ -109,7 +110,7 @@ def rows(
     metric: str = "korquad1",
     nbest: Mapping[str, list[dict]] | None = None,
 ) -> dict:
-    """What the page shows: `{"contexts": texts, "questions": a list of objects, ...}`, each context once."""
+    """The data of the page: `{"contexts": texts, "questions": a list of objects, ...}`, each context once."""
     stripper = JosaStripper()
     contexts: dict[str, int] = {}
     shown = []
@@ -151,12 +152,12 @@ def rows(
 
 
 def _candidates(entries: Sequence[dict]) -> list[tuple[str, float]]:
-    """The first of an n-best list, with their probabilities where they have one."""
+    """The first `_CANDIDATES` texts of an n-best list with their probabilities (0 if the list has none)."""
     return [(entry["text"], round(float(entry.get("probability", 0.0)), 4)) for entry in entries[:_CANDIDATES]]
 
 
 def check_output(path: str) -> None:
-    """Raises `InputError` if the page may not be written at `path`."""
+    """Raises `InputError` if the page may not be written to `path`."""
     pages.check_output(path, "a report of evaluate_mrc")
 
 
@@ -170,7 +171,7 @@ def write(
     nbest: Mapping[str, list[dict]] | None = None,
     more: Sequence[Section] = (),
 ) -> None:
-    """Writes the page, with `more` sections at its end; over an earlier one alone."""
+    """Writes the page, with the sections `more` added; replaces only an earlier report."""
     check_output(path)
     overlap = "ROUGE-W" if metrics.overlap_name(metric) == "rouge_w" else "F1"
     data = {**rows(questions, predictions, spans, metric, nbest), "words": report_page.words(overlap)}
@@ -203,7 +204,7 @@ def _figures(shown: Sequence[dict], overlap: str) -> str:
 
 
 def _embedded(data: dict) -> str:
-    """JSON that a script reads; inside a script element only "</" and "<!--" could end or change the script."""
+    """A script element with the data as JSON. "<" is escaped, since "</" or "<!--" could end or change the element."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return f'<script id="data" type="application/json">{text}</script>'

@@ -1,10 +1,10 @@
-"""Style, script and words of the reading report: what runs in the browser. `report.py` computes all that it shows."""
+"""The browser side of the reading report: style, script and labels. `report.py` computes the data that it shows."""
 
 from kobert_tf2.language import say
 
 
 def words(overlap: str) -> dict[str, str]:
-    """What the script writes, in the current language; `overlap` is the name of the score beside EM."""
+    """The labels that the script writes, in the current language; `overlap` is the name of the score next to EM."""
     return {
         "overlap": overlap,
         "of": say("of", "/"),
@@ -29,7 +29,7 @@ def words(overlap: str) -> dict[str, str]:
 
 
 def terms(overlap: str) -> list[tuple[str, str]]:
-    """The page's words and what they mean."""
+    """The terms that the page uses, with their definitions."""
     return [
         ("EM", say("share of answers that equal a gold answer", "정답과 완전히 같은 답의 비율")),
         (overlap, say("overlap with the gold answer, as the metric counts it", "정답과 겹치는 정도(지표의 방식대로)")),
@@ -57,7 +57,7 @@ def terms(overlap: str) -> list[tuple[str, str]]:
 
 
 def body() -> str:
-    """The page's controls and its empty list."""
+    """The HTML of the page's controls and of the list, which is empty at first."""
     options = {
         "f1": say("wrong ones first", "틀린 것부터"),
         "-f1": say("right ones first", "맞은 것부터"),

@@ -1,10 +1,10 @@
-"""How a reader reads: the lengths of its windows, and which answers are kept.
+"""The settings of a reader: the lengths of its windows, and which answers it keeps.
 
-Training keeps the settings in the model's `config.json`, where Hugging Face's files have what a task needs:
+Training stores the settings in the model's `config.json`, where Hugging Face keeps task-specific parameters:
 
     "task_specific_params": {"question-answering": {"max_seq_length": 384, "doc_stride": 128, ...}}
 
-so that a predictor and an export read as the model was trained, without a flag.
+so that a predictor and an export use the settings of training without any flags.
 """
 
 import contextlib
@@ -27,15 +27,15 @@ _TASK = "question-answering"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadingSettings:
-    """run_squad's lengths, and how many answers are kept; the same in training, prediction, predictor and export.
+    """run_squad's lengths and answer limits, shared by training, prediction, predictor and export.
 
     Attributes:
       max_seq_length, doc_stride, max_query_length: tokens; see `windows.make_windows`.
-      max_answer_length: tokens of an answer at most.
-      n_best_size: how many spans of a question are kept.
-      null_score_diff_threshold: None: every question has an answer. Otherwise none is given where the score of "no
-        answer" is higher than the best span's by more than this (SQuAD 2.0; the original's default is 0).
-      strip_josa: whether the answer given is the one without particles; None: by the tokenizer, see `strips_josa`.
+      max_answer_length: maximum number of tokens of an answer.
+      n_best_size: number of spans kept per question.
+      null_score_diff_threshold: None: every question has an answer. Otherwise "no answer" is given if its score exceeds
+        the best span's by more than this (SQuAD 2.0; the original's default is 0).
+      strip_josa: whether particles are stripped from answers; None: depends on the tokenizer, see `strips_josa`.
     """
 
     max_seq_length: int = 384
@@ -50,11 +50,11 @@ class ReadingSettings:
     def fitting(
         cls, max_position_embeddings: int, *, kept: Mapping[str, Any] | None = None, **given: Any
     ) -> "ReadingSettings":
-        """What is given (and not None), or else what was kept, or else the defaults, no longer than the model's
-        positions. All of it is checked; what does not fit is an `InputError`.
+        """The given values (if not None), else the kept ones, else the defaults, limited to the model's positions. All
+        are checked; a value that does not fit raises `InputError`.
 
-        Another `max_seq_length` than the kept one takes the kept stride and query length out of force: they belong to
-        the kept length.
+        If `max_seq_length` differs from the kept one, the kept stride and query length are ignored: they belong to the
+        kept length.
         """
         given = {name: value for name, value in given.items() if value is not None}
         kept = dict(kept or {})
@@ -77,13 +77,13 @@ class ReadingSettings:
 
     @classmethod
     def kept_in(cls, config_file: str) -> dict[str, Any]:
-        """The fields that a model's `config.json` holds; {} where it holds none.
+        """The fields stored in a model's `config.json`; {} if there are none.
 
-        In a file that this package did not write, "question-answering" may mean anything: what has the name and the
-        type of a field, and fits the model, is taken, and standard error says what is not.
+        In a file that this package did not write, "question-answering" may contain anything: entries with the name and
+        type of a field that fit the model are used, and the others are reported on standard error.
 
         Raises:
-          InputError: in a file of ours, a field of another name or type.
+          InputError: a file written by this package has a field of another name or type.
         """
         values: Any = files.read_json(config_file, dict)
         content, is_ours, where = values, outputs.SIGN in values, config_file
@@ -99,7 +99,7 @@ class ReadingSettings:
 
     @classmethod
     def _usable(cls, values: dict[str, Any], config: Mapping[str, Any], where: str) -> dict[str, Any]:
-        """Of fields that somebody else wrote, those that can be used; the others are reported."""
+        """The usable ones of fields that another program wrote; the others are reported."""
         kept: dict[str, Any] = {}
         for name, value in values.items():
             with contextlib.suppress(InputError):
@@ -119,7 +119,7 @@ class ReadingSettings:
 
     @classmethod
     def checked_fields(cls, values: Any, where: str) -> dict[str, Any]:
-        """Fields that came from `where`, each of a name and a type that this class has."""
+        """The fields read from `where`, after checking that each has a name and type of this class."""
         types: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or not values.keys() <= types.keys():
             raise InputError(f"{where}: expected an object of {', '.join(types)}, but got {values!r:.100}")
@@ -133,21 +133,21 @@ class ReadingSettings:
         return dataclasses.asdict(self)
 
     def to_config(self) -> dict[str, dict]:
-        """`task_specific_params` for a model's `config.json`, where `kept_in` finds them again."""
+        """`task_specific_params` for a model's `config.json`, from which `kept_in` reads them."""
         return {_TASK: self.to_dict()}
 
     @property
     def lengths(self) -> dict[str, int]:
-        """How texts are cut into windows, as `windows.make_windows` takes it."""
+        """The window lengths, as keyword arguments of `windows.make_windows`."""
         return {name: getattr(self, name) for name in ("max_seq_length", "doc_stride", "max_query_length")}
 
     @property
     def best(self) -> dict[str, int]:
-        """Which spans are kept, as `answers.decode` takes it."""
+        """Which spans are kept, as keyword arguments of `answers.decode`."""
         return {name: getattr(self, name) for name in ("n_best_size", "max_answer_length")}
 
     def check(self) -> None:
-        """Raises InputError for lengths that leave no room or lose tokens, and for counts below 1."""
+        """Raises `InputError` for lengths that leave no room or lose tokens, and for counts below 1."""
         windows.check_lengths(**self.lengths)
         for name, value in self.best.items():
             if value < 1:
@@ -156,7 +156,7 @@ class ReadingSettings:
             raise InputError("null_score_diff_threshold: expected a number, but got nan")
 
 
-# By the type of a field: what its values may be (NumPy's numbers too), and how a message says it.
+# For each field type: the accepted value types (including NumPy's numbers) and their description in messages.
 _EXPECTED: dict[Any, tuple[tuple[type, ...], str]] = {
     int: ((numbers.Integral,), "a whole number"),
     float | int | None: ((numbers.Real, type(None)), "a number or null"),
@@ -165,6 +165,7 @@ _EXPECTED: dict[Any, tuple[tuple[type, ...], str]] = {
 
 
 def strips_josa(asked: bool | None, tokenizer: Tokenizer) -> bool:
-    """Whether the answer given is the one without particles: as asked, or by default where the `Tokenizer` knows no
-    morphemes, so that no token boundary lies before a particle."""
+    """Whether to strip particles from answers: as asked, or by default if the `Tokenizer` does not use Mecab, since
+    then no token boundary separates a particle.
+    """
     return tokenizer.settings()["pre_tokenizer"] != "mecab" if asked is None else asked

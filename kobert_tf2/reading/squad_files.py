@@ -1,9 +1,9 @@
-"""Files of questions: questions, contexts, and where in its context each answer stands.
+"""Reads files of questions: questions, contexts, and the position of each answer in its context.
 
-KorQuAD 1.0, SQuAD 1.1 and SQuAD 2.0 share one shape of JSON, which KLUE-MRC and KorQuAD 2 vary; Hugging Face `datasets`
-writes flat rows (JSON Lines, a JSON list, columns, parquet). Which it is, is recognised by its shape. Answers are tied
-to characters of the context as the file has it; an answer that is not where the file says is looked for, and every
-repair is listed with the question's id. Nothing here knows a token.
+KorQuAD 1.0, SQuAD 1.1 and SQuAD 2.0 share one JSON structure, of which KLUE-MRC and KorQuAD 2 are variants; Hugging
+Face `datasets` writes flat rows (JSON Lines, a JSON list, columns, parquet). The format is recognised by its structure.
+Answers are character offsets into the context as it is in the file. An answer that is not at the position given is
+searched for, and every repair is listed with the question's id. This module does not depend on tokens.
 """
 
 import collections
@@ -24,9 +24,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Answer(NamedTuple):
-    """A gold answer: `text` as the file spells it, for scoring, and where it stands, `context[start:end]`.
+    """A gold answer: `text` as the file spells it, for scoring, and its position, `context[start:end]`.
 
-    `start` is -1 where the context does not hold it. `context[start:end]` and `text` differ where a repair was made.
+    `start` is -1 if the context does not contain it. `context[start:end]` and `text` may differ if a repair was made.
     """
 
     text: str
@@ -41,26 +41,28 @@ class Question(NamedTuple):
     answers: tuple[Answer, ...] = ()
     is_impossible: bool = False
     title: str = ""
-    question_type: int | None = None  # of KLUE: 1 paraphrased, 2 over several sentences, 3 without an answer
-    is_html: bool = False  # of KorQuAD 2: the context is a page, and answers may hold tags
+    question_type: int | None = None  # KLUE's: 1 paraphrased, 2 over several sentences, 3 without an answer
+    is_html: bool = False  # KorQuAD 2: the context is an HTML page, and answers may contain tags
 
 
 class Repair(NamedTuple):
-    """Something about a question (or about the file, where `id` is empty) that a plain reader would stumble over.
+    """An irregularity of a question (or of the file, if `id` is empty) that would trip a naive parser.
 
-    kind: of answers, `answer_start` (moved to the nearest exact occurrence), `answer_spaces` (white space at its ends
-    taken off), `answer_spelling` (found only when white space or Unicode composition is levelled), `answer_missing`
-    (nowhere in the context: left out of training), `answer_number` (a number that the context has at its place).
+    Kinds about answers: `answer_start` (moved to the nearest exact occurrence), `answer_spaces` (white space at its
+    ends was stripped), `answer_spelling` (found only after normalizing white space or Unicode composition),
+    `answer_missing` (not in the context: left out of training), `answer_number` (the text is a number that the context
+    has at this position).
 
-    Of the shape of the file, where only one reading is possible: `file_bom`, `file_lines` (JSON Lines), `file_list` and
-    `file_article` (a list, or one article or row, without the object around it), `file_columns` (a list for each
-    column), `file_parquet`, `article_is_paragraph`, `article_is_question` (one flat row a question), `guid` (KLUE's
-    name of the id), `raw_html` (a page without a `context`: its answers are those of `html_answer_start`),
-    `answer_for_answers`, `answers_shape` (null, one answer without its list, lists by column), `answer_start_float`,
-    `flag` (`is_impossible` as a string, a number or null), `impossible_with_answers` (they are left out),
-    `impossible_without_flag` (a flat row with lists of no answers), `lone_surrogate` (read as U+FFFD).
+    Kinds about the structure of the file, each with only one possible reading: `file_bom`, `file_lines` (JSON Lines),
+    `file_list` and `file_article` (a list, or a single article or row, without the enclosing object), `file_columns`
+    (one list per column), `file_parquet`, `article_is_paragraph`, `article_is_question` (one flat row per question),
+    `guid` (KLUE's name for the id), `raw_html` (a page without `context`: its answers are read from
+    `html_answer_start`), `answer_for_answers`, `answers_shape` (null, a single answer without a list, or lists by
+    column), `answer_start_float`, `flag` (`is_impossible` as a string, a number or null), `impossible_with_answers`
+    (the answers are left out), `impossible_without_flag` (a flat row with empty lists of answers), `lone_surrogate`
+    (read as U+FFFD).
 
-    And with nothing to mend, since all is by characters, `context_double_spaces`, `context_outer_spaces`,
+    Kinds that are only noted, since character offsets need no repair: `context_double_spaces`, `context_outer_spaces`,
     `context_not_nfc`, `context_bom`.
     """
 
@@ -70,10 +72,9 @@ class Repair(NamedTuple):
 
 
 def read_squad(path: str) -> list[Question]:
-    """The questions of a KorQuAD 1.0 or 2, SQuAD 1.1 or 2.0 or KLUE-MRC file, or of rows of `datasets`, in its order.
+    """The questions of a KorQuAD 1.0 or 2, SQuAD 1.1 or 2.0 or KLUE-MRC file, or of `datasets` rows, in file order.
 
-    What is read otherwise than it stands (every kind of `Repair` but those of the context) is counted on standard
-    error.
+    Repairs (every kind of `Repair` except those of the context) are counted on standard error.
     """
     questions, repairs = read_squad_and_repairs(path)
     kinds = collections.Counter(repair.kind for repair in repairs if not repair.kind.startswith("context_"))
@@ -84,14 +85,13 @@ def read_squad(path: str) -> list[Question]:
 
 
 def read_squad_and_repairs(path: str) -> tuple[list[Question], list[Repair]]:
-    """As `read_squad`, with all that was repaired or left out on the way.
+    """Like `read_squad`, but also returns everything that was repaired or left out.
 
-    Also read, since nothing else can be meant: articles that are one paragraph, as in KorQuAD 2, flat rows of one
-    question each, as Hugging Face `datasets` writes them, as JSON Lines, as columns or in a parquet file too, and
-    KLUE's `guid`.
+    Also accepts unambiguous variants: articles that are one paragraph, as in KorQuAD 2; flat rows of one question each,
+    as Hugging Face `datasets` writes them, also as JSON Lines, columns or a parquet file; and KLUE's `guid`.
 
     Raises:
-      InputError: the file is not of the format; the sentence says what is missing and where, with title and id.
+      InputError: the file does not have the format; the message says what is missing and where, with title and id.
     """
     repairs: list[Repair] = []
     questions: list[Question] = []
@@ -119,7 +119,7 @@ def _begins_with_bom(path: str) -> bool:
 
 
 def _load(path: str, repairs: list[Repair]) -> Iterable[tuple[str, Any]]:
-    """The articles or rows, each with its place for messages."""
+    """The articles or rows, each with its location for messages."""
     if tables.is_parquet(path):
         _note_once(repairs, "file_parquet", "a parquet file")
         return ((f"{path}: row {number}", row) for number, row in enumerate(tables.parquet_rows(path)))
@@ -150,7 +150,9 @@ def _articles(content: Any, path: str, repairs: list[Repair]) -> list:
 
 
 def _with_context(article: Any, where: str, repairs: list[Repair]) -> Any:
-    """An article of KorQuAD 2 that has lost its `context`: the page as it was, with the answers' places in that."""
+    """The article; if a KorQuAD 2 article has no `context`, then with `raw_html` as the context, and answer positions
+    in that.
+    """
     if not isinstance(article, dict) or article.get("context") is not None:
         return article
     if not isinstance(article.get("raw_html"), str):
@@ -171,7 +173,7 @@ def _with_places_in_html(entry: Any) -> Any:
 
 
 def _note_once(repairs: list[Repair], kind: str, detail: str) -> None:
-    """What is the same all through a file is said of the file, with its first place."""
+    """Records a property of the whole file once, with its first location."""
     if not any(repair.kind == kind for repair in repairs):
         repairs.append(Repair("", kind, detail))
 
@@ -180,7 +182,7 @@ _KINDS = {list: "a list", str: "a string", int: "a whole number", (str, int): "a
 
 
 def _field(value: Any, name: str, kind: type | tuple[type, ...], where: str) -> Any:
-    """`value[name]`, checked to be there and of its kind."""
+    """`value[name]`, after checking that it exists and has the right type."""
     if not isinstance(value, dict):
         raise InputError(f"{where}: expected an object with {name!r}, but got {_shown(value)}")
     if name not in value:
@@ -206,7 +208,7 @@ def _read_paragraph(paragraph: Any, title: str, where: str, repairs: list[Repair
 
 
 def _read_row(row: dict, title: str, where: str, repairs: list[Repair]) -> Question:
-    """A flat row: with lists of no answers and without a flag, it is a question that has none, as in SQuAD 2.0."""
+    """Reads a flat row. With empty lists of answers and no flag it is an unanswerable question, as in SQuAD 2.0."""
     question = _read_question(row, _context(row, where), title, where, repairs)
     if isinstance(row.get("answers"), dict) and not question.answers and row.get("is_impossible") is None:
         _note_once(repairs, "impossible_without_flag", f"{where} has lists of no answers, and no is_impossible")
@@ -221,9 +223,9 @@ def _context(paragraph: Any, where: str) -> str:
     return context
 
 
-@functools.lru_cache(maxsize=2)  # the questions of a paragraph come one after the other
+@functools.lru_cache(maxsize=2)  # the questions of a paragraph are read consecutively
 def _context_kinds(context: str) -> list[tuple[str, str]]:
-    """What offsets get past that lines of words would stumble over, and half pairs of UTF-16."""
+    """Irregularities of a context that break word-based alignment but not character offsets, and lone surrogates."""
     kinds = []
     if context != context.strip():
         kinds.append(("context_outer_spaces", "white space at the beginning or end"))
@@ -269,11 +271,11 @@ def _read_question(entry: Any, context: str, title: str, where: str, repairs: li
 
 
 def _question_type(entry: dict, where: str) -> int | None:
-    """KLUE's, by which its scores are listed."""
+    """KLUE's question type, by which its scores are grouped."""
     value = entry.get("question_type")
     if value is None:
         return None
-    if isinstance(value, float) and value.is_integer():  # of a table with a gap in it
+    if isinstance(value, float) and value.is_integer():  # a column with missing values holds floats
         value = int(value)
     if isinstance(value, bool) or value not in (1, 2, 3):
         raise InputError(f"{where}: expected 'question_type' to be 1, 2 or 3, but got {_shown(value)}")
@@ -291,7 +293,7 @@ def _id(entry: Any, where: str, repairs: list[Repair]) -> str:
 
 
 def _flag(entry: dict, where: str, note: Callable[[str, str], None]) -> bool:
-    """`is_impossible`: false where it is missing, and as it reads where it is a word or a number."""
+    """Parses `is_impossible`: false if missing; strings and numbers are converted by `_FLAGS`."""
     value = entry.get("is_impossible", False)
     if isinstance(value, bool):
         return value
@@ -303,12 +305,12 @@ def _flag(entry: dict, where: str, note: Callable[[str, str], None]) -> bool:
     return read
 
 
-# null is what a table without the column becomes. 1.0 and 0.0 are the same keys as 1 and 0.
+# null is how a table writes a missing column. 1.0 and 0.0 are the same dict keys as 1 and 0.
 _FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False, 1: True, 0: False, None: False}
 
 
 def _answer_list(entry: dict, where: str, note: Callable[[str, str], None]) -> list:
-    """The answers of a question as a list of objects, whatever they are wrapped in; none where the file gives none."""
+    """The answers of a question as a list of objects, whatever their structure in the file; empty if it has none."""
     key = "answers"
     if entry.get("answers") is None and entry.get("answer") is not None:
         key = "answer"
@@ -341,7 +343,7 @@ def _text_and_start(answer: Any, context: str, where: str, note: Callable[[str, 
         note("answer_start_float", f"answer_start is {start}")
     if isinstance(answer, dict) and _is_number(number := answer.get("text")):
         start = answer.get("answer_start")
-        spellings = [str(number), str(int(number))]  # a table with a gap in it makes 1945.0 of 1945
+        spellings = [str(number), str(int(number))]  # a column with missing values turns 1945 into 1945.0
         if isinstance(start, int) and start >= 0 and context.startswith(tuple(spellings), start):
             spelled = next(spelling for spelling in spellings if context.startswith(spelling, start))
             answer = {**answer, "text": spelled}
@@ -368,15 +370,15 @@ def _check_ids(questions: Sequence[Question], path: str) -> None:
 
 
 def gold_answers(questions: Iterable[Question]) -> dict[str, list[str]]:
-    """`{id: gold texts}` as the file spells them: what `metrics` scores against."""
+    """`{id: gold texts}` as the file spells them, for scoring with `metrics`."""
     return {question.id: [answer.text for answer in question.answers] for question in questions}
 
 
 def locate_answer(context: str, text: str, start: int) -> tuple[Answer, tuple[str, str] | None]:
-    """Where an answer stands in its context, and what had to be repaired: (kind, detail), or None.
+    """Finds an answer in its context; also returns the repair needed as (kind, detail), or None.
 
-    Tried in this order: the text at `start`; without white space at its ends; the nearest place where it stands
-    exactly; the nearest place where it stands when white space and Unicode composition are levelled.
+    Tries in this order: the text at `start`, with white space stripped from its ends; the nearest exact occurrence; the
+    nearest occurrence after normalizing white space and Unicode composition.
     """
     bare = text.strip()
     if start >= 0 and context.startswith(text, start):
@@ -411,7 +413,7 @@ def _nearest(places: Sequence[int], start: int) -> int:
 
 
 def _levelled(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """Text in NFC with each run of white space as one blank, and the characters of `text` behind each of its own."""
+    """The text in NFC with each run of white space as one space, and for each of its characters the span in `text`."""
     level: list[str] = []
     spans: list[tuple[int, int]] = []
     for begin, end in _composed_runs(text):
@@ -428,7 +430,7 @@ def _levelled(text: str) -> tuple[str, list[tuple[int, int]]]:
 
 
 def _composed_runs(text: str) -> Iterable[tuple[int, int]]:
-    """Cuts text where no composition can reach across: before a character that begins one in NFC."""
+    """Splits text at points that no NFC composition crosses: before each character that starts a composition."""
     begin = 0
     for place in range(1, len(text) + 1):
         if place == len(text) or _begins_a_composition(text[place]):
@@ -437,6 +439,7 @@ def _composed_runs(text: str) -> Iterable[tuple[int, int]]:
 
 
 def _begins_a_composition(character: str) -> bool:
-    # Vowels and final consonants of conjoining jamo have class 0 too, and join the consonant before them.
+    # Conjoining vowels and final consonants (jamo) also have combining class 0, but compose with the consonant before
+    # them.
     jamo = "\u1160" <= character <= "\u11ff"
     return unicodedata.combining(character) == 0 and not jamo

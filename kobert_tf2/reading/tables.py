@@ -1,4 +1,4 @@
-"""Rows of a table of questions: a parquet file, or JSON with a list for each column."""
+"""Rows of a table of questions: a parquet file, or JSON with a list per column."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,18 +7,18 @@ from kobert_tf2 import files
 from kobert_tf2.errors import InputError
 
 _MAGIC = b"PAR1"
-# Columns of a table that holds questions; others are read too, where they are there.
+# Columns that a table of questions must have; other columns are read too if present.
 _NEEDED = ("context", "question")
 
 
 def is_parquet(path: str) -> bool:
-    """By its first bytes, whatever its name."""
+    """Whether this is a parquet file, by its first bytes; the name does not matter."""
     with files.open_binary(path) as file:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
 def parquet_rows(path: str) -> Iterator[dict[str, Any]]:
-    """The rows of a parquet file, a block at a time; needs pyarrow (the extra `parquet`)."""
+    """Yields the rows of a parquet file, reading a block at a time; needs pyarrow (the extra `parquet`)."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -39,12 +39,12 @@ def parquet_rows(path: str) -> Iterator[dict[str, Any]]:
 
 
 def is_columns(content: object) -> bool:
-    """Whether a JSON value is a table by columns: {"context": [...], "question": [...], ...}."""
+    """Whether a JSON value is a table of columns: {"context": [...], "question": [...], ...}."""
     return isinstance(content, dict) and all(isinstance(content.get(name), list) for name in _NEEDED)
 
 
 def rows_of_columns(columns: dict[str, Any], path: str) -> list[dict[str, Any]]:
-    """The rows of such a table; columns of different lengths are an `InputError`."""
+    """The rows of a table of columns; columns of different lengths raise `InputError`."""
     lists = {name: values for name, values in columns.items() if isinstance(values, list)}
     lengths = {name: len(values) for name, values in lists.items()}
     if len(set(lengths.values())) > 1:

@@ -1,4 +1,4 @@
-"""Which questions a reader is trained on, and which of their windows; what is left out is reported with its id."""
+"""Selects the questions and windows to train a reader on; questions left out are reported with their ids."""
 
 import collections
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ class LeftOut(NamedTuple):
 
 
 def trainable(questions: Sequence[Question], *, with_negative: bool) -> tuple[list[Question], list[LeftOut]]:
-    """The questions to train on, and those left out with the reason."""
+    """Splits questions into those to train on and those left out, with the reason."""
     kept, left_out = [], []
     for question in questions:
         if any(answer.start >= 0 for answer in question.answers) or (question.is_impossible and with_negative):
@@ -32,10 +32,10 @@ def trainable(questions: Sequence[Question], *, with_negative: bool) -> tuple[li
 
 
 def choose_windows(windows: Windows, questions: Sequence[Question], how: str, seed: int) -> Windows:
-    """Keeps, drops or samples the windows that lack the answer that their question has.
+    """Keeps, drops or samples windows that do not contain the answer although their question has one.
 
-    `sample` keeps as many of them as there are windows with an answer, at most. Those of a question that has no answer
-    stay: what they teach is that there is none.
+    `sample` keeps at most as many of them as there are other windows. Windows of unanswerable questions are always
+    kept: they teach the model to predict "no answer".
     """
     impossible = np.array([question.is_impossible for question in questions], bool)[windows.question_index]
     lacks = ~windows.has_answer & ~impossible
@@ -50,7 +50,7 @@ def choose_windows(windows: Windows, questions: Sequence[Question], how: str, se
 
 
 def without_answer(windows: Windows, questions: Sequence[Question]) -> list[LeftOut]:
-    """Questions that have an answer, but no window that holds all of it."""
+    """Questions that have an answer, but no window that contains all of it."""
     reached = set(windows.question_index[windows.has_answer].tolist())
     return [
         LeftOut(question.id, "in_no_window", "its answer is longer than a window, or touches no token")
@@ -66,7 +66,7 @@ def alignment_report(
     windows: Windows,
     chosen: Windows,
 ) -> dict:
-    """Counts of all questions and windows, and each question that was repaired or left out, with its id."""
+    """Counts of questions and windows, and every question that was repaired or left out, with its id."""
     kinds = collections.Counter(repair.kind for repair in repairs)
     gone = collections.Counter(item.kind for item in left_out)
     return {

@@ -1,7 +1,8 @@
-"""Windows of a file of questions, made once and kept.
+"""A disk cache for the windows of a file of questions.
 
-The kept file is named by a hash of all that decides the windows (the file of questions, the tokenizer's fingerprint,
-the lengths), and holds that key too, so a stale file cannot be taken for a fresh one. Padding is not stored.
+A cache file is named by a hash of everything that determines the windows (the file of questions, the tokenizer's
+fingerprint, the lengths). It also stores that key, so a stale file cannot be mistaken for a fresh one. Padding is not
+stored.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from kobert_tf2.reading.squad_files import Question
 from kobert_tf2.reading.windows import Windows
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
-# Raised whenever the same settings would give other windows than before.
+# Increment this when the same settings would give different windows than before.
 _FORMAT = 1
 _RAGGED = ("input_ids", "segment_ids", "token_start", "token_end", "max_context")
 _PER_WINDOW = ("question_index", "start_positions", "end_positions")
@@ -28,11 +29,11 @@ _PER_WINDOW = ("question_index", "start_positions", "end_positions")
 def windows_of_file(
     path: str, questions: Sequence[Question], tokenizer: Tokenizer, *, cache_dir: str | None, **settings: Any
 ) -> Windows:
-    """`windows.make_windows` of the questions of a file, kept under `cache_dir` and found there the next time.
+    """`windows.make_windows` for the questions of a file, cached in `cache_dir`.
 
     Args:
-      path: where the questions were read; the file's hash is part of the key, and so is which of them are taken.
-      settings: keyword arguments of `make_windows`; `num_workers` and `progress` do not change what comes out.
+      path: the file that the questions were read from; the key includes its hash and the ids of the questions.
+      settings: keyword arguments of `make_windows`; `num_workers` and `progress` do not affect the result or the key.
     """
     decisive = {name: value for name, value in settings.items() if name not in ("num_workers", "progress")}
     key = {
@@ -63,7 +64,7 @@ def _save(path: str, key: str, windows: Windows) -> None:
 
 
 def _load(path: str, key: str, width: int, pad_id: int) -> Windows | None:
-    """The windows of a kept file; None where it is damaged or of another key, and is to be written again."""
+    """The windows of a cache file; None if it is damaged or has another key, so that it is written again."""
     try:
         with files.open_binary(path) as file, np.load(file, allow_pickle=False) as kept:
             if str(kept["key"]) != key:

@@ -1,16 +1,16 @@
-"""Questions and contexts as windows of token ids, and windows as batches.
+"""Converts questions and contexts to windows of token ids, and runs windows through a model in batches.
 
-Everything is tied to characters of the context as the file has it. An answer becomes the tokens that its characters
-touch, so that a predicted span of tokens is again a slice of the context:
+All positions refer to characters of the context as it is in the file. An answer becomes the tokens that its characters
+overlap, and a predicted span of tokens maps back to a slice of the context:
 
     context   '... 이순신이 명량에서 ...'   answer 이순신, characters 4 to 7
     tokens    이순신 [4, 7)  ##이 [7, 8)  명량 [9, 11)  ##에서 [11, 13)
-    answer    tokens 0 to 0; back again context[4:7] = 이순신
+    answer    tokens 0 to 0; mapped back: context[4:7] = 이순신
 
 The windows over a long context, their stride and the choice of the window with a token's "max context" follow
-run_squad.py of the original BERT. Files of questions are read in `squad_files`, logits become answers in `answers`.
+run_squad.py of the original BERT. `squad_files` reads files of questions; `answers` decodes logits into answers.
 
-Letters for shapes: W windows, S sequence.
+Shapes: W windows, S sequence length.
 """
 
 import dataclasses
@@ -35,15 +35,15 @@ INPUTS = ("input_ids", "input_mask", "segment_ids")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Windows:
-    """`[CLS] question [SEP] part of the context [SEP]` for every part of every question, in the order of the questions.
+    """`[CLS] question [SEP] part of the context [SEP]`, for every question in order and every part of its context.
 
     Attributes:
       input_ids, input_mask, segment_ids: int32 [W, S].
-      question_index: int32 [W], which question a window belongs to.
-      token_start, token_end: int32 [W, S], the characters of the original context behind a token; -1 outside it.
-      max_context: bool [W, S], whether this window, of all that hold the token, shows the most text around it.
-      start_positions, end_positions: int32 [W], first and last token of the answer; 0 (at [CLS]) where the window has
-        none. None when the windows were made without answers.
+      question_index: int32 [W], the question that a window belongs to.
+      token_start, token_end: int32 [W, S], a token's character offsets in the original context; -1 outside the context.
+      max_context: bool [W, S], whether this window, of all that contain the token, has the most context around it.
+      start_positions, end_positions: int32 [W], first and last token of the answer; 0 (at [CLS]) if the window has
+        none. None if the windows were made without answers.
     """
 
     input_ids: np.ndarray
@@ -61,23 +61,23 @@ class Windows:
 
     @property
     def lengths(self) -> np.ndarray:
-        """How many tokens of each window are no padding, int64 [W]."""
+        """The number of tokens of each window without padding, int64 [W]."""
         return self.input_mask.sum(axis=1)
 
     @property
     def has_answer(self) -> np.ndarray:
-        """Of windows made with answers: which of them hold one, bool [W]."""
+        """Which windows contain an answer, bool [W]; only for windows made with answers."""
         assert self.start_positions is not None
         return self.start_positions > 0
 
     def select(self, rows: np.ndarray) -> "Windows":
-        """Only these windows, in this order."""
+        """The windows at these indices, in this order."""
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         chosen: dict[str, Any] = {name: array[rows] for name, array in arrays.items() if array is not None}
         return Windows(**chosen)
 
     def features(self) -> dict[str, np.ndarray]:
-        """What a model reads: the three inputs, and the positions where there are answers."""
+        """The model's features: the three inputs, and the answer positions if the windows have them."""
         names = INPUTS if self.start_positions is None else (*INPUTS, "start_positions", "end_positions")
         return {name: getattr(self, name) for name in names}
 
@@ -95,18 +95,18 @@ def make_windows(
 ) -> Windows:
     """Cuts every question and its context into windows of `max_seq_length` tokens.
 
-    Each distinct context and question is tokenized once. Every token of a context is in at least one window.
+    Tokenizes each distinct context and question once. Every token of a context is in at least one window.
 
     Args:
-      doc_stride: tokens from the beginning of a window to that of the next.
-      max_query_length: a longer question is cut to this many tokens.
-      with_answers: also makes the positions to train on, from the first answer of each question. A window that does not
-        hold all of it points to [CLS], as does a question that has none.
+      doc_stride: tokens from the start of one window to the start of the next.
+      max_query_length: longer questions are truncated to this many tokens.
+      with_answers: also computes the positions to train on, from the first answer of each question. They point to [CLS]
+        if the window does not contain the whole answer or the question has none.
       num_workers: processes for the tokenizer.
       progress: `kobert_tf2.progress.progress`, or a function of the same signature; reports contexts and questions.
 
     Raises:
-      InputError: the lengths leave no room, or the stride would leave tokens between two windows without overlap.
+      InputError: the lengths leave no room for the context, or the stride would skip tokens between two windows.
     """
     check_lengths(max_seq_length=max_seq_length, doc_stride=doc_stride, max_query_length=max_query_length)
     contexts = _encode_contexts([question.context for question in questions], tokenizer, num_workers, progress)
@@ -124,7 +124,7 @@ def make_windows(
 
 
 def check_lengths(*, max_seq_length: int, doc_stride: int, max_query_length: int) -> None:
-    """Checks the three lengths against each other, so that no token of a context can fall between two windows."""
+    """Raises `InputError` unless the lengths fit together and no token of a context can fall between two windows."""
     room = max_seq_length - max_query_length - 3
     if max_query_length < 1 or room < 1:
         raise InputError(
@@ -144,7 +144,9 @@ _CONTEXTS_AT_ONCE = 4096
 def _encode_contexts(
     texts: Iterable[str], tokenizer: Tokenizer, num_workers: int, progress: Callable
 ) -> dict[str, Encoding]:
-    """Blocks of contexts: one at a time so that progress shows, or enough of them to keep several processes busy."""
+    """Tokenizes distinct contexts in blocks: one at a time so that progress is visible, or enough to keep several
+    processes busy.
+    """
     distinct = list(dict.fromkeys(texts))
     size = 1 if num_workers == 1 else _CONTEXTS_AT_ONCE
     blocks = (distinct[begin : begin + size] for begin in range(0, len(distinct), size))
@@ -154,20 +156,22 @@ def _encode_contexts(
 
 
 def _answer_tokens(question: Question, context: Encoding) -> tuple[int, int] | None:
-    """First and last token that the first answer found in the context touches; None without one."""
+    """First and last token that overlap the first answer found in the context; None if there is no such answer."""
     answer = next((answer for answer in question.answers if answer.start >= 0), None)
     return None if answer is None else span_tokens(answer.start, answer.end, context)
 
 
 def span_tokens(start: int, end: int, encoding: Encoding) -> tuple[int, int] | None:
-    """First and last token that the characters `[start, end)` touch; None where they touch none."""
+    """First and last token that overlap the characters `[start, end)`; None if no token does."""
     first = int(np.searchsorted(encoding.ends, start, side="right"))
     last = int(np.searchsorted(encoding.starts, end, side="left")) - 1
     return (first, last) if first <= last else None
 
 
 def _positions(answer: tuple[int, int] | None, span: tuple[int, int], *, first: int) -> tuple[int, int]:
-    """Where the answer's tokens stand in a window whose context begins at `first`; (0, 0) if it lacks one of them."""
+    """The answer's token positions in a window whose context begins at `first`; (0, 0) unless all its tokens are in the
+    window.
+    """
     begin, end = span
     if answer is None or not (begin <= answer[0] and answer[1] < end):
         return 0, 0
@@ -175,7 +179,9 @@ def _positions(answer: tuple[int, int] | None, span: tuple[int, int], *, first: 
 
 
 class _Row(NamedTuple):
-    """One window before it is laid out: the tokens `span` of a question's context, and the answer's positions."""
+    """One window before it is written to arrays: the token range `span` of a question's context, and the answer's
+    positions.
+    """
 
     question: int
     query: list[int]
@@ -228,9 +234,10 @@ def predict_logits(
     batches: Sequence[Batch],
     forward: Callable[[Iterable[dict[str, np.ndarray]]], Iterable[Mapping[str, np.ndarray]]],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Start and end logits of every window, float32 [W, S]; -inf behind the width that a window was cut to.
+    """Start and end logits of every window, float32 [W, S]; -inf beyond the width of the window's batch.
 
-    `forward` is a model: for each batch of inputs, int32 [rows, width], in turn its `start_logits` and `end_logits`.
+    `forward` is the model: for each batch of inputs, int32 [rows, width], it yields `start_logits` and `end_logits` in
+    order.
     """
     start, end = np.full((2, *windows.input_ids.shape), -np.inf, np.float32)
     inputs = ({name: getattr(windows, name)[batch.rows, : batch.width] for name in INPUTS} for batch in batches)
