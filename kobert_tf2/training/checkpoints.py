@@ -1,11 +1,12 @@
-"""The state of a run on disk: whole, checked, and exactly what it takes to go on.
+"""Checkpoints of a run on disk: complete, checksummed, and with everything needed to resume exactly.
 
     checkpoints/step-00001000/state.index, state.data-00000-of-00001    a tf.train.Checkpoint of flat dicts of variables
                               manifest.json                             step, SHA-256 of the files, caller's extras
 
-A folder is filled under another name and renamed when it is whole. `manifest.json` is written last, so that even
-where a rename is not atomic (gs://) a folder without it does not count. Variables go by stable names in flat dicts:
-an object-based checkpoint of a Keras 3 model silently leaves out layers held in lists, and a seed generator's state.
+A checkpoint folder is written under a temporary name and renamed when it is complete. `manifest.json` is written last:
+on gs://, where a rename is not atomic, a folder without it is ignored. Variables are saved under stable names in flat
+dicts, because an object-based checkpoint of a Keras 3 model silently omits layers held in lists and the state of seed
+generators.
 """
 
 import contextlib
@@ -29,7 +30,9 @@ _FILES = re.compile(
 
 
 def named_variables(owner: Any) -> dict[str, tf.Variable]:
-    """The variables of a Keras model or optimizer by paths that do not depend on how many models were made before."""
+    """The variables of a Keras model or optimizer, keyed by paths that do not depend on how many models were created
+    before.
+    """
     prefix = f"{owner.name}/"
     named = {variable.path.removeprefix(prefix): variable.value for variable in owner.variables}
     if len(named) != len(owner.variables):
@@ -38,7 +41,7 @@ def named_variables(owner: Any) -> dict[str, tf.Variable]:
 
 
 def steps_in(folder: str) -> list[int]:
-    """Steps of the checkpoints that are there, newest first, broken ones included."""
+    """The steps of all existing checkpoints, newest first, including corrupt ones."""
     if not files.exists(folder):
         return []
     names = (name.rstrip("/") for name in tf.io.gfile.listdir(folder))
@@ -46,7 +49,7 @@ def steps_in(folder: str) -> list[int]:
 
 
 def newest_settings(folder: str) -> dict:
-    """What the newest checkpoint says that its run was begun with; {} where there is none, or one that says nothing."""
+    """The settings recorded in the newest checkpoint; {} if there is no checkpoint or it records none."""
     for step in steps_in(folder):
         with contextlib.suppress(InputError):
             extra = files.read_json(f"{folder}/step-{step:08d}/manifest.json", dict).get("extra")
@@ -56,7 +59,7 @@ def newest_settings(folder: str) -> dict:
 
 
 class Checkpoints:
-    """The checkpoints of one run in `folder`, the newest `keep` of them."""
+    """The checkpoints of one run in `folder`; the newest `keep` are kept."""
 
     def __init__(self, folder: str, *, model: Any, optimizer: Any = None, iterator: Any = None, keep: int = 3) -> None:
         self._folder, self._keep = folder, keep
@@ -74,9 +77,12 @@ class Checkpoints:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def save(self, step: int, extra: dict) -> None:
-        """Writes the checkpoint of `step`, then removes what is beyond `keep`. `extra` is JSON-able and comes back."""
+        """Writes the checkpoint of `step`, then removes the oldest ones beyond `keep`. `extra` must be
+        JSON-serialisable; it is stored in the manifest.
+        """
         self._clear_leftovers()
-        if step in self.steps() and not _remove(self.path(step)):  # A broken one: the run went on from before it.
+        # A corrupt checkpoint may exist at this step: the run then resumed from an earlier one.
+        if step in self.steps() and not _remove(self.path(step)):
             raise InputError(f"{self.path(step)}: holds files that are not of a checkpoint; move them away")
         with _made_whole(self.path(step)) as folder:
             self._checkpoint().write(f"{folder}/state")
@@ -90,7 +96,7 @@ class Checkpoints:
         return tf.train.Checkpoint(**self._tracked, **data)
 
     def _clear_leftovers(self) -> None:
-        """What a run killed inside a write has left. No other process writes here."""
+        """Removes the partial folders of a run that was killed while writing. No other process writes here."""
         files.make_folder(self._folder)
         for name in filter(_UNFINISHED.fullmatch, files.names_in(self._folder)):
             _remove(f"{self._folder}/{name}")
@@ -98,7 +104,7 @@ class Checkpoints:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def newest_whole(self) -> dict | None:
-        """The manifest of the newest checkpoint whose files are what was written; broken ones are told on stderr."""
+        """The manifest of the newest checkpoint whose checksums match; corrupt ones are reported on stderr."""
         for step in self.steps():
             try:
                 return _checked_manifest(self.path(step))
@@ -107,23 +113,25 @@ class Checkpoints:
         return None
 
     def manifest_of(self, step: int) -> dict:
-        """The manifest of one checkpoint; one that is not there or broken is an `InputError`."""
+        """The manifest of one checkpoint. Raises `InputError` if it is missing or corrupt."""
         return _checked_manifest(self.path(step))
 
     def restore(self, manifest: dict) -> None:
-        """Sets all that is tracked, the iterator included, to what `manifest` describes."""
+        """Restores everything tracked, including the iterator, from the checkpoint of `manifest`."""
         with self._refuses_others(manifest) as path:
             self._checkpoint().read(path).assert_consumed()
 
     def restore_model(self, manifest: dict) -> None:
-        """Sets the model alone, for an evaluation."""
+        """Restores the model only, for an evaluation."""
         with self._refuses_others(manifest) as path:
             status = tf.train.Checkpoint(model=self._tracked["model"]).read(path)
             status.assert_existing_objects_matched().expect_partial()
 
     @contextlib.contextmanager
     def _refuses_others(self, manifest: dict) -> Iterator[str]:
-        """The bytes are sound, so what goes wrong now is a checkpoint of something else."""
+        """Reports restore errors as a mismatch: the checksums were right, so the checkpoint belongs to another model or
+        run.
+        """
         folder = self.path(manifest["step"])
         try:
             yield f"{folder}/state"
@@ -136,7 +144,9 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _made_whole(path: str) -> Iterator[str]:
-    """A folder to fill that becomes `path`. On gs:// it is `path` from the start: there the manifest counts."""
+    """Yields a temporary folder that is renamed to `path` at the end. On gs:// it is `path` itself: there the manifest
+    marks completeness.
+    """
     if files.is_remote(path):
         files.make_folder(path)
         yield path
@@ -149,14 +159,16 @@ def _made_whole(path: str) -> Iterator[str]:
 
 
 def _remove(folder: str) -> bool:
-    """Removes the files of a checkpoint, and its folder if nothing else is in it; returns whether it is gone."""
+    """Removes the files of a checkpoint, and its folder if it is then empty. Returns whether the folder was removed."""
     names = files.names_in(folder) if files.is_remote(folder) else outputs.files_in(folder)
     outputs.remove_files(folder, filter(_FILES.fullmatch, names))
     return not files.exists(folder)
 
 
 def are_ours(folder: str) -> bool:
-    """Whether a folder of checkpoints is of a run of this package: one of them has a manifest of ours."""
+    """Whether a checkpoints folder was written by this package: at least one checkpoint has a manifest in our
+    format.
+    """
     return any(_has_manifest(f"{folder}/step-{step:08d}") for step in steps_in(folder))
 
 

@@ -1,4 +1,4 @@
-"""Arrays as the `tf.data` dataset that a run trains on, whose place can be saved and taken up again."""
+"""The `tf.data` dataset that a run trains on, made from arrays. Its iterator's position can be saved and restored."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from kobert_tf2.errors import InputError
 
 
 def dataset_of_batches(features: dict[str, np.ndarray], batches: Sequence) -> tf.data.Dataset:
-    """The batches (`rows`, `width`) of these rows one after another, again and again.
+    """A dataset of the batches (`rows`, `width`) in order, repeated indefinitely.
 
-    `features` are arrays [rows, ...]; those with two axes are cut to the batch's width. The dataset is one of numbers
-    of rows, so that the saved state of an iterator is small. Each batch gets `example_weight`, 0 for a row of number
-    -1.
+    `features` are arrays [rows, ...]; those with two axes are truncated to the batch's width. The underlying dataset
+    holds only row numbers, so that the saved state of an iterator is small. Each batch gets `example_weight`, which is
+    0 for the row number -1.
     """
     if not batches:
         raise InputError("expected rows to train on, but there are none")

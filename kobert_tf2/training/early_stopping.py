@@ -1,9 +1,9 @@
-"""Early stopping: the weights with the best score so far are kept, and are what a training ends with.
+"""Early stopping: keeps the weights with the best score so far and restores them at the end of training.
 
     output_dir/best/step-00000240/    the weights alone, as a checkpoint
 
-The score is the task's (`Task.score`). What is known of it goes into every checkpoint of the run, so that a run that
-goes on decides as one that was never interrupted.
+The score is the task's (`Task.score`). The scores so far are part of every checkpoint of the run, so that a resumed run
+makes the same decisions as an uninterrupted one.
 """
 
 import math
@@ -15,11 +15,11 @@ from kobert_tf2.training.checkpoints import Checkpoints
 from kobert_tf2.training.settings import LoopSettings
 from kobert_tf2.training.steps import Task
 
-_KEPT = 2  # One before the best: where a run goes on from before the last look, it may look again.
+_KEPT = 2  # Also keeps the one before the best: a run resumed from before the last evaluation may repeat it.
 
 
 class BestWeights:
-    """Looks at the score every `settings.eval_steps`, and knows when the training is over."""
+    """Evaluates the score every `settings.eval_steps` and decides when to stop training."""
 
     def __init__(
         self, task: Task, settings: LoopSettings, model: Any, output_dir: str | None, *, state: dict, writes: bool
@@ -41,7 +41,7 @@ class BestWeights:
         return bool(self._every and self._patience and self.state.get("without_better", 0) >= self._patience)
 
     def look(self, step: int) -> None:
-        """After a step: asks for the score if it is time, and keeps the weights if there was none better."""
+        """Called after a step: evaluates the score if it is due, and saves the weights if it is the best so far."""
         if not self._every or step % self._every or self._score is None:
             return
         score = float(self._score())
@@ -56,7 +56,9 @@ class BestWeights:
         print(f"\nstep {step}: dev score {score:.4f} ({known})", file=sys.stderr)
 
     def restore(self) -> dict:
-        """Sets the model to the best weights; returns what a summary says of it, {} where no score was looked at."""
+        """Restores the best weights into the model. Returns the entries for the summary; {} if the score was never
+        evaluated.
+        """
         if "step" not in self.state:
             return {}
         self._checkpoints.restore_model(self._checkpoints.manifest_of(self.state["step"]))

@@ -22,10 +22,10 @@ def evaluate(
     max_steps: int | None = None,
     jit_compile: bool | None = None,
 ) -> dict[str, float]:
-    """Means over the whole dataset (`max_steps` batches at most): the task's metrics, and `loss`, the sum of its
-    terms' means.
+    """Means over the whole dataset (at most `max_steps` batches): the task's metrics, and `loss`, the sum of the means
+    of its terms.
 
-    Sums and weights are added up and divided once. A last partial batch counts: it is padded with rows of
+    Sums and weights are accumulated and divided once. A partial last batch is included: it is padded with rows of
     `example_weight` 0.
     """
     strategy = strategy or tf.distribute.get_strategy()
@@ -33,7 +33,7 @@ def evaluate(
     window = training_log.Window()
     for batch, _ in _padded_batches(dataset, strategy, max_steps):
         with failures.evaluating():
-            sums = forward.metrics(batch).numpy().tolist()  # Its first call traces, and names the metrics.
+            sums = forward.metrics(batch).numpy().tolist()  # The first call traces and sets the metrics' names.
         window.add(dict(zip(forward.metric_names, sums, strict=True)))
     if not window.sums:
         raise InputError("expected at least one example to evaluate, but the data is empty")
@@ -51,10 +51,10 @@ def predict(
     padding_value: float = 0.0,
     jit_compile: bool | None = None,
 ) -> dict[str, np.ndarray]:
-    """The model's outputs for every row of the dataset, in its order: a dict of arrays [rows, ...].
+    """The model's outputs for every row of the dataset, in order: a dict of arrays [rows, ...].
 
-    Features named in `keep` (a window's number, say) come back beside the outputs. Where lengths differ from batch to
-    batch, shorter ones are filled up with `padding_value`. Rows that only pad the last batch are left out.
+    Features named in `keep` (for example a window's number) are returned with the outputs. If lengths differ between
+    batches, shorter ones are padded with `padding_value`. Rows that only pad the last batch are omitted.
     """
     parts: dict[str, list[np.ndarray]] = {}
     for outputs in predict_batches(model, dataset, strategy=strategy, keep=keep, jit_compile=jit_compile):
@@ -71,7 +71,7 @@ def predict_batches(
     keep: tuple[str, ...] = (),
     jit_compile: bool | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The model's outputs for each batch of the dataset in turn, [rows, ...]; see `predict`."""
+    """Yields the model's outputs [rows, ...] batch by batch; see `predict`."""
     strategy = strategy or tf.distribute.get_strategy()
     forward = steps.ForwardPass(strategy, model, None, jit_compile=jit_compile)
     for batch, rows in _padded_batches(dataset, strategy, None):
@@ -82,7 +82,7 @@ def predict_batches(
 
 
 def _joined(arrays: list[np.ndarray], padding_value: float) -> np.ndarray:
-    """Arrays [rows, ...] one after another, each as wide as the widest."""
+    """Concatenates arrays [rows, ...], each padded to the width of the widest."""
     if arrays[0].ndim == 1:
         return np.concatenate(arrays)
     widest = np.max([array.shape[1:] for array in arrays], axis=0)
@@ -97,7 +97,9 @@ def _joined(arrays: list[np.ndarray], padding_value: float) -> np.ndarray:
 def _padded_batches(
     dataset: Iterable[dict], strategy: tf.distribute.Strategy, max_steps: int | None
 ) -> Iterator[tuple[dict, int]]:
-    """(batch, real rows): batches filled up with rows of weight 0 to the largest size, a multiple of the replicas."""
+    """Yields (batch, real rows). Batches are padded with rows of weight 0 to the largest size, a multiple of the number
+    of replicas.
+    """
     replicas, size = strategy.num_replicas_in_sync, 0
     for number, batch in enumerate(_read(dataset)):
         if number == max_steps:

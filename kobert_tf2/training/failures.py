@@ -1,4 +1,4 @@
-"""What TensorFlow's errors mean to the user of a run: one sentence each, with what to do."""
+"""Translates TensorFlow's errors for the user of a run: one sentence each, with a remedy."""
 
 import contextlib
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def lost_worker(when: str, error: Exception) -> InputError:
 
 @contextlib.contextmanager
 def evaluating() -> Iterator[None]:
-    """Around a forward pass that all workers make together."""
+    """Context manager for a forward pass that all workers execute together."""
     try:
         yield
     except WORKER_IS_GONE as error:

@@ -1,11 +1,11 @@
-"""What the programs that train have in common: where the run takes place, and the order of its making.
+"""The common part of the training programs: devices, and the order in which a run is set up.
 
     job = TrainingJob.start(settings)
     model = job.make(lambda: models.BertForQuestionAnswering.from_pretrained(settings.init_checkpoint))
     optimizer = job.optimizer(num_train_steps=1000, num_warmup_steps=100)
     summary = job.train(model, optimizer, dataset, task, num_steps=1000, must_not_change={}, save=model.save_pretrained)
 
-The loop itself is `loop.train`; nothing here knows a task, a file of data or a flag.
+The loop itself is `loop.train`. Nothing here depends on a task, a data file or a flag.
 """
 
 import contextlib
@@ -38,12 +38,12 @@ _WRITTEN: dict[str, Recognizer | None] = {
 
 
 def _is_run_config_of_0_1(path: str) -> bool:
-    """Before it was signed."""
+    """run_config.json of version 0.1, which had no signature yet."""
     return {"model", "parameters", "running", "strategy"} <= files.read_json(path, dict).keys()
 
 
 def _is_run(folder: str, recognizers: Mapping[str, Recognizer | None]) -> bool:
-    """Whether one of the files there is certainly of a run: then those that look like others are too."""
+    """Whether any file there certainly belongs to a run; if so, the ambiguous ones are taken to belong to it too."""
     for name, is_ours in recognizers.items():
         with contextlib.suppress(InputError, OSError):
             if is_ours is not None and is_ours(f"{folder}/{name}"):
@@ -52,7 +52,7 @@ def _is_run(folder: str, recognizers: Mapping[str, Recognizer | None]) -> bool:
 
 
 def job_inputs(settings: Any) -> dict[str, str | None]:
-    """What a task's settings (a dataclass) say is read: the fields that are named as the input flags are."""
+    """The input paths in a task's settings (a dataclass): the fields named like the input flags."""
     names = [field.name for field in dataclasses.fields(settings)]
     read = [name for name in names if name.endswith("_file") or name in ("data_dir", "init_checkpoint")]
     return {name: getattr(settings, name) for name in read}
@@ -60,7 +60,7 @@ def job_inputs(settings: Any) -> dict[str, str | None]:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingJob:
-    """A run of these settings on this strategy."""
+    """A run with these settings on this strategy."""
 
     settings: TaskSettings
     strategy: tf.distribute.Strategy
@@ -68,9 +68,10 @@ class TrainingJob:
 
     @classmethod
     def start(cls, settings: TaskSettings, **paths: str | None) -> "TrainingJob":
-        """Seeds, precision and devices, before anything else of TensorFlow runs.
+        """Sets seeds, precision and devices. Call it before any other TensorFlow operation runs.
 
-        `paths` are named as their flags: a TPU on another machine must be able to read them, and those of the settings.
+        `paths` are keyed by flag name. A TPU on another machine must be able to read them and the paths in the
+        settings.
         """
         place = {field.name: getattr(settings, field.name) for field in dataclasses.fields(StrategySettings)}
         place["name"] = place.pop("strategy")
@@ -87,12 +88,13 @@ class TrainingJob:
     def claim(
         self, inputs: Mapping[str, str | None], written: Mapping[str, Recognizer | None], *, trains: bool
     ) -> None:
-        """Takes `output_dir` for this run, until the job ends; what speaks against it is an `InputError`.
+        """Claims `output_dir` for this run until the job ends. Raises `InputError` if that is not possible.
 
         Args:
-            inputs: what the run reads, by the names of the flags.
-            written: names of the files that the task writes into `output_dir`, beside those of every run; with each a
-                function that tells it from a file of that name that is not ours, or None where it looks like others.
+            inputs: the paths that the run reads, keyed by flag name.
+            written: names of the files that the task writes into `output_dir` in addition to those of every run. Each
+              is mapped to a function that recognises our file of that name, or to None if ours cannot be told from
+              others.
             trains: whether `output_dir/model` is written.
         """
         if not self.is_chief:
@@ -111,19 +113,20 @@ class TrainingJob:
         self._locks.append(outputs.FolderLock(folder, make=True))
 
     def _check_flags(self) -> None:
-        """Refuses other flags than the run in `output_dir` was begun with, before any data is read; what is None
-        follows from the data."""
+        """Raises `InputError` if the flags differ from those that the run in `output_dir` was started with, before any
+        data is read. A value of None depends on the data and is checked later.
+        """
         saved = checkpoints.newest_settings(f"{self.output_dir}/checkpoints")
         given = {name: value for name, value in unchanging.flags_of(self.settings).items() if value is not None}
         unchanging.check(saved, given, place=self.output_dir, settings=self.settings)
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process writes the files of the run."""
+        """Whether this process writes the run's files."""
         return is_chief(self.strategy)
 
     def make(self, model: Callable[[], keras.Model]) -> keras.Model:
-        """The model, with its variables where the strategy wants them; one to train with what `tuning` makes of it."""
+        """Creates the model within the strategy's scope; a model to be trained is also prepared by `tuning`."""
         with self.strategy.scope():
             made = model()
             if self.settings.do_train and isinstance(self.settings, TuningSettings):
@@ -131,7 +134,7 @@ class TrainingJob:
             return made
 
     def optimizer(self, *, num_train_steps: int, num_warmup_steps: int) -> keras.optimizers.Optimizer:
-        """The optimizer that was asked for by name. Make the model first."""
+        """Creates the optimizer named in the settings. Create the model first."""
         with self.strategy.scope():
             return optimizers.create_optimizer(
                 self.settings.optimizer,
@@ -153,7 +156,7 @@ class TrainingJob:
         return {"layer_decay": settings.layer_decay, "head_factor": head}
 
     def weighted(self, dataset: tf.data.Dataset, labels: Sequence[str], ids: np.ndarray) -> tf.data.Dataset:
-        """The batches with the weights of `--class_weights`; `ids` are the labels of all rows, -1 for none."""
+        """The dataset with the weights of `--class_weights`. `ids` are the labels of all rows, -1 for none."""
         asked = getattr(self.settings, "class_weights", None)
         if not asked:
             return dataset
@@ -179,18 +182,20 @@ class TrainingJob:
     ) -> dict:
         """`loop.train` until `num_steps`; then the chief calls `save(output_dir/model)` and writes a report.
 
-        `resolved` is what run_config.json says beside the settings.
+        `resolved` is written to run_config.json in addition to the settings.
 
-        `must_not_change` is added to the flags that decide the result and to what counts of the model's configuration.
+        `must_not_change` is added to the flags that determine the result and to the relevant part of the model's
+        configuration.
 
-        Returns its summary, with `model_dir` and, of a model of `tasks.start`, `new_parts`: what began at random.
+        Returns the summary of `loop.train` with `model_dir` and, for a model from `tasks.start`, `new_parts`: the parts
+        that were initialised at random.
         """
         must_not_change = {
             **unchanging.flags_of(self.settings),
             **unchanging.config_used(getattr(model, "config", None)),
             **must_not_change,
         }
-        # Before a file is written: a run that is refused leaves all as it was.
+        # Checked before any file is written: a rejected run leaves everything unchanged.
         saved = checkpoints.newest_settings(f"{self.output_dir}/checkpoints")
         unchanging.check(saved, must_not_change, place=self.output_dir, settings=self.settings)
         self.report_settings(model, {"num_steps": num_steps, **(resolved or {})})
@@ -220,7 +225,7 @@ class TrainingJob:
         return summary
 
     def _looking_each_epoch(self, task: loop.Task, num_steps: int) -> TaskSettings:
-        """The settings, with `eval_steps` of an epoch where early stopping is asked for without them."""
+        """The settings, with `eval_steps` set to one epoch if early stopping is on and no `eval_steps` were given."""
         settings = self.settings
         looks = settings.early_stopping_patience or settings.eval_steps
         if looks and task.score is None:
@@ -231,7 +236,7 @@ class TrainingJob:
         return dataclasses.replace(settings, eval_steps=max(1, round(num_steps / settings.num_train_epochs)))
 
     def report_settings(self, model: keras.Model, resolved: Mapping[str, object]) -> None:
-        """Writes run_config.json; on standard error only what differs from the defaults."""
+        """Writes run_config.json, and prints the settings that differ from the defaults to stderr."""
         if not self.is_chief:
             return
         parameters = model.count_params()
@@ -255,17 +260,17 @@ class TrainingJob:
         print(f"\n{title}\n{screen.table(shown | _differing(self.settings))}\n", file=sys.stderr)
 
     def write_report(self, sections: Sequence[pages.Section]) -> None:
-        """Writes report.html: these sections and the curves of the run; the chief alone."""
+        """Writes report.html with these sections and the run's curves; on the chief only."""
         if self.is_chief:
             report.write(self.output_dir, sections)
 
 
 def _differing(settings: TaskSettings) -> dict[str, object]:
-    """The settings that are not their defaults, by name."""
+    """The settings that differ from their defaults, by name."""
     differing = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        # The flag's default is another one: the original scripts'.
+        # The flag has a different default, that of the original scripts.
         if field.name != "iterations_per_loop" and value != field.default and value not in ({}, None):
             differing[field.name] = value
     return differing

@@ -1,6 +1,7 @@
-"""What a run says while it runs: `train_log.jsonl`, TensorBoard events, a line on a terminal or plain lines.
+"""The log of a run: `train_log.jsonl`, TensorBoard events, and progress as one updating line on a terminal or as plain
+lines.
 
-The file log of a resumed run reads as if it had never been stopped: records past the checkpoint are taken out again.
+The log file of a resumed run is the same as without the interruption: records after the checkpoint are removed.
 """
 
 import collections
@@ -18,19 +19,19 @@ from kobert_tf2.progress import Progress
 
 _STEPS_BETWEEN_LINES = 100
 _RECENT_CALLS = 20
-# Shown where a wide terminal has room, in this order; others after them.
+# Shown if the terminal is wide enough, in this order, followed by all others.
 _SHOWN_FIRST = ("masked_lm_accuracy", "next_sentence_accuracy", "accuracy", "learning_rate")
 
-# What tf.summary.scalar writes; that function would need the tensorboard package on the training machine.
+# The record that tf.summary.scalar writes. That function would need the tensorboard package on the training machine.
 _SCALAR = tf.compat.v1.SummaryMetadata(
     plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"), data_class="DATA_CLASS_SCALAR"
 )
-# Not averaged over the steps of a record.
+# These are not averaged over the steps of a record.
 _LAST_VALUE_COUNTS = ("learning_rate",)
 
 
 class Window:
-    """Sums of the metrics over the steps since the last record. Its state goes into checkpoints."""
+    """Sums of the metrics over the steps since the last record. Its state is saved in checkpoints."""
 
     def __init__(self, sums: dict[str, list[float]] | None = None):
         self.sums = {name: list(pair) for name, pair in (sums or {}).items()}
@@ -45,7 +46,7 @@ class Window:
 
 
 class Speed:
-    """Steps a second, without compilation: the first call does not count, and `recent` is a median of calls."""
+    """Steps per second without compilation: the first call is excluded, and `recent` is the median over calls."""
 
     def __init__(self) -> None:
         self._began = self._last = math.nan
@@ -55,7 +56,7 @@ class Speed:
         self.recent = math.nan
 
     def after(self, steps: int) -> float:
-        """To be called after each call of so many steps; returns `recent`."""
+        """Must be called after each call of this many steps; returns `recent`."""
         now = time.monotonic()
         if math.isnan(self._began):
             self._began = now
@@ -69,7 +70,7 @@ class Speed:
 
 
 class TrainingLog:
-    """Writes records at their steps; only the chief makes one that writes. A context manager."""
+    """Writes the records; only the chief's instance writes. A context manager."""
 
     def __init__(self, output_dir: str | None, *, start: int, num_steps: int, quiet: bool = False):
         self._path = f"{output_dir}/train_log.jsonl" if output_dir else None
@@ -91,7 +92,7 @@ class TrainingLog:
             self._events.close()
 
     def record(self, step: int, values: dict[str, float]) -> None:
-        """One line of `train_log.jsonl` and one point of each curve."""
+        """Writes one line of `train_log.jsonl` and one point of each curve."""
         values = {name: value for name, value in values.items() if not math.isnan(value)}  # JSON has no NaN.
         if self._path and self._events:
             with tf.io.gfile.GFile(self._path, "a") as file:
@@ -102,7 +103,7 @@ class TrainingLog:
             self._events.flush()
 
     def progress(self, step: int, values: dict[str, float], steps_per_second: float) -> None:
-        """Shows the values of the last steps, loss and speed first, and the time left: all of it but compilation."""
+        """Shows the values of the last steps, loss and speed first, and the remaining time without compilation."""
         shown = {name: value for name, value in values.items() if not math.isnan(value)}
         loss, speed = shown.pop("loss", math.nan), shown.pop("tokens_per_second", math.nan)
         first = [f"loss {screen.number(loss)}", f"{screen.number(speed)} tokens/s" if speed == speed else "compiled"]
@@ -119,7 +120,7 @@ def _step(line: bytes, path: str, number: int) -> int:
 
 
 def is_ours(path: str) -> bool:
-    """Whether a file is the log of a run: its first line tells."""
+    """Whether a file is the log of a run, judged by its first line."""
     with files.open_binary(path) as file:
         return _step(file.readline(), path, 1) >= 0
 

@@ -1,9 +1,9 @@
-"""One training loop for every task and every machine.
+"""The training loop for every task and every device.
 
-The loop knows no task: a `Task` of two functions from `losses.py` says what is trained. It is used instead of
-`model.fit` because several machines do not work through `fit` in Keras 3, gradients must be clipped after their sum
-over the replicas, and a run that is killed must go on bit for bit. The compiled functions are in `steps.py`, the state
-on disk in `checkpoints.py`, evaluation and prediction in `evaluate.py`.
+The loop is independent of the task, which is given as a `Task` of two functions from `losses.py`. It replaces
+`model.fit` because `fit` does not support several machines in Keras 3, gradients must be clipped after they are summed
+over the replicas, and a killed run must resume bit for bit. The compiled functions are in `steps.py`, the state on disk
+in `checkpoints.py`, evaluation and prediction in `evaluate.py`.
 """
 
 import math
@@ -41,7 +41,7 @@ __all__ = [
     "train",
 ]
 
-# Where the number of steps in a call is free, a call lasts about this long at most: SIGTERM waits for its end.
+# If the number of steps per call is free, a call takes at most about this long: SIGTERM is handled only after it.
 _SECONDS_A_CALL = 3.0
 _MOST_BYTES_A_CALL = 64 << 20
 _DEFAULTS = LoopSettings()
@@ -49,7 +49,7 @@ _SIGNALS: dict[int, str] = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 
 
 class Stopped(SystemExit):
-    """SIGTERM or SIGINT (Ctrl-C) came and the run is saved at `step`.
+    """Raised after SIGTERM or SIGINT (Ctrl-C), once the run is saved at `step`.
 
     Ends the process with status 143 or 130 (128 + the signal) unless caught.
     """
@@ -77,16 +77,16 @@ def train(
     must_not_change: dict | None = None,
     on_record: Callable[[int, dict], None] | None = None,
 ) -> dict:
-    """Trains until step `num_steps`, going on from the newest whole checkpoint in `output_dir` if there is one.
+    """Trains until step `num_steps`, resuming from the newest intact checkpoint in `output_dir` if there is one.
 
-    Usage, here for reading::
+    Usage (illustration only)::
 
         from kobert_tf2.bert import models
         from kobert_tf2.training import loop, losses, optimizers
 
         loop.set_precision("float32")
         strategy = loop.make_strategy("auto")
-        with strategy.scope():  # The model and the optimizer must both be made in here.
+        with strategy.scope():  # The model and the optimizer must both be created in here.
             model = models.BertForQuestionAnswering.from_pretrained(path)
             optimizer = optimizers.create_optimizer(
                 "bert_adam", learning_rate=5e-5, num_train_steps=1000, num_warmup_steps=100
@@ -109,21 +109,22 @@ def train(
         logits = loop.predict(model, dev_dataset, strategy=strategy, keep=("unique_ids",))
 
     Args:
-      model, optimizer: made within `strategy.scope()`.
-      dataset: dicts of [global batch, ...] that repeat for as long as needed. Shapes may differ from batch to batch
-        within a handful (length buckets); where the dataset's `element_spec` is not static, one step is made a call.
-        To be resumed it must be one whose iterator TensorFlow can save: no `from_generator`, seeds given. A row with
-        `example_weight` 0 does not count.
-      num_steps: where the run ends, counted from its very first step.
-      output_dir: gets `checkpoints/`, `train_log.jsonl` and TensorBoard `events/`; none of them without it.
+      model, optimizer: created within `strategy.scope()`.
+      dataset: dicts of [global batch, ...], repeated for as long as needed. Batches may have a few different shapes
+        (length buckets); if the dataset's `element_spec` is not static, each call executes one step. To be resumable,
+        its iterator must be one that TensorFlow can save: no `from_generator`, and explicit seeds. A row with
+        `example_weight` 0 is ignored.
+      num_steps: the last step, counted from the very first step of the run.
+      output_dir: the folder for `checkpoints/`, `train_log.jsonl` and TensorBoard `events/`. If not given, none of them
+        is written.
       settings: how the loop runs, such as how often it saves.
-      must_not_change: what must be the same when a run is resumed, as a JSON-able dict.
+      must_not_change: values that must be the same when a run is resumed, as a JSON-serialisable dict.
       on_record: called with (step, record) for each record of the log.
 
     Returns: `global_step`, `resumed_from` (a step or None), `steps_per_second`, and the last record's values.
 
-    Raises: `InputError` for what a user can mend; with an `output_dir`, `Stopped` after SIGTERM or Ctrl-C, when the
-    checkpoint is written.
+    Raises: `InputError` for errors that the user can fix; with an `output_dir`, `Stopped` after SIGTERM or Ctrl-C, once
+    the checkpoint is written.
     """
     strategy = strategy or tf.distribute.get_strategy()
     _check_made_in_scope(strategy, optimizer)
@@ -132,9 +133,9 @@ def train(
     run = _Run(model, optimizer, dataset, output_dir, strategy, settings, must_not_change or {})
 
     # ---- Restore ----
-    # 1. A whole checkpoint in output_dir: everything goes on as if the run had never stopped.
-    # 2. None, but the caller has loaded weights (--init_checkpoint): weights only, a new schedule from step 0.
-    # 3. Neither: what the initializers made.
+    # 1. An intact checkpoint in output_dir: everything continues as if the run had never stopped.
+    # 2. No checkpoint, but the caller has loaded weights (--init_checkpoint): weights only, a new schedule from step 0.
+    # 3. Neither: the initializers' values.
     first = step = run.restore()
     best = BestWeights(task, settings, model, output_dir, state=run.early_stopping, writes=run.is_chief)
     if step >= num_steps or best.is_over:
@@ -192,7 +193,7 @@ def train(
                 break
 
     if stopping:
-        number = signals.came or signal.SIGTERM  # None where another worker was told to stop.
+        number = signals.came or signal.SIGTERM  # None if another worker received the signal.
         print(f"{_SIGNALS[number]}: saved at step {step}; the same command goes on from there", file=sys.stderr)
         raise Stopped(step, number)
 
@@ -202,7 +203,7 @@ def train(
 
 
 def _check_made_in_scope(strategy: tf.distribute.Strategy, optimizer: keras.optimizers.Optimizer) -> None:
-    """An optimizer made outside `strategy.scope()` trains wrongly without any error."""
+    """Raises `ValueError` for an optimizer created outside `strategy.scope()`: it would train incorrectly."""
     made_in = optimizer._distribution_strategy
     if made_in is not strategy and (strategy.num_replicas_in_sync > 1 or made_in.num_replicas_in_sync > 1):
         raise ValueError(
@@ -221,12 +222,12 @@ def _already_done(output_dir: str | None, step: int, num_steps: int, settings: L
 
 
 def _flag(settings: LoopSettings, *names: str) -> str:
-    """The first of the flags that the tool of these settings has; the first name where there is no tool."""
+    """The first of these flags that the tool of the settings has; the first name if there is no tool."""
     return next((f"--{name}" for name in names if hasattr(settings, name)), names[0])
 
 
 class _Run:
-    """What is saved together: model, optimizer, the position in the data, the sums since the last record."""
+    """The state that is saved together: model, optimizer, position in the data, and the sums since the last record."""
 
     def __init__(
         self,
@@ -255,7 +256,7 @@ class _Run:
             )
 
     def restore(self) -> int:
-        """The step to go on from, 0 for a new run."""
+        """Restores the state and returns the step to resume from, 0 for a new run."""
         manifest = self._checkpoints.newest_whole() if self._checkpoints else None
         step = manifest["step"] if manifest else 0
         if num_workers(self._strategy) > 1 and self._sum(step) != step * num_workers(self._strategy):
@@ -283,7 +284,7 @@ class _Run:
             raise failures.disk_error(self._output_dir, step, error) from error
 
     def next_batches(self, count: int, step: int) -> dict[str, tf.Tensor]:
-        """`count` batches stacked: a dict of [count, batch, ...]; fewer where the data ends."""
+        """The next `count` batches, stacked: a dict of [count, batch, ...]; fewer at the end of the data."""
         batches: list[dict[str, tf.Tensor]] = []
         try:
             while len(batches) < count:
@@ -299,7 +300,7 @@ class _Run:
             return {name: tf.stack([batch[name] for batch in batches]) for name in batches[0]}
 
     def check_finite(self, results: np.ndarray, step: int) -> None:
-        """`results`: [steps, metrics, 2] with the loss first and the gradients' norm second."""
+        """`results`: [steps, metrics, 2], the loss first and the gradient norm second."""
         finite = np.isfinite(results[:, :2, 0]).all(axis=1)
         if finite.all():
             return
@@ -314,11 +315,11 @@ class _Run:
         )
 
     def agree(self, stop: bool) -> bool:
-        """Whether any worker got SIGTERM; all of them must stop after the same step."""
+        """Whether any worker received SIGTERM; all workers must stop after the same step."""
         return stop if num_workers(self._strategy) == 1 else self._sum(float(stop)) > 0
 
     def _sum(self, value: float) -> float:
-        """The sum of one number over the workers."""
+        """Sums one number over the workers."""
         per_replica = self._strategy.experimental_distribute_values_from_function(lambda _: tf.constant(float(value)))
         try:
             total = self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
@@ -328,7 +329,7 @@ class _Run:
 
 
 def steps_in_a_call(iterations_per_loop: int, element_spec: object) -> int:
-    """How many batches of these specs are stacked for one call: one alone where their shapes vary."""
+    """How many batches of these specs are stacked for one call; 1 if their shapes vary."""
     specs = tf.nest.flatten(element_spec)
     if not all(spec.shape.is_fully_defined() for spec in specs):
         return 1
@@ -337,19 +338,19 @@ def steps_in_a_call(iterations_per_loop: int, element_spec: object) -> int:
 
 
 class _Calls:
-    """How many steps the next call makes, and the call."""
+    """Chooses the number of steps of the next call, and makes the call."""
 
     def __init__(
         self, dataset: tf.data.Dataset, train_steps: steps.TrainSteps, iterations_per_loop: int, *, free: bool
     ) -> None:
         self._steps, self._most = train_steps, steps_in_a_call(iterations_per_loop, dataset.element_spec)
-        # The number of steps in a call changes no result where the loop is around the compiled step. Where it is part
-        # of what XLA compiles, or other machines must make the same calls, it depends on the step alone.
+        # If the loop is outside the compiled step, the number of steps per call does not affect results. If the loop is
+        # compiled by XLA, or other machines must make the same calls, the number depends on the step only.
         self._free = free and not train_steps.loops_on_device
         self._seconds_a_step = math.inf
 
     def count(self, step: int, num_steps: int, *intervals: int | None) -> int:
-        """Up to the end or the next multiple of one of the intervals, and not for too long."""
+        """The number of steps to the end or to the next multiple of an interval, limited by the call's duration."""
         count = min(self._most, num_steps - step, *(steps - step % steps for steps in intervals if steps))
         if self._free and count > 1:
             count = max(1, min(count, int(_SECONDS_A_CALL / self._seconds_a_step)))
@@ -369,7 +370,7 @@ class _Calls:
 
 
 def check_batch(batches: dict, strategy: tf.distribute.Strategy, micro_batch_size: int | None) -> None:
-    """A global batch must be divisible by the replicas, and a replica's rows by the micro-batch."""
+    """Raises `InputError` unless the replicas divide the global batch and the micro-batch divides a replica's rows."""
     rows, replicas = next(iter(batches.values())).shape[1], strategy.num_replicas_in_sync
     if rows % replicas:
         raise InputError(
@@ -379,7 +380,7 @@ def check_batch(batches: dict, strategy: tf.distribute.Strategy, micro_batch_siz
 
 
 def _metrics(names: list[str], results: np.ndarray, batches: dict) -> Iterator[dict]:
-    """For each step of a call: {metric: (sum, weight)}, and the share of padding."""
+    """For each step of a call: {metric: (sum, weight)}, and the fraction of padding."""
     masks = batches["input_mask"].numpy() if "input_mask" in batches else None
     for index, pairs in enumerate(results):
         metrics = {name: (float(total), float(weight)) for name, (total, weight) in zip(names, pairs, strict=False)}
@@ -389,15 +390,15 @@ def _metrics(names: list[str], results: np.ndarray, batches: dict) -> Iterator[d
 
 
 def _tokens(batches: dict) -> int:
-    """Positions in one global batch, padding included."""
+    """The number of positions in one global batch, including padding."""
     shape = batches["input_ids"].shape
     return int(shape[1] * shape[2])
 
 
 class _Intervals:
-    """When to save: at multiples of `steps`, and where `minutes` have gone by since the last checkpoint.
+    """When to save: at multiples of `steps`, and when `minutes` have passed since the last checkpoint.
 
-    No other worker need know: one worker alone writes, and the others wait for it in their next step.
+    This needs no agreement between workers: one worker writes, and the others wait for it in their next step.
     """
 
     def __init__(self, steps: int, minutes: float) -> None:
@@ -412,10 +413,10 @@ class _Intervals:
 
 
 class _StopSignals:
-    """Within it the first SIGTERM or SIGINT is noted rather than obeyed, and a second SIGINT ends the process at once.
+    """Context manager that records the first SIGTERM or SIGINT; a second SIGINT ends the process at once.
 
-    Nothing changes where nothing is to be `noted`, where a signal is ignored (as in a script's background jobs), and in
-    other threads than the main one, whose signals they are.
+    It does nothing if `noted` is false, if a signal is ignored (as in a script's background jobs), or outside the main
+    thread, which alone can handle signals.
     """
 
     came: int | None = None
@@ -434,7 +435,7 @@ class _StopSignals:
     def _note(self, number: int, _: object) -> None:
         self.came = number
         if number == signal.SIGINT:
-            # The system's own action: Python would not come to an exception before the end of the compiled call.
+            # Restores the system's default action: Python cannot raise an exception before the compiled call ends.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.write(2, b"\nCtrl-C: stopping as soon as the checkpoint is written; again: at once, without one\n")
 

@@ -1,14 +1,15 @@
-"""Losses and metrics of the tasks, as sums that can be added over micro-batches, replicas and steps and divided once.
+"""Losses and metrics of the tasks, as sums that are accumulated over micro-batches, replicas and steps and then divided
+once.
 
-For each task two plain functions:
+Each task has two plain functions:
 
-- `*_weights(batch) -> {term: scalar}`: what each term of the loss is divided by, from the labels of the *whole*
-  batch, so that it is known before any gradient is taken.
-- `*_sums(outputs, batch) -> ({term: loss sum}, {metric: (sum, weight)})`: from the outputs for a part of that batch.
+- `*_weights(batch) -> {term: scalar}`: the denominator of each term of the loss, computed from the labels of
+  the *whole* batch so that it is known before any gradient is taken.
+- `*_sums(outputs, batch) -> ({term: loss sum}, {metric: (sum, weight)})`: computed from the outputs for a part of that
+  batch.
 
-The loss is the sum over the terms of loss sum / weight, 0 where the weight is 0. All sums are float32 scalars. A row
-of a batch that only pads it has `example_weight` 0 (float32 [batch]; absent means that all rows are real). Nothing
-here knows a model.
+The loss is the sum over the terms of loss sum / weight (0 if the weight is 0). All sums are float32 scalars. A padding
+row of a batch has `example_weight` 0 (float32 [batch]; if absent, all rows are real). Nothing here depends on a model.
 """
 
 import keras
@@ -31,7 +32,9 @@ def _smoothed(
     share: float,
     mask: keras.KerasTensor | None = None,
 ) -> keras.KerasTensor:
-    """Cross entropies [...] of logits [..., labels] with this share for all labels (where `mask` is 1) alike."""
+    """Cross entropies [...] of logits [..., labels], with this fraction of the target spread evenly over all labels
+    (where `mask` is 1).
+    """
     if not share:
         return losses
     logits = ops.cast(logits, "float32")
@@ -77,7 +80,7 @@ def span_weights(batch: dict) -> dict:
 def span_sums(outputs: dict, batch: dict, *, label_smoothing: float = 0.0) -> tuple:
     """`outputs`: start_logits and end_logits [batch, sequence]. A row's loss is the mean of its two cross entropies.
 
-    Label smoothing leaves out the positions of padding.
+    Label smoothing excludes padding positions.
     """
     rows = _example_weight(batch)
     start_losses, start_correct = cross_entropy(outputs["start_logits"], batch["start_positions"])
@@ -115,8 +118,8 @@ def label_sums(outputs: dict, batch: dict, *, label_smoothing: float = 0.0) -> t
 def multi_label_sums(outputs: dict, batch: dict) -> tuple:
     """`outputs`: logits [batch, labels]; `batch["labels"]` float32 [batch, labels], 1 for each label that a row has.
 
-    A row's loss is the mean of its labels' binary cross entropies, as `transformers` has it. `label_accuracy` counts
-    rows of which all labels are right.
+    A row's loss is the mean of its labels' binary cross entropies, as in `transformers`. `label_accuracy` counts the
+    rows with all labels right.
     """
     rows, logits, labels = _example_weight(batch), outputs["logits"], ops.cast(batch["labels"], "float32")
     losses = ops.mean(ops.maximum(logits, 0.0) - logits * labels + ops.log1p(ops.exp(-ops.absolute(logits))), axis=-1)
@@ -129,7 +132,7 @@ def multi_label_sums(outputs: dict, batch: dict) -> tuple:
 
 
 def regression_sums(outputs: dict, batch: dict) -> tuple:
-    """`outputs`: logits [batch, 1]; `batch["labels"]` float32 [batch]. A row's loss is the square of its error."""
+    """`outputs`: logits [batch, 1]; `batch["labels"]` float32 [batch]. A row's loss is its squared error."""
     rows = _example_weight(batch)
     errors = outputs["logits"][:, 0] - ops.cast(batch["labels"], "float32")
     loss, examples = ops.sum(rows * ops.square(errors)), ops.sum(rows)
@@ -140,8 +143,9 @@ def regression_sums(outputs: dict, batch: dict) -> tuple:
 
 
 def _token_weight(batch: dict) -> keras.KerasTensor:
-    """1 at the tokens of real rows that have a label; labels are -1 at [CLS], [SEP] and padding. Times `token_weight`
-    float32 [batch, sequence] where the batch has it."""
+    """1 at the labelled tokens of real rows (labels are -1 at [CLS], [SEP] and padding), multiplied by `token_weight`
+    (float32 [batch, sequence]) if the batch has it.
+    """
     labelled = ops.cast(batch["labels"] >= 0, "float32")
     weight = labelled * _example_weight(batch)[:, None]
     return weight * batch["token_weight"] if "token_weight" in batch else weight

@@ -1,9 +1,9 @@
 """The optimizers of BERT pre-training and fine-tuning.
 
-`BertAdam` is the one of the original scripts (google-research/bert, `optimization.py`): Adam without bias correction,
-with decoupled weight decay that passes over LayerNorm and biases. `adamw` and `lamb` are Keras' own. All three clip
-by the global norm of the gradients *after* their sum over the replicas: Keras' `global_clipnorm` clips each replica
-before the sum, which is another algorithm and depends on how many replicas there are.
+`BertAdam` is the optimizer of the original scripts (google-research/bert, `optimization.py`): Adam without bias
+correction, with decoupled weight decay that excludes LayerNorm and biases. `adamw` and `lamb` are those of Keras. All
+three clip by the global norm of the gradients *after* they are summed over the replicas. Keras' `global_clipnorm` clips
+on each replica before the sum, which is a different algorithm and depends on the number of replicas.
 """
 
 import functools
@@ -19,7 +19,8 @@ from kobert_tf2.bert.kernels import xla
 from kobert_tf2.errors import InputError
 
 NAMES = ("bert_adam", "adamw", "lamb")
-# Variables without weight decay: LayerNorm and biases by the names of the original graph, of Keras and of this package.
+# Variables without weight decay: LayerNorm and biases, by their names in the original graph, in Keras and in this
+# package.
 _WITHOUT_DECAY = re.compile(r"layer_?norm|bias|gamma|beta", re.IGNORECASE)
 
 
@@ -34,10 +35,11 @@ _POOLER = re.compile(r"(?:^|/)pooler/")
 
 
 def learning_rate_factors(paths: Sequence[str], *, layer_decay: float, head_factor: float) -> list[float]:
-    """What the learning rate of each variable is multiplied by, as BEiT and timm count layers.
+    """The learning rate factor of each variable, with layers counted as in BEiT and timm.
 
-    The topmost of L encoder layers has `layer_decay`, the one below it `layer_decay` squared, the embeddings the power
-    L + 1. The pooler has 1. All that is not of the encoder is the head, with `head_factor`.
+    The topmost of L encoder layers has the factor `layer_decay`, the one below it `layer_decay` squared, the embeddings
+    `layer_decay` to the power L + 1, and the pooler 1. Everything outside the encoder is the head, with the factor
+    `head_factor`.
     """
     numbers = [int(found[1]) if (found := _LAYER.search(path)) else None for path in paths]
     layers = 1 + max((number for number in numbers if number is not None), default=-1)
@@ -65,10 +67,11 @@ def adam_update(
     epsilon: float,
     weight_decay: float,
 ) -> tuple:
-    """One step of BERT's Adam on one parameter: no bias correction, decay added to the update, not to the gradient.
+    """One step of BERT's Adam for one parameter: no bias correction, and decay added to the update, not to the
+    gradient.
 
-    Returns the next `(parameter, m, v)`. `parameter m v gradient` have one shape; `learning_rate` and `scale`, which
-    the gradient is multiplied by (its clip), are scalars.
+    Returns the next `(parameter, m, v)`. `parameter m v gradient` have one shape; `learning_rate` and `scale`, the
+    clipping factor of the gradient, are scalars.
     """
     gradient = gradient * scale
     m = beta_1 * m + (1.0 - beta_1) * gradient
@@ -79,16 +82,17 @@ def adam_update(
     return parameter - learning_rate * update, m, v
 
 
-# As separate operations the update reads and writes a parameter's memory some twenty times. XLA makes one pass of it,
-# which pays for its compilation from this many elements on.
+# As separate operations, the update reads and writes a parameter's memory about twenty times. XLA fuses it into one
+# pass, which is worth the compilation from this many elements on.
 FUSE_FROM = 1 << 16
 
 
 @keras.saving.register_keras_serializable("kobert_tf2")
 class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """From 0 up to `peak` in `num_warmup_steps`, then on the straight line that ends with 0 at `num_train_steps`.
+    """Rises from 0 to `peak` in `num_warmup_steps`, then decays linearly to 0 at `num_train_steps`.
 
-    As in the original the two do not meet: the first step after the warm-up is already on the falling line.
+    The decay line starts at step 0, so as in the original there is a jump: the first step after the warm-up is already
+    on the falling line.
     """
 
     def __init__(self, peak: float, *, num_train_steps: int, num_warmup_steps: int = 0) -> None:
@@ -114,11 +118,11 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class ClipAfterTheSum(keras.optimizers.Optimizer):
-    """A Keras optimizer that sums the gradients over the replicas, clips them by their global norm and applies them.
+    """A Keras optimizer that sums the gradients over the replicas, clips them by their global norm, then applies them.
 
-    `step` is what `loop.train` calls; Keras' `apply`, and so `model.fit`, does the same through
-    `_backend_update_step`. To clip is to multiply by one number, `scale`, which is left to the update: it reads the
-    gradients anyway. A subclass implements `update_variable`.
+    `loop.train` calls `step`; Keras' `apply`, and therefore `model.fit`, does the same through `_backend_update_step`.
+    Clipping multiplies the gradients by one number, `scale`; this is done in the update, which reads the gradients
+    anyway. A subclass implements `update_variable`.
     """
 
     clip_norm: float | None = None
@@ -133,12 +137,12 @@ class ClipAfterTheSum(keras.optimizers.Optimizer):
         super().build(variables)
 
     def learning_rate_of(self, variable: tf.Variable, learning_rate: tf.Tensor) -> tf.Tensor:
-        """The learning rate for one variable: of its layer, or of the head."""
+        """The learning rate of one variable: that of its layer or of the head."""
         factor = self._factors[self._get_variable_index(variable)]
         return learning_rate if factor == 1.0 else learning_rate * tf.cast(factor, learning_rate.dtype)
 
     def step(self, gradients: list, variables: list) -> tf.Tensor:
-        """Replica context. One whole training step. Returns the norm of the summed gradients, before the clip."""
+        """Replica context. One whole training step. Returns the norm of the summed gradients before clipping."""
         gradients, norm = self.sum(gradients)
         self._apply_weight_decay(variables)
         self.apply_summed(gradients, variables, self.learning_rate, self.scale(norm))
@@ -146,29 +150,29 @@ class ClipAfterTheSum(keras.optimizers.Optimizer):
         return norm
 
     def _backend_update_step(self, grads: list, trainable_variables: list, learning_rate: tf.Tensor) -> None:
-        """Keras' hook inside `apply`, where its TensorFlow backend would sum and update."""
+        """Keras' hook in `apply`, where its TensorFlow backend would sum and update."""
         gradients, norm = self.sum(grads)
         self.apply_summed(gradients, trainable_variables, learning_rate, self.scale(norm))
 
     def sum(self, gradients: list) -> tuple[list, tf.Tensor]:
-        """Replica context. The whole batch's gradients, alike on all replicas, and their norm."""
+        """Replica context. The gradients of the whole batch, equal on all replicas, and their norm."""
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         return gradients, tf.linalg.global_norm(gradients)
 
     def scale(self, norm: tf.Tensor) -> tf.Tensor:
-        """What gradients of this norm are multiplied by. A norm that is not finite makes every gradient so."""
+        """The factor for gradients of this norm. A non-finite norm makes every gradient non-finite."""
         if not self.clip_norm:
             return tf.ones_like(norm)
         return self.clip_norm / tf.maximum(norm, self.clip_norm) + (norm - norm)
 
     def apply_summed(self, gradients: list, variables: list, learning_rate: tf.Tensor, scale: tf.Tensor) -> None:
-        """Replica context. Updates the variables by gradients that `sum` returned, times `scale`."""
+        """Replica context. Updates the variables with the gradients that `sum` returned, multiplied by `scale`."""
 
         def on_all_replicas(
             strategy: tf.distribute.Strategy, pairs: list, learning_rate: tf.Tensor, scale: tf.Tensor
         ) -> None:
-            """Cross-replica context. As Keras' `_distributed_tf_update_step`, with one argument more."""
+            """Cross-replica context. Like Keras' `_distributed_tf_update_step`, with one more argument."""
             for gradient, variable in pairs:
                 arguments = (gradient, learning_rate, scale)
                 strategy.extended.update(variable, self.update_variable, args=arguments, group=False)
@@ -181,16 +185,16 @@ class ClipAfterTheSum(keras.optimizers.Optimizer):
     def update_variable(
         self, variable: tf.Variable, gradient: tf.Tensor, learning_rate: tf.Tensor, scale: tf.Tensor
     ) -> None:
-        """Updates one variable by `gradient` times `scale`."""
+        """Updates one variable with `gradient` times `scale`."""
         raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable("kobert_tf2")
 class BertAdam(ClipAfterTheSum):
-    """The AdamWeightDecayOptimizer of the original BERT, gradients clipped to `clip_norm` as the original does.
+    """The AdamWeightDecayOptimizer of the original BERT, with gradients clipped to `clip_norm` as in the original.
 
-    Works in `model.fit` and in `loop.train`; under a strategy it must be made within `strategy.scope()`. With
-    `layer_decay` lower layers learn more slowly, and with `head_factor` the head learns faster than the encoder: see
+    Works in `model.fit` and in `loop.train`; under a strategy it must be created within `strategy.scope()`.
+    `layer_decay` lowers the learning rate of lower layers, and `head_factor` raises that of the head: see
     `learning_rate_factors`.
     """
 
@@ -243,7 +247,7 @@ class BertAdam(ClipAfterTheSum):
             self.assign(target, value)
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
-        """Keras' name for the update of one variable by a gradient that is not clipped."""
+        """Keras' name for the update of one variable with an unclipped gradient."""
         self.update_variable(variable, gradient, learning_rate, 1.0)
 
     def get_config(self) -> dict:
@@ -263,7 +267,7 @@ def _is_large(variable: tf.Variable) -> bool:
 
 
 class _OfKeras(ClipAfterTheSum):
-    """An optimizer of Keras' with its own `update_step`, whose weight decay passes over what BERT does not decay."""
+    """A Keras optimizer with its own `update_step`, without weight decay on the variables that BERT excludes."""
 
     def build(self, variables: list) -> None:
         if not self.built:
@@ -277,7 +281,7 @@ class _OfKeras(ClipAfterTheSum):
         self.update_step(gradient * tf.cast(scale, gradient.dtype), variable, learning_rate)
 
     def _apply_weight_decay(self, variables: list) -> None:
-        """Keras', with the learning rate of each variable."""
+        """As in Keras, but with the learning rate of each variable."""
         for variable in variables if self.weight_decay else ():
             if self._use_weight_decay(variable):
                 rate = self.learning_rate_of(variable, ops.cast(self.learning_rate, variable.dtype))
@@ -289,7 +293,7 @@ class AdamW(_OfKeras, keras.optimizers.AdamW):
 
 
 class Lamb(_OfKeras, keras.optimizers.Lamb):
-    """Keras' LAMB for very large batches, clipped after the sum, no decay on LayerNorm and biases."""
+    """Keras' LAMB, for very large batches, clipped after the sum, no decay on LayerNorm and biases."""
 
 
 def create_optimizer(
@@ -303,7 +307,7 @@ def create_optimizer(
     layer_decay: float = 1.0,
     head_factor: float = 1.0,
 ) -> keras.optimizers.Optimizer:
-    """The optimizer `name` with linear warm-up and decay, as the original's. Call it in `strategy.scope()`."""
+    """Creates the optimizer `name` with linear warm-up and decay, as in the original. Call it in `strategy.scope()`."""
     if name not in NAMES:
         raise InputError(f"expected an optimizer among {', '.join(NAMES)}, but got {name!r}")
     schedule = WarmupLinearDecay(learning_rate, num_train_steps=num_train_steps, num_warmup_steps=num_warmup_steps)

@@ -1,8 +1,8 @@
-"""Workers of several hosts wait for each other before TensorFlow starts.
+"""Makes the workers on several hosts wait for each other before TensorFlow starts.
 
-TensorFlow's own waiting says nothing, has no end for the first worker, and holds Python meanwhile. Here the first
-worker listens at its address and port; the others connect to it and say who they are. When all are there it tells
-them to go on, and the port is free again for TensorFlow's server.
+TensorFlow's own waiting prints nothing, has no timeout on the first worker, and blocks Python. Here the first worker
+listens at its address and port, and the others connect and send their number. When all have connected, it tells them to
+continue and frees the port for TensorFlow's server.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ _EXPECTED = (
 
 
 def meet(addresses: Sequence[str], index: int, *, timeout: float) -> None:
-    """Returns when the workers at all `addresses` (host:port) are there; this is worker `index`, the first is 0.
+    """Waits until the workers at all `addresses` (host:port) are present. This is worker `index`, counted from 0.
 
-    Raises: `InputError` after `timeout` seconds, naming those that are missing.
+    Raises: `InputError` after `timeout` seconds, naming the missing workers.
     """
     if len(addresses) < 2:
         return
@@ -36,7 +36,7 @@ def meet(addresses: Sequence[str], index: int, *, timeout: float) -> None:
 
 
 def _wait_for(addresses: Sequence[str], end: float, timeout: float) -> None:
-    """Of the first worker: until every other one has said who it is."""
+    """First worker: waits until every other worker has sent its number."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listening(addresses[0]))
         there: dict[int, socket.socket] = {}
@@ -56,9 +56,9 @@ def _wait_for(addresses: Sequence[str], end: float, timeout: float) -> None:
                 there[number] = connection
             there = {number: connection for number, connection in there.items() if _is_open(connection)}
         for connection in there.values():
-            with contextlib.suppress(OSError):  # One that is gone again will be missed by TensorFlow.
+            with contextlib.suppress(OSError):  # TensorFlow reports a worker that has disconnected again.
                 connection.sendall(_GO)
-                connection.recv(1)  # The other side closes first: then no port stays occupied here.
+                connection.recv(1)  # The other side closes first, so that no port stays in TIME_WAIT here.
 
 
 def _listening(address: str) -> socket.socket:
@@ -72,7 +72,7 @@ def _listening(address: str) -> socket.socket:
 
 
 def _number_said(connection: socket.socket) -> int | None:
-    """The number of the worker that has connected; None for anybody else."""
+    """The number of the worker that connected; None for any other client."""
     connection.settimeout(_SECONDS_OF_A_TRY)
     with contextlib.suppress(OSError, ValueError):
         said = connection.recv(64).split()
@@ -94,7 +94,7 @@ def _is_open(connection: socket.socket) -> bool:
 
 
 def _join(first: str, index: int, end: float, timeout: float) -> None:
-    """Of the others: until the first worker says that all are there."""
+    """Other workers: wait until the first worker reports that all are present."""
     reason = "it is not there"
     while (left := end - time.monotonic()) > 0:
         host, _, port = first.rpartition(":")

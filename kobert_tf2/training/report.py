@@ -1,4 +1,4 @@
-"""`report.html` of a run: what `train_log.jsonl` holds as curves, below the sections that a task puts above them."""
+"""`report.html` of a run: the sections of the task, then the curves of `train_log.jsonl`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,16 @@ FILE = "report.html"
 
 
 def write(output_dir: str, sections: Sequence[Section]) -> None:
-    """Writes the page of a run: the sections, then the curves of its log."""
+    """Writes the report of a run: the sections, then the curves of its log."""
     title = say("Training report", "학습 보고서")
     pages.write(f"{output_dir}/{FILE}", pages.page(title, [*sections, *curves(output_dir)]))
 
 
 def curves(output_dir: str) -> list[Section]:
-    """Learning curves, learning rate and speed out of `output_dir/train_log.jsonl`; nothing where there is no log."""
+    """Learning curves, learning rate and speed from `output_dir/train_log.jsonl`; nothing if there is no log."""
     records = read_log(f"{output_dir}/train_log.jsonl")
     terms = [name for name in _names(records) if name.endswith("_loss")]
-    losses = ["loss", *(terms if len(terms) > 1 else [])]  # A single term is the loss.
+    losses = ["loss", *(terms if len(terms) > 1 else [])]  # A single term equals the loss.
     shares = [name for name in _names(records) if name.endswith("accuracy")]
     return [
         Section(
@@ -57,7 +57,7 @@ def curves(output_dir: str) -> list[Section]:
 
 
 def scores(values: Mapping[str, object]) -> Section:
-    """The single figures of a summary, large."""
+    """The single numbers of a summary, in large type."""
     shown = [
         (name.replace("_", " "), screen.number(value), "")
         for name, value in values.items()
@@ -67,7 +67,7 @@ def scores(values: Mapping[str, object]) -> Section:
 
 
 def read_log(path: str) -> list[dict[str, float]]:
-    """The records of a log, in their order; none where there is no file."""
+    """The records of a log in order; empty if there is no file."""
     if not files.exists(path):
         return []
     with files.open_binary(path) as file:

@@ -1,4 +1,4 @@
-"""The scores of an evaluation as a file, the same for every task."""
+"""Writes the scores of an evaluation to a file, in the same format for every task."""
 
 from collections.abc import Mapping
 
@@ -7,8 +7,9 @@ from kobert_tf2.bert import model_card
 
 
 def write_eval_results(output_dir: str, results: Mapping[str, object]) -> None:
-    """Writes `output_dir/eval_results.txt` as the original scripts do, `key = value` lines by name, and the card
-    of the model there."""
+    """Writes `output_dir/eval_results.txt` like the original scripts (`key = value` lines sorted by name), and adds the
+    scores to the model card there.
+    """
     with files.whole_file(f"{output_dir}/eval_results.txt") as file:
         for name in sorted(results):
             file.write(f"{name} = {results[name]}\n")

@@ -1,8 +1,8 @@
-"""What a run is asked for, as dataclasses: each field is the flag of that name.
+"""The settings of a run as dataclasses: each field is the flag of the same name.
 
-`LoopSettings` is what `loop.train` takes, `TaskSettings` what all four training tools have, `EpochTaskSettings` what
-the three that fine-tune have besides, `TuningSettings` among it. A tool's own settings add to these;
-`command_line.settings_from_flags` fills all of them.
+`loop.train` takes `LoopSettings`. All four training tools have `TaskSettings`; the three that fine-tune also have
+`EpochTaskSettings`, which include `TuningSettings`. A tool's own settings extend these.
+`command_line.settings_from_flags` fills them all in.
 """
 
 import dataclasses
@@ -11,21 +11,23 @@ from typing import ClassVar
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    """How the training loop runs. None of it changes what is learnt, but for the seed.
+    """How the training loop runs. Only the seed affects what is learnt.
 
     Attributes:
-      seed: of dropout, and in the tools of initial weights and data order too.
-      micro_batch_size: rows of a replica whose gradients are taken at once; the rest is accumulated. None: all.
-      recompute: keeps only the inputs of encoder layers for the gradient and computes the rest again.
-      iterations_per_loop: steps in one call of the compiled function, at most.
+      seed: the seed of dropout; in the tools, also of initial weights and data order.
+      micro_batch_size: rows of a replica whose gradients are computed at once; gradients are accumulated over
+        micro-batches. None: all rows.
+      recompute: stores only the inputs of encoder layers for the backward pass and recomputes the rest.
+      iterations_per_loop: maximum number of steps in one call of the compiled function.
       save_checkpoints_steps: steps between two checkpoints.
-      save_checkpoints_minutes: a checkpoint is written too when the last one is older than this; 0: never.
-      keep_checkpoints: how many of them are kept.
+      save_checkpoints_minutes: a checkpoint is also written when the last one is older than this; 0: never.
+      keep_checkpoints: how many checkpoints are kept.
       log_steps: steps between the records of the log.
-      jit_compile: XLA; None leaves it to the device.
-      eval_steps: steps between two looks at the task's `score`; the weights of the best one are what the training ends
-        with. None: it is not looked at.
-      early_stopping_patience: the training ends after so many looks without a better score. None: it never does.
+      jit_compile: whether to use XLA; None: depends on the device.
+      eval_steps: steps between evaluations of the task's `score`; training ends with the weights of the best one. None:
+        no evaluation.
+      early_stopping_patience: training stops after this many evaluations without a better score. None: no early
+        stopping.
     """
 
     seed: int = 0
@@ -43,7 +45,7 @@ class LoopSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StrategySettings:
-    """Where a run takes place; see `strategies.make_strategy`."""
+    """The devices of a run; see `strategies.make_strategy`."""
 
     strategy: str = "auto"
     use_tpu: bool = False
@@ -57,22 +59,23 @@ class StrategySettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskSettings(LoopSettings, StrategySettings):
-    """What every training tool is asked for.
+    """The settings of every training tool.
 
     Attributes:
-      output_dir: gets everything that the run writes.
-      init_checkpoint: weights to start from, with a new schedule; None: new ones by `bert_config_file`.
+      output_dir: the folder for everything that the run writes.
+      init_checkpoint: weights to start from, with a new schedule; None: new weights for the model of
+        `bert_config_file`.
       bert_config_file: Google's bert_config.json or a model directory; not needed with `init_checkpoint`.
-      vocab_file: the tokenizer's folder or a vocab.txt; None: the tokenizer beside `init_checkpoint`.
+      vocab_file: the tokenizer's folder or a vocab.txt; None: the tokenizer in the folder of `init_checkpoint`.
       tokenizer_settings: the tokenizer flags that were given.
-      do_train: whether anything is trained.
-      train_batch_size: rows of all replicas together.
-      learning_rate: the peak, at the end of the warm-up.
+      do_train: whether to train.
+      train_batch_size: rows in a global batch, over all replicas.
+      learning_rate: the peak learning rate, at the end of the warm-up.
       optimizer: one of `optimizers.NAMES`.
       precision: one of `strategies.PRECISIONS`.
     """
 
-    # The flag that may be raised when a run goes on, to train for longer.
+    # The flag that may be raised when a run is resumed, to train for longer.
     may_grow: ClassVar[str | None] = None
 
     output_dir: str
@@ -88,22 +91,23 @@ class TaskSettings(LoopSettings, StrategySettings):
 
     @property
     def running(self) -> dict:
-        """How the run runs, {flag: value}: what `run_config.json` says of it."""
+        """How the run is executed, {flag: value}, as recorded in `run_config.json`."""
         names = [field.name for base in (StrategySettings, LoopSettings) for field in dataclasses.fields(base)]
         return {name: getattr(self, name) for name in (*names, "optimizer", "precision")}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TuningSettings:
-    """Which weights of a pretrained model learn, how fast, and from what; see `tuning.py`.
+    """Which weights of a pretrained model are trained, how fast, and with which loss weights; see `tuning.py`.
 
     Attributes:
-      layer_decay: the learning rate of each encoder layer is this times that of the layer above it.
-      head_learning_rate: the peak of what is not of the encoder; None: that of the encoder.
-      freeze: parts that do not learn, such as "embeddings,0-5"; None: all learn.
-      lora_rank: the encoder's matrices learn through LoRA of this rank, merged into them at the end; None: whole.
-      label_smoothing: the share of the loss that asks for all labels alike.
-      class_weights: "balanced", or label:weight pairs; None: all rows count alike.
+      layer_decay: the learning rate of each encoder layer, as a multiple of that of the layer above it.
+      head_learning_rate: the peak learning rate of everything outside the encoder; None: that of the encoder.
+      freeze: parts that are not trained, such as "embeddings,0-5"; None: everything is trained.
+      lora_rank: the encoder's matrices are trained through LoRA of this rank, merged into them at the end; None:
+        trained in full.
+      label_smoothing: the fraction of the target spread evenly over all labels.
+      class_weights: "balanced", or label:weight pairs; None: all rows have equal weight.
     """
 
     layer_decay: float = 1.0
@@ -116,15 +120,15 @@ class TuningSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpochTaskSettings(TaskSettings, TuningSettings):
-    """What every fine-tuning tool is asked for besides.
+    """The additional settings of every fine-tuning tool.
 
     Attributes:
-      train_file: what is trained on.
-      predict_file: what is predicted.
-      max_seq_length: pieces of a row; what happens to longer ones is the task's.
-      predict_batch_size: rows of all replicas together.
-      num_train_epochs: how often each row is seen.
-      warmup_proportion: the part of all steps in which the learning rate rises.
+      train_file: the training data.
+      predict_file: the data to predict.
+      max_seq_length: maximum pieces of a row; the task decides how longer ones are handled.
+      predict_batch_size: rows in a global batch, over all replicas.
+      num_train_epochs: how many times each row is seen.
+      warmup_proportion: the fraction of all steps during which the learning rate rises.
       num_workers: processes that tokenize.
     """
 
@@ -139,10 +143,10 @@ class EpochTaskSettings(TaskSettings, TuningSettings):
 
     @property
     def looks_at_score(self) -> bool:
-        """Whether the training looks at the dev score."""
+        """Whether training evaluates the dev score."""
         return bool(self.early_stopping_patience or self.eval_steps)
 
     def schedule(self, num_steps: int) -> dict:
-        """The learning rate's course, as `TrainingJob.optimizer` takes it."""
+        """The learning rate schedule, as arguments of `TrainingJob.optimizer`."""
         warmup = int(num_steps * self.warmup_proportion)
         return {"num_train_steps": num_steps, "num_warmup_steps": warmup}

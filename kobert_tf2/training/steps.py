@@ -1,8 +1,8 @@
-"""The compiled part of a run: N training steps, or one forward pass, on every replica.
+"""The compiled functions of a run: N training steps, or one forward pass, on every replica.
 
-All replicas get the whole global batch and take their own rows by their number. The batch is a few integers a token,
-and in return the local `tf.data` iterator can be put into a checkpoint (a distributed one cannot), the weights that
-the loss is divided by are known without a collective, and one replica, two, or two machines work on the same rows.
+Every replica gets the whole global batch and takes its own rows by its number. A batch is only a few integers per
+token, and this has three advantages: the local `tf.data` iterator can be checkpointed (a distributed one cannot), the
+denominators of the loss are known without a collective, and one replica, two, or two machines process the same rows.
 """
 
 import dataclasses
@@ -15,19 +15,19 @@ from kobert_tf2.bert.dropout import dropout_seed
 from kobert_tf2.bert.kernels import tracing
 from kobert_tf2.errors import InputError
 
-# XLA wants to know the size of a loop's results before it has seen the loop's body; unused rows stay 0.
+# XLA needs the size of a loop's results before it has seen the loop's body; unused rows stay 0.
 _MOST_METRICS = 16
 _INPUTS = ("input_ids", "input_mask", "segment_ids", "masked_lm_positions")
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a model is trained for: two functions of `losses.py`, and the features of a batch that are the model's
+    """A training objective: two functions from `losses.py`, and the names of the batch features that are the model's
     inputs.
 
-    `weights(batch) -> {term: scalar}` gives the denominators for a whole batch, `sums(outputs, batch) -> ({term: loss
-    sum}, {metric: (sum, weight)})` the sums for a part of it. `score()` judges the model as it is, on data that it does
-    not learn from, the higher the better: for early stopping.
+    `weights(batch) -> {term: scalar}` returns the denominators for a whole batch, `sums(outputs, batch) -> ({term: loss
+    sum}, {metric: (sum, weight)})` the sums for a part of it. `score()` evaluates the current model on held-out data
+    for early stopping; higher is better.
     """
 
     weights: Callable
@@ -46,7 +46,9 @@ def inputs_of(batch: dict, names: Iterable[str] = _INPUTS) -> dict:
 
 
 def rows_of_replica(batch: dict) -> dict:
-    """Replica context. This replica's rows of the global batch, whose size is static and divisible."""
+    """Replica context. This replica's rows of the global batch, whose size must be static and divisible by the
+    replicas.
+    """
     context = tf.distribute.get_replica_context()
     count = context.num_replicas_in_sync
     if count == 1:
@@ -55,7 +57,7 @@ def rows_of_replica(batch: dict) -> dict:
 
 
 def _rows(batch: dict, index: tf.Tensor | int, count: int) -> dict:
-    """The `index`-th of `count` equal parts; `index` may be a tensor, the parts' shapes stay static."""
+    """The `index`-th of `count` equal parts. `index` may be a tensor; the shapes of the parts stay static."""
     size = next(iter(batch.values())).shape[0] // count
 
     def part(x: tf.Tensor) -> tf.Tensor:
@@ -68,18 +70,20 @@ def _rows(batch: dict, index: tf.Tensor | int, count: int) -> dict:
 def dropout_seed_of(
     seed: int, step: tf.Tensor, replica: tf.Tensor, micro_batch: tf.Tensor | int, count: int
 ) -> tf.Tensor:
-    """int32 [2], different for every step, replica and micro-batch (`count` a step). It wraps around as int32 does."""
-    odd = tf.constant(-1640531527, tf.int32)  # 2**32 / the golden ratio: consecutive numbers land far apart.
+    """A seed, int32 [2], different for every step, replica and micro-batch (`count` per step). It wraps around like
+    int32.
+    """
+    odd = tf.constant(-1640531527, tf.int32)  # 2**32 / the golden ratio: spreads consecutive numbers far apart.
     number = tf.cast(replica, tf.int32) * count + tf.cast(micro_batch, tf.int32)
     wrapped = tf.constant((seed + 2**31) % 2**32 - 2**31)
     return tf.stack([wrapped + (number + 1) * odd, tf.cast(step, tf.int32)])
 
 
 class ReplicaStep:
-    """One training step as one replica sees it: `step(global_batch, number) -> float32 [_MOST_METRICS, 2]`.
+    """One training step on one replica: `step(global_batch, number) -> float32 [_MOST_METRICS, 2]`.
 
-    The metrics are (sum, weight) pairs summed over the replicas; "loss", "gradient_norm" and
-    "learning_rate" come first and have weight 1 a step.
+    The metrics are (sum, weight) pairs summed over the replicas; "loss", "gradient_norm" and "learning_rate" come first
+    and have weight 1 per step.
     """
 
     def __init__(
@@ -114,7 +118,7 @@ class ReplicaStep:
         return tf.pad(metrics, [[0, _MOST_METRICS - metrics.shape[0]], [0, 0]])
 
     def _accumulated(self, rows: dict, weights: dict, number: tf.Tensor, replica: tf.Tensor) -> tuple:
-        """Gradients and sums of this replica's rows, micro-batch by micro-batch."""
+        """Gradients and sums of this replica's rows, accumulated over micro-batches."""
         size = next(iter(rows.values())).shape[0]
         count = micro_batches(size, self._micro_batch_size)
         if count == 1:
@@ -131,9 +135,11 @@ class ReplicaStep:
         return gradients, sums
 
     def _gradients_of_part(self, rows: dict, weights: dict, seed: tf.Tensor) -> tuple:
-        """Dense gradients of loss sum / weight of the whole batch, and [loss, *metrics] as float32 [1 + metrics, 2]."""
+        """Dense gradients of the loss sum divided by the weight of the whole batch, and [loss, *metrics] as float32 [1
+        + metrics, 2].
+        """
         variables = self._model.trainable_variables
-        # The gradient is taken within the contexts as well, because it may compute layers again.
+        # The gradient is also computed within the contexts, because it may recompute layers.
         with tracing.for_cpu(self._for_cpu), tracing.recomputing(self._recompute), dropout_seed(seed):
             with tf.GradientTape() as tape:
                 outputs = self._model(inputs_of(rows, self._task.inputs), training=True)
@@ -145,7 +151,9 @@ class ReplicaStep:
 
 
 def micro_batches(rows: int, micro_batch_size: int | None) -> int:
-    """How many micro-batches a replica's `rows` make; a size that does not divide them is an `InputError`."""
+    """The number of micro-batches in a replica's `rows`. Raises `InputError` if the micro-batch size does not divide
+    them.
+    """
     if not micro_batch_size:
         return 1
     if rows % micro_batch_size:
@@ -161,7 +169,9 @@ def micro_batches(rows: int, micro_batch_size: int | None) -> int:
 
 
 def over_steps(one: Callable) -> Callable:
-    """`one(batch, number) -> [metrics, 2]` for each stacked batch: (batches, first number) -> [steps, metrics, 2]."""
+    """Applies `one(batch, number) -> [metrics, 2]` to each stacked batch: (batches, first number) -> [steps, metrics,
+    2].
+    """
 
     def many(batches: dict, first: tf.Tensor) -> tf.Tensor:
         count = tf.shape(next(iter(batches.values())))[0]
@@ -180,12 +190,12 @@ def over_steps(one: Callable) -> Callable:
 
 
 def compiles_by_default() -> bool:
-    """XLA pays on GPUs and is what a TPU runs; on a CPU it does without the fast bfloat16 kernels of oneDNN."""
+    """XLA is faster on GPUs and required on TPUs. On a CPU it does not use oneDNN's fast bfloat16 kernels."""
     return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
 
 
 def is_for_cpu(jit_compile: bool) -> bool:
-    """Whether the kernels for processors take part: there alone, and where XLA does not compile the whole step."""
+    """Whether the CPU kernels are used: only on a CPU, and only if XLA does not compile the whole step."""
     return not jit_compile and not compiles_by_default()
 
 
@@ -193,9 +203,9 @@ class TrainSteps:
     """`steps(batches, first) -> float32 [steps, metrics, 2]`, compiled once for each static shape of a batch.
 
     `batches`: a dict of [steps, batch, ...]. On one device with XLA, and on a TPU, the loop over the steps is part of
-    the compiled program (each number of steps is a compilation of its own). Elsewhere the loop is around
-    `strategy.run`, because an optimizer cannot update mirrored variables within a loop of one replica, and XLA
-    compiles what each replica computes.
+      the compiled program (each number of steps is compiled separately). Elsewhere the loop is outside `strategy.run`,
+      because an optimizer cannot update mirrored variables inside a replica's loop, and XLA compiles each replica's
+      computation.
     """
 
     def __init__(
@@ -238,7 +248,7 @@ class TrainSteps:
         return self.compiled(batches)(batches, tf.constant(first, tf.int32))
 
     def compiled(self, batches: dict) -> Callable:
-        """The concrete function for batches of these shapes; anything with shapes and dtypes will do."""
+        """The concrete function for batches of these shapes; accepts anything with shapes and dtypes."""
         steps = None if not self.loops_on_device else next(iter(batches.values())).shape[0]
         shapes = {name: tf.TensorSpec([steps, *x.shape[1:]], x.dtype, name=name) for name, x in batches.items()}
         key = tuple(sorted((name, *spec.shape.as_list()) for name, spec in shapes.items()))
@@ -248,7 +258,7 @@ class TrainSteps:
         return self._compiled[key]
 
     def program(self, shapes: dict) -> tuple:
-        """The N-step program for these `TensorSpec`s, not traced yet, and what it is called with."""
+        """The N-step program for these `TensorSpec`s, not traced yet, and its arguments."""
         if self.loops_on_device:
             many = over_steps(self._one)
             program = lambda batches, first: self._first_replica(self._strategy.run(many, (batches, first)))  # noqa: E731
@@ -258,7 +268,7 @@ class TrainSteps:
         return function, (shapes, tf.TensorSpec([], tf.int32, name="first"))
 
     def _first_replica(self, values: object) -> tf.Tensor:
-        """The metrics are summed already: every replica has the same."""
+        """The first replica's value; the metrics are already summed, so every replica has the same."""
         return self._strategy.experimental_local_results(values)[0]
 
 
@@ -268,7 +278,7 @@ class TrainSteps:
 
 
 class ForwardPass:
-    """`metrics(batch) -> float32 [metrics, 2]`, `outputs(batch) -> {name: [batch, ...]}`, traced once a shape."""
+    """`metrics(batch) -> float32 [metrics, 2]`, `outputs(batch) -> {name: [batch, ...]}`, traced once per shape."""
 
     def __init__(
         self,

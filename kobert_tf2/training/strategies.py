@@ -1,6 +1,6 @@
-"""Where a run takes place: one device, the GPUs of one machine, several machines, a TPU.
+"""Distribution strategies of a run: one device, the GPUs of one machine, several machines, or a TPU.
 
-Nothing is started on import. A TPU is asked for only by name, and what goes wrong there is told in one sentence.
+Importing this module starts nothing. A TPU is used only if it is named, and its errors are reported in one sentence.
 """
 
 import os
@@ -24,12 +24,14 @@ NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 _TPU_PORT = 8470
 _SECONDS_TO_CONNECT = 30
-_SECONDS_TO_REACH_A_TPU = 50  # All of it together: who waits is told within a minute.
-_SECONDS_TO_START_A_TPU = 600  # One that answers has to load its program; a large slice takes minutes.
+_SECONDS_TO_REACH_A_TPU = 50  # For all attempts together: the user gets an answer within a minute.
+_SECONDS_TO_START_A_TPU = 600  # A TPU that answers must still load its program; a large slice takes minutes.
 
 
 def set_precision(precision: str) -> None:
-    """`bfloat16` computes in bfloat16 and keeps variables in float32. Call it before the model is made."""
+    """Sets the precision: `bfloat16` computes in bfloat16 and keeps variables in float32. Call it before the model is
+    created.
+    """
     if precision not in PRECISIONS:
         raise InputError(f"expected a precision among {', '.join(PRECISIONS)}, but got {precision!r}")
     keras.config.set_dtype_policy(PRECISIONS[precision])
@@ -47,11 +49,11 @@ def make_strategy(
     worker_timeout: int = 600,
     devices: list[str] | None = None,
 ) -> tf.distribute.Strategy:
-    """The strategy of this name. Call it before anything else of TensorFlow runs.
+    """Creates the strategy of this name. Call it before any other TensorFlow operation runs.
 
     `auto`: a TPU if `use_tpu`, else several workers if TF_CONFIG names them, else all GPUs if there are several, else
-    one device. `one_device` is TensorFlow's default strategy. `devices` narrows `mirrored` down, for example to
-    ["CPU:0", "CPU:1"]. Several workers wait for each other `worker_timeout` seconds.
+    one device. `one_device` is TensorFlow's default strategy. `devices` restricts `mirrored`, for example to ["CPU:0",
+    "CPU:1"]. Several workers wait up to `worker_timeout` seconds for each other.
     """
     if name not in NAMES:
         raise InputError(f"expected a strategy among {', '.join(NAMES)}, but got {name!r}")
@@ -127,7 +129,7 @@ def _tpu_strategy(name: str | None, zone: str | None, project: str | None, cores
         strategy = tf.distribute.TPUStrategy(resolver)
     except InputError:
         raise
-    except Exception as error:  # Whatever libtpu, gRPC or the cloud's API raise: hundreds of lines without the reason.
+    except Exception as error:  # Errors of libtpu, gRPC or the cloud API: hundreds of lines without the reason.
         raise InputError(f"TPU {name!r} cannot be used: {_first_line(error)}") from error
     if cores and cores != strategy.num_replicas_in_sync:
         raise InputError(f"--num_tpu_cores={cores}, but TPU {name!r} has {strategy.num_replicas_in_sync} cores")
@@ -135,7 +137,7 @@ def _tpu_strategy(name: str | None, zone: str | None, project: str | None, cores
 
 
 def _reached_tpu(name: str, zone: str | None, project: str | None) -> tf.distribute.cluster_resolver.TPUClusterResolver:
-    """The resolver of a TPU that answers; one of another machine is connected to."""
+    """The resolver of a TPU that answers; connects to it if it is on another machine."""
     if name.startswith("grpc://"):
         _check_reachable(name)
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name, zone=zone, project=project)
@@ -146,16 +148,16 @@ def _reached_tpu(name: str, zone: str | None, project: str | None) -> tf.distrib
 
 
 def _within(seconds: float, function: Callable, tpu: str) -> Any:
-    """`function()`, or an `InputError` after so many seconds: the cloud's API and gRPC try again for minutes.
+    """Returns `function()`, or raises `InputError` after this many seconds: the cloud API and gRPC retry for minutes.
 
-    The thread that waits is left behind; it does not keep the process from ending.
+    The waiting thread is abandoned; it does not prevent the process from ending.
     """
     results: queue.SimpleQueue = queue.SimpleQueue()
 
     def run() -> None:
         try:
             results.put((function(), None))
-        except BaseException as error:  # Raised again where it is waited for.
+        except BaseException as error:  # Re-raised in the waiting thread.
             results.put((None, error))
 
     threading.Thread(target=run, daemon=True, name="tpu").start()
@@ -176,7 +178,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _check_reachable(address: str) -> None:
-    """Opens a connection and closes it: gRPC by itself would wait for minutes."""
+    """Opens and closes a connection, because gRPC alone would wait for minutes."""
     host = urllib.parse.urlsplit(address)
     try:
         socket.create_connection((host.hostname, host.port or _TPU_PORT), timeout=_SECONDS_TO_CONNECT).close()
@@ -185,9 +187,9 @@ def _check_reachable(address: str) -> None:
 
 
 def require_remote_paths(strategy: dict, **paths: str | None) -> None:
-    """A TPU that is not this machine's own cannot read its disk: refuses local paths before anything is started.
+    """Rejects local paths before anything starts if the TPU is remote, because it cannot read this machine's disk.
 
-    `strategy` are the keyword arguments of `make_strategy`, `paths` are named as their flags.
+    `strategy` holds the keyword arguments of `make_strategy`; `paths` is keyed by flag name.
     """
     name = strategy.get("tpu_name") or strategy.get("master")
     if not (strategy.get("use_tpu") or strategy.get("name") == "tpu") or name in (None, "", "local"):
@@ -203,12 +205,12 @@ def require_remote_paths(strategy: dict, **paths: str | None) -> None:
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:
-    """Where a run takes place, in words: "one device (CPU)", "4 devices (GPU)", "2 workers, 8 devices"."""
+    """Describes the devices of a run: "one device (CPU)", "4 devices (GPU)", "2 workers, 8 devices"."""
     replicas = strategy.num_replicas_in_sync
     if isinstance(strategy, tf.distribute.TPUStrategy):
         return f"TPU, {replicas} cores"
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-    if kind == "CPU" and has_gpu_device():  # Why, TensorFlow said on loading, in lines that are left out.
+    if kind == "CPU" and has_gpu_device():  # TensorFlow logged the reason when loaded, in suppressed lines.
         kind = "CPU; TensorFlow does not use this machine's GPU, --verbose says why"
     if num_workers(strategy) > 1:
         return f"{num_workers(strategy)} workers, {replicas} devices ({kind})"
@@ -216,7 +218,7 @@ def describe(strategy: tf.distribute.Strategy) -> str:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes the files of the run."""
+    """Whether this process writes the run's files."""
     resolver = strategy.cluster_resolver
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
         return True

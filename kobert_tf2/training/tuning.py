@@ -1,6 +1,6 @@
 """Fine-tuning choices beyond the learning rate: frozen parts, LoRA, class weights, label smoothing.
 
-Each is a function of its own on a Keras model, data set or task, for `loop.train` and `model.fit` alike::
+Each is a separate function on a Keras model, dataset or task, for both `loop.train` and `model.fit`::
 
     tuning.freeze(model, "embeddings,0-5")
     tuning.enable_lora(model, rank=8)
@@ -10,7 +10,7 @@ Each is a function of its own on a Keras model, data set or task, for `loop.trai
     ...
     tuning.merge_lora(model)  # The model is an ordinary one again.
 
-Freeze and enable LoRA before the optimizer is built and the model is compiled. `apply` does what flags ask for.
+Freeze and enable LoRA before the optimizer is built and the model is compiled. `apply` applies the flags.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ _PARTS = ("embeddings", "encoder", "pooler")
 
 
 def apply(model: keras.Model, settings: TuningSettings) -> None:
-    """Freezes, and enables LoRA, as the settings say."""
+    """Freezes parts and enables LoRA according to the settings."""
     if settings.freeze:
         freeze(model, settings.freeze)
     if settings.lora_rank:
@@ -43,8 +43,9 @@ def apply(model: keras.Model, settings: TuningSettings) -> None:
 
 
 def freeze(model: keras.Model, parts: str) -> None:
-    """Stops parts of a model from learning: "embeddings", "pooler", "encoder" (all layers), or layers by their number
-    from below, "0-5" or "7", with commas between them. Raises `InputError` for a part that the model does not have."""
+    """Freezes parts of a model: "embeddings", "pooler", "encoder" (all layers), or layers by number from the bottom
+    ("0-5" or "7"), separated by commas. Raises `InputError` for a part that the model does not have.
+    """
     for layer in _chosen_layers(model, parts):
         layer.trainable = False
 
@@ -79,9 +80,9 @@ def encoder_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def enable_lora(model: keras.Model, rank: int) -> None:
-    """Lets the matrices of the encoder learn through Keras' own LoRA (Hu et al. 2021): W + A B, A and B of this rank.
+    """Trains the encoder's matrices through Keras' LoRA (Hu et al. 2021): W + A B, with A and B of this rank.
 
-    All else of the encoder and the embeddings stay as they are; the pooler and the head learn whole.
+    The rest of the encoder and the embeddings are frozen; the pooler and the head are trained in full.
     """
     layers = encoder_layers(model)
     for layer in layers:
@@ -93,7 +94,7 @@ def enable_lora(model: keras.Model, rank: int) -> None:
 
 
 def merge_lora(model: keras.Model) -> None:
-    """Adds what LoRA has learnt to the matrices and takes it away: the model is an ordinary one again."""
+    """Merges the LoRA updates into the matrices and removes LoRA, which leaves an ordinary model."""
     for layer in encoder_layers(model):
         for dense in _dense_layers(layer):
             if not dense.lora_enabled:
@@ -114,7 +115,9 @@ def _dense_layers(layer: keras.layers.Layer) -> list[keras.layers.Dense]:
 
 
 def with_label_smoothing(task: Task, share: float) -> Task:
-    """The task whose loss asks with this share for all labels alike (Szegedy et al. 2016); its metrics stay."""
+    """The task with label smoothing (Szegedy et al. 2016): this fraction of the target is spread evenly over all
+    labels. Metrics are unchanged.
+    """
     if not share:
         return task
     if "label_smoothing" not in inspect.signature(task.sums).parameters:
@@ -123,8 +126,9 @@ def with_label_smoothing(task: Task, share: float) -> Task:
 
 
 def class_weights(weights: Sequence[float]) -> Callable[[dict], dict]:
-    """A function for `Dataset.map` that makes rows, or tokens, count by their label: `labels` int32 [batch] or
-    [batch, sequence] with -1 where there is none. The loss is the weighted mean."""
+    """A function for `Dataset.map` that weights rows or tokens by their label: `labels` is int32 [batch] or [batch,
+    sequence], -1 for none. The loss is the weighted mean.
+    """
     table = tf.constant(weights, tf.float32)
 
     def weighted(batch: dict) -> dict:
@@ -139,8 +143,9 @@ def class_weights(weights: Sequence[float]) -> Callable[[dict], dict]:
 
 
 def parse_class_weights(asked: str, labels: Sequence[str], ids: np.ndarray) -> list[float]:
-    """The weights that `--class_weights` asks for. "balanced": rows / (labels x rows of the label), as scikit-learn;
-    else "good:1,bad:4", where labels that are not named have 1. `ids`: the labels of the training data, -1 for none."""
+    """Parses `--class_weights`. "balanced": rows / (labels x rows of the label), as in scikit-learn; otherwise
+    "good:1,bad:4", where labels not named have weight 1. `ids`: the labels of the training data, -1 for none.
+    """
     if asked == "balanced":
         counts = np.bincount(ids[ids >= 0], minlength=len(labels))
         present = max(int((counts > 0).sum()), 1)

@@ -1,8 +1,8 @@
-"""What must not change when a run goes on, and how a difference is reported.
+"""Settings that must not change when a run is resumed, and how a difference is reported.
 
-A checkpoint keeps, under `settings` in its manifest, what its run was begun with: the flags that decide the result and
-what the tool's files led to. A run that finds the checkpoint is compared with it, whether it was interrupted or had
-come to its end: with another learning rate it would teach something else, or nothing.
+The manifest of a checkpoint records, under `settings`, how its run was started: the flags that determine the result and
+what was derived from the tool's input files. A run that finds the checkpoint is compared with it, whether the earlier
+run was interrupted or finished: with another learning rate, say, training would differ or not happen at all.
 """
 
 import dataclasses
@@ -14,9 +14,9 @@ from typing import Any
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
 
-# Every flag of the tools that train is in one of these three tables, and a test sees to it.
+# Every flag of the training tools is in one of these three tables; a test checks this.
 
-# 1. They decide the result. A run that goes on must have the same value.
+# 1. Flags that determine the result. A resumed run must have the same value.
 BY_VALUE = frozenset(
     """
     learning_rate train_batch_size optimizer seed precision init_checkpoint
@@ -30,7 +30,7 @@ BY_VALUE = frozenset(
     """.split()
 )
 
-# 2. They name files that decide the result. What was found through them is compared, wherever it lies now.
+# 2. Flags that name files that determine the result. The contents are compared, not the location.
 BY_CONTENT = frozenset(
     """
     train_file data_dir input_file problem_type bert_config_file vocab_file dictionary user_dictionary pre_tokenizer
@@ -38,7 +38,7 @@ BY_CONTENT = frozenset(
     """.split()
 )
 
-# 3. They may change, with the reason.
+# 3. Flags that may change, with the reason.
 FREE = {
     **dict.fromkeys(("output_dir", "do_train"), "they are what finds the run"),
     **dict.fromkeys(
@@ -74,7 +74,7 @@ FREE = {
 
 
 def flags_of(settings: Any) -> dict[str, Any]:
-    """The flags that decide the result, {name: value}, of a dataclass of settings; a path is absolute."""
+    """The flags in a settings dataclass that determine the result, {name: value}; paths are made absolute."""
     named = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     values = {name: value for name, value in named.items() if name in BY_VALUE}
     begin = values.get("init_checkpoint")
@@ -84,7 +84,7 @@ def flags_of(settings: Any) -> dict[str, Any]:
 
 
 def file_read(flag: str, path: str) -> dict[str, Any]:
-    """What is compared of a file to train on: `{flag: SHA-256}`, and its size, for the sentence."""
+    """The values to compare for a training file: `{flag: SHA-256}`, and its size for the message."""
     size = lines = 0
     with files.open_binary(path) as file:
         while block := file.read(1 << 20):
@@ -93,7 +93,7 @@ def file_read(flag: str, path: str) -> dict[str, Any]:
 
 
 def shards_read(paths: Sequence[str], sidecar: Mapping[str, Any]) -> dict[str, Any]:
-    """What is compared of TFRecords, by their names: sizes, and the checksums that their side-car holds."""
+    """The values to compare for TFRecords, by file name: sizes, and the checksums in their sidecar file."""
     sums = {shard["name"]: shard["sha256"] for shard in sidecar.get("shards", ())}
     found = {}
     for path in paths:
@@ -103,24 +103,28 @@ def shards_read(paths: Sequence[str], sidecar: Mapping[str, Any]) -> dict[str, A
 
 
 def tokenizer_used(tokenizer: Any) -> dict[str, Any]:
-    """What is compared of a tokenizer: its settings, by the names of the flags, and a hash of all that decides ids."""
+    """The values to compare for a tokenizer: its settings, by flag name, and a hash of everything that determines
+    ids.
+    """
     settings = {name: value for name, value in tokenizer.settings().items() if name in BY_CONTENT}
-    for name in ("dictionary", "user_dictionary"):  # Where they lie does not matter: the fingerprint has their content.
+    for name in ("dictionary", "user_dictionary"):  # Location is irrelevant: the fingerprint covers the content.
         settings.pop(name, None)
     return {"tokenizer": settings, "tokenizer_fingerprint": tokenizer.fingerprint()}
 
 
 def config_used(config: Any) -> dict[str, Any]:
-    """What is compared of a configuration. Sizes are not: weights of another size do not fit anyway."""
+    """The values to compare for a configuration. Sizes are omitted, because weights of another size do not fit
+    anyway.
+    """
     names = ("hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
     return {"bert_config": {name: getattr(config, name) for name in names if hasattr(config, name)}}
 
 
 def check(saved: Mapping[str, Any], now: Mapping[str, Any], *, place: str | None, settings: Any) -> None:
-    """Raises `InputError` for the first of the values `now` that is not as `saved`, by its name and with both.
+    """Raises `InputError` for the first value in `now` that differs from `saved`, with its name and both values.
 
-    What an earlier version did not save is not compared. `place` is the folder of the run. The flag that the class of
-    `settings` names as `may_grow` may be raised.
+    Values that an earlier version did not save are not compared. `place` is the folder of the run. The flag named
+    `may_grow` by the class of `settings` may be raised.
     """
     may_grow = getattr(settings, "may_grow", None)
     for name, value in now.items():
