@@ -1,8 +1,9 @@
-"""Texts as vectors: what a BERT computes for each token of a text, and one vector for a text.
+"""Text embeddings: BERT's outputs for each token of a text, and one vector per text.
 
-A text longer than the model's rows is read in overlapping windows, or cut, as asked; what is cut is counted.
+A text longer than a row of the model is read in overlapping windows or truncated, as requested; truncated texts are
+counted.
 
-Letters for shapes: K layers asked for, T tokens of one text, H hidden width, N attention heads.
+Shapes: K requested layers, T tokens of one text, H hidden size, N attention heads.
 """
 
 import functools
@@ -27,32 +28,34 @@ from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 POOLINGS = ("mean", "cls", "pooled")
 LONG_TEXTS = ("windows", "truncate")
-# Rows are padded to the next of these, so that the model sees few shapes.
+# Rows are padded to a multiple of this, so that the model sees few shapes.
 _MULTIPLE = 16
-# Batches whose outputs are in memory at the same time: rows of like length are put together among them.
+# Batches whose outputs are in memory at the same time; among them, rows of similar length are batched together.
 _BATCHES_AT_ONCE = 4
 
 
 class Row(NamedTuple):
-    """Tokens with their special tokens, as the model reads them; `segment_ids` is 1 for a second text."""
+    """Token ids including special tokens, as the model's input; `segment_ids` is 1 for the second text."""
 
     input_ids: list[int]
     segment_ids: list[int]
 
 
 class Output(NamedTuple):
-    """What the model computes for one row, float32."""
+    """The model's outputs for one row, float32."""
 
-    states: np.ndarray  # [K, T, H], the output of each layer asked for
-    pooled: np.ndarray | None  # [H]; None where the model has no pooler
-    attentions: np.ndarray | None  # [K, N, T, T]; None where not asked for
+    states: np.ndarray  # [K, T, H], the output of each requested layer
+    pooled: np.ndarray | None  # [H]; None if the model has no pooler
+    attentions: np.ndarray | None  # [K, N, T, T]; None if not requested
 
 
 class Embedder:
-    """Makes vectors of texts. Make one with `Embedder.load`; it may be shared by threads."""
+    """Computes vectors of texts. Create one with `Embedder.load`. Thread-safe."""
 
     def __init__(self, model: BertBackbone, tokenizer: Tokenizer, *, path: str = "the model"):
-        """`model` was made with `output_hidden_states`, and with `output_attentions` where `run` is to give those."""
+        """`model` must have been created with `output_hidden_states`, and with `output_attentions` if `run` is to
+        return attentions.
+        """
         if len(tokenizer) > model.config.vocab_size:
             raise InputError(
                 f"{path}: its tokenizer has {len(tokenizer):,} pieces, but the model's vocab_size is "
@@ -63,13 +66,13 @@ class Embedder:
 
     @classmethod
     def load(cls, path: str | os.PathLike, *, precision: str = "float32") -> "Embedder":
-        """Loads a model directory, a TF1 checkpoint or a hub id, whatever heads it has.
+        """Loads a model directory, a TF1 checkpoint or a hub id, whatever its heads.
 
         Args:
             precision: "float32" or "bfloat16".
 
         Raises:
-            InputError: nothing to load there, or no tokenizer beside it.
+            InputError: there is nothing to load, or no tokenizer next to it.
         """
         path = arguments.path("path", path)
         model = load_backbone(path, precision=precision)
@@ -85,7 +88,7 @@ class Embedder:
 
     @property
     def has_pooler(self) -> bool:
-        """Whether the weights hold a trained pooler, which "pooled" needs."""
+        """Whether the weights contain a trained pooler, which "pooled" needs."""
         return self.model.pooler is not None and "pooler" not in self.model.new_parts
 
     # --- One vector a text ---
@@ -100,21 +103,22 @@ class Embedder:
         batch_size: int = 32,
         normalize: bool = False,
     ) -> np.ndarray:
-        """A vector for each text, float32 [texts, hidden], in order; [0, hidden] of no texts.
+        """One vector per text, float32 [texts, hidden], in order; [0, hidden] if there are no texts.
 
         Args:
-            pooling: "mean" of the last layer over all tokens, [CLS] and [SEP] among them, as sentence-transformers has
-                it; "cls", the last layer at [CLS]; or "pooled", the output of the pooler, which was trained to say
-                whether two sentences follow each other.
-            long_texts: what becomes of a text longer than `max_seq_length`. "windows": it is read in windows that
-                overlap by half; "mean" counts each token once, where its window shows the most text around it, the
-                others take the mean of the windows. "truncate": it is cut, and standard error says how many were.
-            max_seq_length: tokens of a row, [CLS] and [SEP] included; by default all that the model has positions for.
-            batch_size: rows computed together.
-            normalize: vectors of length 1, whose dot product is the cosine.
+            pooling: "mean": the mean of the last layer over all tokens including [CLS] and [SEP], as in
+                sentence-transformers; "cls": the last layer at [CLS]; "pooled": the output of the pooler, which was
+                trained for next sentence prediction.
+            long_texts: how to handle texts longer than `max_seq_length`. "windows": reads windows that overlap by half;
+                "mean" then counts each token once, in the window with the most context around it, and the other
+                poolings average the windows. "truncate": truncates them and reports their number on standard error.
+            max_seq_length: tokens per row including [CLS] and [SEP]; by default the model's number of positions.
+            batch_size: rows per batch.
+            normalize: scales the vectors to length 1, so that their dot product is the cosine.
 
         Raises:
-            InputError, TypeError: an argument of another kind or range, or "pooled" where the weights have no pooler.
+            InputError, TypeError: an argument has the wrong type or range, or "pooled" was given and the weights have
+                no pooler.
         """
         if pooling not in POOLINGS:
             raise InputError(f"pooling: expected one of {', '.join(POOLINGS)}, but got {pooling!r}")
@@ -142,21 +146,21 @@ class Embedder:
         return unit_vectors(vectors) if normalize else vectors
 
     def check_pooler(self) -> None:
-        """Raises `InputError` where the weights hold no pooler."""
+        """Raises `InputError` if the weights contain no pooler."""
         if not self.has_pooler:
             raise InputError(
                 f"{self._path}: pooling='pooled' needs a pooler, but the weights hold none; take mean or cls"
             )
 
     def row_length(self, max_seq_length: int | None) -> int:
-        """Tokens of a row: as asked, or as many as the model has positions for."""
+        """The number of tokens per row: the given one, or by default the model's number of positions."""
         longest = self.model.config.max_position_embeddings
         return longest if max_seq_length is None else arguments.whole("max_seq_length", max_seq_length, 3, longest)
 
     # --- All that the model computes ---
 
     def row(self, first: Sequence[int], second: Sequence[int] | None = None) -> Row:
-        """`[CLS] first [SEP]`, with `second [SEP]` behind it where there is one."""
+        """`[CLS] first [SEP]`, followed by `second [SEP]` if given."""
         ids = [self.tokenizer.cls_id, *first, self.tokenizer.sep_id]
         if second is None:
             return Row(ids, [0] * len(ids))
@@ -166,11 +170,12 @@ class Embedder:
     def run(
         self, rows: Sequence[Row], *, layers: Sequence[int] = (-1,), attentions: bool = False, batch_size: int = 32
     ) -> Iterator[Output]:
-        """The outputs of every row, in order.
+        """Yields the outputs of every row, in order.
 
         Args:
-            layers: numbers of layers, 0 the first and -1 the last, as Python counts.
-            attentions: of these layers; the model must have been made with `output_attentions`.
+            layers: layer indices as in Python: 0 is the first, -1 the last.
+            attentions: whether to return the attentions of these layers; the model must have been created with
+                `output_attentions`.
         """
         numbers = tuple(layer_numbers(layers, self.num_layers))
         forward = self._forward(numbers, attentions)
@@ -206,7 +211,7 @@ class Embedder:
 def load_backbone(
     path: str, *, precision: str = "float32", config: BertConfig | None = None, attentions: bool = False
 ) -> BertBackbone:
-    """The encoder of a checkpoint with all hidden states, and with its pooler where the weights hold one."""
+    """The encoder of a checkpoint with all hidden states as outputs, and with the pooler if the weights contain one."""
     source = checkpoint_files.find_source(path, needs_config=config is None)
     config = config or BertConfig.from_source(source)
     with checkpoint_files.open_source(source) as checkpoint:
@@ -222,7 +227,7 @@ def load_backbone(
 
 
 def layer_numbers(layers: Sequence[int], count: int) -> list[int]:
-    """Numbers of layers from 0 on; one that is not there is an `InputError`."""
+    """Converts layer indices to non-negative ones; an index out of range raises `InputError`."""
     found = []
     for place, layer in enumerate(layers):
         number = arguments.whole(f"layers[{place}]", layer)
@@ -235,9 +240,9 @@ def layer_numbers(layers: Sequence[int], count: int) -> list[int]:
 
 
 class _Window(NamedTuple):
-    text: int  # which text it is of
+    text: int  # index of the text
     ids: list[int]
-    counts: np.ndarray  # bool, of its row: the tokens that "mean" takes from this window
+    counts: np.ndarray  # bool, one per token of its row: whether "mean" takes the token from this window
 
 
 def _windows(text: int, encoding: Encoding, room: int, long_texts: str) -> list[_Window]:
@@ -254,12 +259,12 @@ def _windows(text: int, encoding: Encoding, room: int, long_texts: str) -> list[
 
 
 def _pooled(pooling: str, output: Output, counts: np.ndarray) -> tuple[np.ndarray, int]:
-    """(sum of vectors [H], how many they are) of one window."""
+    """(sum of vectors [H], number of vectors) for one window."""
     if pooling == "mean":
         return output.states[-1][counts].sum(axis=0), int(counts.sum())
     if pooling == "cls":
         return output.states[-1][0], 1
-    assert output.pooled is not None  # `check_pooler`
+    assert output.pooled is not None  # ensured by `check_pooler`
     return output.pooled, 1
 
 
@@ -274,14 +279,14 @@ def _padded(rows: Sequence[Row], width: int, pad_id: int) -> dict[str, tf.Tensor
 
 
 def _output_of(outputs: dict[str, np.ndarray], place: int, length: int) -> Output:
-    """One row's share of a batch, without its padding; copies, so that the batch may go."""
+    """One row of a batch's outputs without padding; copied, so that the batch can be freed."""
     attentions = outputs["attentions"][place, :, :, :length, :length].copy() if "attentions" in outputs else None
     pooled = outputs["pooled"][place].copy() if "pooled" in outputs else None
     return Output(outputs["states"][place, :, :length].copy(), pooled, attentions)
 
 
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:
-    """Vectors [n, H] of length 1; one of zeros stays."""
+    """Scales vectors [n, H] to length 1; zero vectors stay zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(lengths > 0, lengths, 1)
 
@@ -294,10 +299,11 @@ def unit_vectors(vectors: np.ndarray) -> np.ndarray:
 def embed(
     texts: Iterable[str], model: str | os.PathLike | Embedder, *, precision: str = "float32", **options: Any
 ) -> np.ndarray:
-    """A vector for each text, float32 [texts, hidden]: `Embedder.load(model).embed(texts, **options)`.
+    """One vector per text, float32 [texts, hidden]: `Embedder.load(model).embed(texts, **options)`.
 
     Args:
-        model: a model directory, TF1 checkpoint or hub id, which stays loaded for the next call, or an `Embedder`.
+        model: an `Embedder`, or a model directory, TF1 checkpoint or hub id; the model last loaded is cached for the
+            next call.
         options: `pooling`, `long_texts`, `max_seq_length`, `batch_size`, `normalize` of `Embedder.embed`.
     """
     if isinstance(model, Embedder):
@@ -312,7 +318,7 @@ def _loaded(path: str, precision: str, stamp: tuple) -> Embedder:
 
 
 def _stamp(path: str) -> tuple:
-    """What changes when the files of a folder do: a model that was trained on is loaded again."""
+    """A key that changes when the folder's files change, so that a model trained further is reloaded."""
     folder = path if os.path.isdir(path) else os.path.dirname(path)
     if files.is_remote(path) or not os.path.isdir(folder or "."):
         return ()

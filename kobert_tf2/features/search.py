@@ -1,4 +1,4 @@
-"""Cosine search over sentences: those whose vectors point most nearly the same way as a query's."""
+"""Cosine search: finds the sentences whose vectors have the highest cosine with a query's."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from kobert_tf2.tokenization.normalization import is_blank
 
 
 class Match(NamedTuple):
-    """A sentence found: `position` is its place among those searched, `score` the cosine, from -1 to 1."""
+    """A search result: `position` is the sentence's index among those searched, `score` the cosine, from -1 to 1."""
 
     text: str
     position: int
@@ -22,7 +22,7 @@ class Match(NamedTuple):
 class SentenceIndex:
     """Sentences with their vectors, computed once.
 
-    `options` are those of `Embedder.embed`: `pooling`, `long_texts`, `max_seq_length`, `batch_size`.
+    `options` are passed to `Embedder.embed`: `pooling`, `long_texts`, `max_seq_length`, `batch_size`.
     """
 
     def __init__(self, texts: Iterable[str], embedder: Embedder, **options: object):
@@ -32,14 +32,14 @@ class SentenceIndex:
         self.vectors = self._embed(self.texts)  # float32 [texts, hidden]
 
     def _embed(self, texts: list[str]) -> np.ndarray:
-        return self._embedder.embed(texts, **self._options)  # type: ignore[arg-type]  # checked there, by name
+        return self._embedder.embed(texts, **self._options)  # type: ignore[arg-type]  # `embed` checks them by name
 
     def search(self, query: str, top_k: int = 5) -> list[Match]:
-        """The `top_k` sentences nearest to a query, nearest first; of equal ones the earlier."""
+        """The `top_k` sentences nearest to a query, nearest first; ties by position."""
         return self.search_batch([query], top_k)[0]
 
     def search_batch(self, queries: Iterable[str], top_k: int = 5) -> list[list[Match]]:
-        """`search` of every query, in order, computed together."""
+        """`search` for every query, in order, computed in one batch."""
         top_k = arguments.whole("top_k", top_k, 1)
         found = self._embed(list(arguments.each_text("queries", queries))) @ self.vectors.T  # [queries, texts]
         return [
@@ -49,7 +49,7 @@ class SentenceIndex:
 
 
 def read_sentences(path: str) -> tuple[list[str], list[int], int]:
-    """(sentences, the number of the line of each, how many lines are empty) of a file with a sentence a line."""
+    """Reads a file with one sentence per line: (sentences, the line number of each, the number of empty lines)."""
     lines = list(files.read_lines(path))
     kept = [(line.strip(), number) for number, line in enumerate(lines, start=1) if not is_blank(line)]
     if not kept:

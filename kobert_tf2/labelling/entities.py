@@ -1,16 +1,16 @@
-"""Entities as labels of tokens and back: alignment by characters, windows of long texts, and decoding by Viterbi.
+"""Converts entities to token labels and back: alignment by characters, windows over long texts, and Viterbi decoding.
 
-An entity becomes the tokens that its characters touch, the first B-TYPE, the others I-TYPE:
+An entity labels the tokens that its characters overlap: the first is B-TYPE, the others are I-TYPE:
 
     text      '세종대왕은 한글을 만들었다'      entity 세종대왕, characters 0 to 4, PS
     tokens    세종 [0, 2)  ##대왕 [2, 4)  ##은 [4, 5) ...
     labels    B-PS         I-PS           O
 
-An entity whose edge lies inside a token takes the whole token: such are counted and listed. Predictions are the most
-probable sequence of labels that is well-formed (I-X stands behind B-X or I-X alone), so a predicted entity is again a
-span of characters.
+An entity with an edge inside a token labels the whole token; such entities are counted and listed. The prediction is
+the most probable well-formed label sequence (I-X only after B-X or I-X), so each predicted entity maps back to a span
+of characters.
 
-Letters for shapes: W windows, S sequence, L labels, T tokens of a text.
+Shapes: W windows, S sequence length, L labels, T tokens of a text.
 """
 
 import dataclasses
@@ -28,12 +28,12 @@ OUTSIDE = "O"
 
 
 def label_list(types: Sequence[str]) -> list[str]:
-    """The BIO labels of these types: O, then B and I of each type in the order given."""
+    """The BIO labels for these types: O, then B and I of each type in the given order."""
     return [OUTSIDE, *(f"{prefix}-{kind}" for kind in types for prefix in "BI")]
 
 
 def types_of(labels: Sequence[str], source: str) -> list[str]:
-    """The types of a model's BIO labels in their order; labels that are not BIO are an `InputError` naming `source`."""
+    """The types of a model's BIO labels, in order; raises `InputError` naming `source` if the labels are not BIO."""
     if not are_bio(labels):
         raise InputError(
             f"{source}: expected BIO labels (O, and B-X and I-X of each type X), but got {', '.join(labels)}"
@@ -42,7 +42,7 @@ def types_of(labels: Sequence[str], source: str) -> list[str]:
 
 
 def are_bio(labels: Sequence[str]) -> bool:
-    """Whether these are O and, for each type X, B-X and I-X."""
+    """Whether the labels are O and, for each type X, B-X and I-X."""
     return sorted(labels) == sorted(label_list(_types(labels)))
 
 
@@ -57,16 +57,16 @@ def _types(labels: Sequence[str]) -> list[str]:
 
 @dataclasses.dataclass
 class Alignment:
-    """The labels of tokens, and what of the entities they cannot say."""
+    """The labels of tokens, and the entities that they cannot represent exactly."""
 
-    labels: list[np.ndarray]  # of each text, int32 [T]
+    labels: list[np.ndarray]  # per text, int32 [T]
     entities: int = 0
     edges_inside_a_token: list[str] = dataclasses.field(default_factory=list)
-    lost: list[str] = dataclasses.field(default_factory=list)  # entities that share every token with an earlier one
+    lost: list[str] = dataclasses.field(default_factory=list)  # entities whose tokens all belong to earlier ones
 
 
 def align(texts: Sequence[TaggedText], encodings: Sequence[Encoding], labels: Sequence[str]) -> Alignment:
-    """Labels every token of every text; a type that `labels` does not have is an `InputError` with the text's id."""
+    """Labels every token of every text; raises `InputError` with the text's id for a type that is not in `labels`."""
     place = {label: index for index, label in enumerate(labels)}
     alignment = Alignment([])
     for text, encoding in zip(texts, encodings, strict=True):
@@ -83,7 +83,7 @@ def align(texts: Sequence[TaggedText], encodings: Sequence[Encoding], labels: Se
 def _label(
     text: TaggedText, entity: Entity, encoding: Encoding, ids: np.ndarray, place: dict[str, int], alignment: Alignment
 ) -> None:
-    """Writes one entity into the labels of its text's tokens, as far as they are free."""
+    """Writes the labels of one entity to those of its tokens that are not labelled yet."""
     touched = np.flatnonzero((encoding.starts < entity.end) & (encoding.ends > entity.start))
     free = touched[ids[touched] == place[OUTSIDE]]
     surface = text.text[entity.start : entity.end]
@@ -107,13 +107,13 @@ IGNORED = -1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenWindows:
-    """`[CLS] part of the text [SEP]` for every part of every text, in the order of the texts.
+    """`[CLS] part of the text [SEP]`, for every part of every text in order.
 
     Attributes:
       input_ids, input_mask, segment_ids: int32 [W, S].
-      labels: int32 [W, S], the label of each token; -1 at [CLS], [SEP] and padding. None where there are no labels.
-      text_index, first_token: int32 [W], the text of a window and the first of its tokens in it.
-      counts: bool [W, S], whether this window, of all that hold the token, shows the most text around it.
+      labels: int32 [W, S], the label of each token; -1 at [CLS], [SEP] and padding. None if there are no labels.
+      text_index, first_token: int32 [W], the index of a window's text, and of the window's first token in that text.
+      counts: bool [W, S], whether this window, of all that contain the token, has the most context around it.
     """
 
     input_ids: np.ndarray
@@ -128,7 +128,7 @@ class TokenWindows:
         return len(self.text_index)
 
     def features(self) -> dict[str, np.ndarray]:
-        """What a model reads: the three inputs, and the labels where there are any."""
+        """The model's features: the three inputs, and the labels if there are any."""
         inputs = {"input_ids": self.input_ids, "input_mask": self.input_mask, "segment_ids": self.segment_ids}
         return inputs if self.labels is None else {**inputs, "labels": self.labels}
 
@@ -141,7 +141,7 @@ def make_windows(
     doc_stride: int | None = None,
     labels: Sequence[np.ndarray] | None = None,
 ) -> TokenWindows:
-    """Cuts texts into windows of `max_seq_length` tokens, `doc_stride` (half of it) apart: no token is lost."""
+    """Splits texts into windows of `max_seq_length` tokens, `doc_stride` (by default half) apart; no token is lost."""
     room = max_seq_length - 2
     stride = max(room // 2, 1) if doc_stride is None else doc_stride
     if room < 1 or not 1 <= stride <= room:
@@ -183,7 +183,7 @@ def make_windows(
 
 
 def token_logits(windows: TokenWindows, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[np.ndarray]:
-    """float32 [T, L] of each text, from the logits [W, S, L] of its windows: each token as its best window sees it."""
+    """Each text's token logits, float32 [T, L], taken for each token from its best window's, [W, S, L]."""
     found = [np.zeros((len(encoding), logits.shape[-1]), np.float32) for encoding in encodings]
     for row in range(len(windows)):
         positions = np.flatnonzero(windows.counts[row])
@@ -192,7 +192,7 @@ def token_logits(windows: TokenWindows, logits: np.ndarray, encodings: Sequence[
 
 
 def decode(logits: np.ndarray, encoding: Encoding, labels: Sequence[str]) -> tuple[Entity, ...]:
-    """The entities of a text from the logits [T, L] of its tokens; a score is the mean probability of its labels."""
+    """Decodes entities from a text's token logits [T, L]; an entity's score is the mean probability of its labels."""
     if not len(encoding):
         return ()
     log_probabilities = _log_softmax(logits)
@@ -212,7 +212,7 @@ def decode(logits: np.ndarray, encoding: Encoding, labels: Sequence[str]) -> tup
 
 
 def viterbi(log_probabilities: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """int [T]: the most probable sequence of labels among the well-formed ones. `log_probabilities`: [T, L]."""
+    """The most probable well-formed label sequence, int [T], given `log_probabilities` [T, L]."""
     allowed = transitions(labels)
     begins = np.array([not label.startswith("I-") for label in labels])
     score = np.where(begins, log_probabilities[0], -np.inf)
@@ -229,7 +229,7 @@ def viterbi(log_probabilities: np.ndarray, labels: Sequence[str]) -> np.ndarray:
 
 
 def transitions(labels: Sequence[str]) -> np.ndarray:
-    """bool [L, L]: whether the second label may follow the first: I-X follows B-X and I-X alone."""
+    """bool [L, L]: whether the second label may follow the first. I-X may follow only B-X or I-X."""
     return np.array([[not b.startswith("I-") or a[1:] == b[1:] for b in labels] for a in labels])
 
 

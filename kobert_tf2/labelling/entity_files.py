@@ -1,12 +1,12 @@
-"""Files of texts with entities: KLUE's characters, CoNLL's eojeols or morphemes, and marked text.
+"""Reads and writes texts with entities: KLUE's format (by character), CoNLL (by eojeol or morpheme), and marked text.
 
-    klue     a character and its tag on a line, blanks as characters too; `##` begins a comment
-    conll    a token and its tag on a line, an empty line between sentences; `; ` or `# text = ` may give the original
-    marked   a text on a line, its entities marked: <세종대왕:PS>은 <1418년:DT>에 즉위했다.
+    klue     one character and its tag per line, including spaces; `##` begins a comment
+    conll    one token and its tag per line, an empty line between sentences; `; ` or `# text = ` may give the original
+    marked   one text per line with its entities marked: <세종대왕:PS>은 <1418년:DT>에 즉위했다.
 
-Whatever the file says, an entity here is a span of characters of the text. Tags may be BIO, BIOES (BILOU) or plain,
-with their prefix in front or behind (B-PS, PS_B). A sequence that is not well-formed (I after O) is read as CoNLL's
-scorer and seqeval read it, and counted.
+In every format an entity is converted to a span of characters of the text. Tags may be BIO, BIOES (BILOU) or plain,
+with the prefix before or after the type (B-PS, PS_B). Tag sequences that are not well-formed (I after O) are
+interpreted as by CoNLL's scorer and seqeval, and counted.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ FORMATS = ("klue", "conll", "marked")
 
 
 class Entity(NamedTuple):
-    """An entity of a text: `text[start:end]` is its surface, `type` its kind (PS, LC, ...), `score` a probability."""
+    """An entity of a text: `text[start:end]` is its surface, `type` its type (PS, LC, ...), `score` a probability."""
 
     start: int
     end: int
@@ -32,7 +32,7 @@ class Entity(NamedTuple):
 
 
 class TaggedText(NamedTuple):
-    """A text and its entities, in order and without overlap."""
+    """A text and its entities, sorted and non-overlapping."""
 
     id: str
     text: str
@@ -41,25 +41,25 @@ class TaggedText(NamedTuple):
 
 @dataclasses.dataclass
 class EntityFile:
-    """What was read: the format found, the texts, and the places whose tags were not well-formed."""
+    """The contents of a file: the format detected, the texts, and where tags were not well-formed."""
 
     path: str
     format: str
     texts: list[TaggedText]
     irregular: list[str] = dataclasses.field(default_factory=list)
-    by_eojeol: bool = False  # whole eojeols are tagged, an entity's particles with it
+    by_eojeol: bool = False  # whole eojeols are tagged, so entities include particles
 
     def types(self) -> list[str]:
-        """The types that occur, sorted."""
+        """The entity types that occur, sorted."""
         return sorted({entity.type for text in self.texts for entity in text.entities})
 
 
 def read(path: str, file_format: str | None = None) -> EntityFile:
-    """Reads a file of entities; its format is recognised from its first lines where it is not given.
+    """Reads a file of entities. The format is detected from the first lines if not given.
 
     Raises:
-        InputError: a file without texts; lines without a tag, nested or empty marks: all are counted, the first ten
-            listed.
+        InputError: the file has no texts, or has lines without a tag, or nested or empty marks; all bad lines are
+            counted and the first ten listed.
     """
     file_format = file_format or recognise(path)
     if file_format is None:
@@ -79,9 +79,9 @@ def read(path: str, file_format: str | None = None) -> EntityFile:
 
 
 def recognise(path: str) -> str | None:
-    """The format of a file of entities by its first thousand lines; None where it is none of them.
+    """Detects the format of a file of entities from its first thousand lines; None if it is none of them.
 
-    Tags behind a tab or a space mean klue or conll, marks mean marked text.
+    Tags after a tab or a space indicate klue or conll; marks indicate marked text.
     """
     lines = itertools.islice(files.read_lines(path), 1000)
     content = [line for line in lines if not is_blank(line) and not _COMMENT.match(line)]
@@ -106,7 +106,7 @@ def _looks_like_a_tag(tag: str) -> bool:
 
 
 class _Unit(NamedTuple):
-    """A character or token of a text with its tag, and the line that it stands in."""
+    """A character or token of a text with its tag and line number."""
 
     start: int
     end: int
@@ -115,7 +115,7 @@ class _Unit(NamedTuple):
 
 
 def _split(tag: str) -> tuple[str, str]:
-    """(prefix, type) of a tag; a plain tag has no prefix, "O" no type."""
+    """Splits a tag into (prefix, type). The prefix of a plain tag is empty; so is the type of "O"."""
     if tag in _OUTSIDE:
         return "O", ""
     if match := _PREFIXED.fullmatch(tag):
@@ -126,9 +126,9 @@ def _split(tag: str) -> tuple[str, str]:
 
 
 def entities_of(units: Iterable[_Unit], irregular: Callable[[int, str], None]) -> list[Entity]:
-    """The entities that a sequence of tagged units spells; `irregular` is called with the line and what was read."""
+    """The entities of a sequence of tagged units. Calls `irregular` with the line and how a bad tag was interpreted."""
     found: list[Entity] = []
-    current: Entity | None = None  # the entity that the unit before belongs to, as far as it may go on
+    current: Entity | None = None  # the previous unit's entity if it may continue
     for unit in units:
         prefix, kind = _split(unit.tag)
         goes_on = current is not None and current.type == kind and prefix in ("I", "M", "E", "L", "")
@@ -187,13 +187,13 @@ def _read_conll(lines: _Lines, found: EntityFile, bad_lines: files.BadLines) -> 
             units = list(_placed(text, rows, bad_lines))
             inside_eojeols += sum(unit.end < len(text) and not text[unit.end].isspace() for unit in units)
             _add(found, "", text, units)
-    # Morphemes that are joined by spaces, because no comment gives their text, cannot be told from eojeols by this; but
-    # then their particles stand alone and carry no entity's tag.
+    # Without a comment that gives the text, morphemes are joined with spaces, so this check takes them for eojeols.
+    # That is harmless: their particles are separate tokens without an entity's tag.
     found.by_eojeol = not inside_eojeols
 
 
 class _Sentence(NamedTuple):
-    """The lines of a sentence in CoNLL's format: its text where a comment gives it, and its rows as columns."""
+    """The lines of a sentence in CoNLL format: its text if a comment gives it, and its rows split into columns."""
 
     text: str | None
     rows: list[tuple[int, list[str]]]
@@ -211,23 +211,23 @@ class _Sentence(NamedTuple):
         return cls(text, rows)
 
     def is_numbered(self) -> bool:
-        """Whether the first column counts the rows, behind which token and tag stand."""
+        """Whether the first column numbers the rows, with token and tag after it."""
         return all(len(row) > 2 and row[0].strip() == str(place) for place, (_, row) in enumerate(self.rows, start=1))
 
 
-# `; 원문` and `$marked` of the Exobrain corpora, `# text = ` of Universal Dependencies, and other comments.
+# `; 원문` and `$marked` in the Exobrain corpora, `# text = ` in Universal Dependencies, and other comments.
 _COMMENT = re.compile(r"(?:;\s?|#\s*text\s*=\s*)(?P<text>.+)|[$#](?!\t)(?P<other>.*)")
 
 
 def _columns(columns: Sequence[str]) -> tuple[str, str] | None:
-    """(token, tag): the first column and the last; None where there are no two."""
+    """(token, tag): the first and the last column; None if there are fewer than two."""
     if len(columns) < 2 or not columns[0] or not columns[-1].strip():
         return None
     return columns[0].strip() or " ", columns[-1].strip()
 
 
 def _placed(text: str, rows: Iterable[tuple[str, str, int]], bad_lines: files.BadLines) -> Iterator[_Unit]:
-    """The tokens at their places in the text, one behind the other."""
+    """Locates the tokens in the text, each after the previous one."""
     position = 0
     for token, tag, number in rows:
         start = text.find(token, position)
@@ -264,7 +264,7 @@ def _read_marked(lines: _Lines, found: EntityFile, bad_lines: files.BadLines) ->
 
 
 def _blocks(lines: _Lines) -> Iterator[list[tuple[int, str]]]:
-    """Runs of lines between blank ones. A line that holds a blank character and its tag is not blank."""
+    """Groups of lines separated by blank lines. A line with a space character and its tag is not blank."""
     for blank, block in itertools.groupby(lines, lambda item: is_blank(item[1])):
         if not blank:
             yield list(block)
@@ -280,7 +280,7 @@ def _add(found: EntityFile, name: str, text: str, units: Sequence[_Unit]) -> Non
 
 
 def _trimmed(text: str, entity: Entity) -> Entity:
-    """Without white space at its ends: a blank that is tagged belongs to no entity's surface."""
+    """The entity without white space at its ends: a tagged space is not part of an entity's surface."""
     surface = text[entity.start : entity.end]
     start = entity.start + len(surface) - len(surface.lstrip())
     return entity._replace(start=start, end=max(start, entity.end - len(surface) + len(surface.rstrip())))
@@ -301,7 +301,7 @@ def character_tags(text: str, entities: Iterable[Entity]) -> list[str]:
 
 
 def write_klue(path: str, texts: Iterable[TaggedText]) -> None:
-    """Writes texts in KLUE's format: a comment with the marked text, then a character and its tag on each line."""
+    """Writes texts in KLUE's format: a comment with the marked text, then one character and its tag per line."""
     with files.whole_file(path) as file:
         for text in texts:
             file.write(f"## {text.id}\t{marked(text.text, text.entities)}\n")
@@ -311,7 +311,7 @@ def write_klue(path: str, texts: Iterable[TaggedText]) -> None:
 
 
 def marked(text: str, entities: Iterable[Entity]) -> str:
-    """The text with its entities marked: <세종대왕:PS>은 ..."""
+    """The text with its entities marked, as in <세종대왕:PS>은 ..."""
     parts, position = [], 0
     for entity in entities:
         parts += [text[position : entity.start], f"<{text[entity.start : entity.end]}:{entity.type}>"]

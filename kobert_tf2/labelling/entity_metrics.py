@@ -1,9 +1,9 @@
-"""Scores of entities, number for number as `seqeval` (strict) and KLUE have them.
+"""Entity scores, numerically identical to `seqeval` (strict) and KLUE.
 
-An entity counts as right where its type and both its ends are right. `entity_f1` is seqeval's micro mean,
-`entity_macro_f1` (KLUE's first score) the mean over the types that occur in the truth or in the predictions.
-`character_macro_f1` (KLUE's second score) is the mean of the F1 of every BIO label over the characters that are no
-blanks; as in KLUE's own program the label O is one of them, and a label that occurs on neither side counts as 1.
+An entity is right if its type and both ends are right. `entity_f1` is seqeval's micro average; `entity_macro_f1`
+(KLUE's first score) is the mean over the types that occur in the truth or in the predictions. `character_macro_f1`
+(KLUE's second score) is the mean F1 of the BIO labels over the characters that are not white space; as in KLUE's own
+program, the label O is included, and a label that occurs on neither side counts as 1.
 """
 
 import collections
@@ -15,7 +15,7 @@ from kobert_tf2.labelling.entity_files import TaggedText, character_tags
 def score(truth: Sequence[TaggedText], predicted: Sequence[TaggedText], labels: Sequence[str]) -> dict:
     """Scores of texts in the same order, from 0 to 1.
 
-    `labels` are the BIO labels that the character score counts. Returns `entity_f1`, `entity_macro_f1`,
+    `labels` are the BIO labels that the character score averages over. Returns `entity_f1`, `entity_macro_f1`,
     `character_macro_f1`, `precision`, `recall` and, for each type, `types[type]` with `precision`, `recall`, `f1`,
     `support`.
     """
@@ -42,7 +42,7 @@ def score(truth: Sequence[TaggedText], predicted: Sequence[TaggedText], labels: 
 
 
 def _prf(right: int, predicted: int, true: int) -> dict[str, float]:
-    """Precision, recall and F1; 0 where there is nothing to divide by, as in seqeval."""
+    """Precision, recall and F1; 0 instead of a division by zero, as in seqeval."""
     precision, recall = right / predicted if predicted else 0.0, right / true if true else 0.0
     f1 = 2 * precision * recall / (precision + recall) if right else 0.0
     return {"precision": precision, "recall": recall, "f1": f1}

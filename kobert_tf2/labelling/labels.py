@@ -1,4 +1,4 @@
-"""The labels of data and those of a model that knows some already, matched by name."""
+"""Matches the labels of data by name to those of a model that already has some."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,12 @@ from kobert_tf2.tokenization.normalization import comparable
 
 
 def are_placeholders(names: Sequence[str]) -> bool:
-    """Whether a model's labels have no names but the ones that `transformers` makes up: LABEL_0, LABEL_1 ..."""
+    """Whether a model's labels have only the default names of `transformers`: LABEL_0, LABEL_1 ..."""
     return all(name == f"LABEL_{place}" for place, name in enumerate(names))
 
 
 def places(names: Sequence[str]) -> dict[str, int]:
-    """{label as `comparable` spells it: its place}. A model without names knows its labels by their numbers too."""
+    """{label as normalized by `comparable`: its index}. If the labels have no names, their numbers are keys too."""
     place: dict[str, int] = {}
     for index, name in enumerate(names):
         if place.setdefault(comparable(name), index) != index:
@@ -21,7 +21,7 @@ def places(names: Sequence[str]) -> dict[str, int]:
 
 
 def choose(of_data: Sequence[str], of_model: Sequence[str] | None) -> list[str]:
-    """The labels to train on: the model's, in its order, where it knows all of the data's; else the data's.
+    """The labels to train on: the model's, in its order, if they include all of the data's; otherwise the data's.
 
     >>> choose(["negative", "positive"], ["positive", "negative"])
     ['positive', 'negative']

@@ -1,8 +1,8 @@
-"""The kinds of problem that a classifier answers, under the names of `config.json`, and how its logits become answers.
+"""The problem types of a classifier, as named in `config.json`, and the conversion of its logits to answers.
 
-single_label_classification    one label of several: softmax, the highest is the answer
-multi_label_classification     each label for itself, none to all of them: sigmoid, those above their thresholds
-regression                     one number: the logit as it is, mean squared error
+single_label_classification    exactly one label: softmax, the most probable is the answer
+multi_label_classification     any number of labels: sigmoid, those that reach their thresholds
+regression                     one number: the unchanged logit, trained with mean squared error
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ DEFAULT_THRESHOLD = 0.5
 
 
 def scores(logits: np.ndarray, problem_type: str) -> np.ndarray:
-    """float32 [examples, labels]: probabilities of the labels, or for a regression the numbers themselves."""
+    """float32 [examples, labels]: the labels' probabilities, or for a regression the predicted numbers."""
     if problem_type == REGRESSION:
         return logits.astype(np.float32)
     if problem_type == MULTI_LABEL:
-        # Both branches stay finite: the exponent is never positive.
+        # Both branches are finite, since the exponent is never positive.
         small = np.exp(-np.abs(logits))
         return np.where(logits >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32)
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -33,13 +33,13 @@ def scores(logits: np.ndarray, problem_type: str) -> np.ndarray:
 
 
 def check_head(problem_type: str, names: Sequence[str], source: str) -> None:
-    """Raises `InputError` for a regression of several numbers: which of them would be the answer, nothing says."""
+    """Raises `InputError` for a regression with several outputs, since it is undefined which one is the answer."""
     if problem_type == REGRESSION and len(names) != 1:
         raise InputError(f"{source}: expected a regression of one number, but this head gives {len(names)}")
 
 
 def check_thresholds(thresholds: Mapping[str, float], names: Sequence[str], source: str) -> None:
-    """Raises `InputError` for a label that there is not, or a threshold that no probability can be."""
+    """Raises `InputError` for an unknown label, or a threshold that is not a number from 0 to 1."""
     for name, value in thresholds.items():
         if name not in names:
             raise InputError(f"{source}: thresholds: expected labels of {', '.join(names)}, but got {name!r}")
@@ -48,20 +48,20 @@ def check_thresholds(thresholds: Mapping[str, float], names: Sequence[str], sour
 
 
 def threshold_row(thresholds: Mapping[str, float] | None, names: Sequence[str]) -> np.ndarray:
-    """float32 [labels]: the threshold of each label; `DEFAULT_THRESHOLD` where it has none."""
+    """float32 [labels]: the threshold of each label; `DEFAULT_THRESHOLD` if it has none."""
     return np.array([(thresholds or {}).get(name, DEFAULT_THRESHOLD) for name in names], np.float32)
 
 
 def chosen_labels(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """bool [examples, labels]: the labels whose probability reaches their threshold."""
+    """bool [examples, labels]: whether each label's probability reaches its threshold."""
     return probabilities >= thresholds
 
 
 def choose_thresholds(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """float32 [labels]: for each label the threshold with the highest F1 on these examples.
+    """float32 [labels]: for each label, the threshold with the highest F1 on these examples.
 
-    A threshold lies halfway between two neighbouring probabilities, so that no example stands on it. Of thresholds
-    with the same F1 the one nearest to `DEFAULT_THRESHOLD` is taken; a label that no example has keeps that.
+    Thresholds are midpoints of adjacent probabilities, so that no example lies on one. Ties in F1 are broken by the
+    distance to `DEFAULT_THRESHOLD`; a label without positive examples gets `DEFAULT_THRESHOLD`.
     """
     columns = zip(probabilities.T, targets.T, strict=True)
     return np.array([_best_threshold(column, target > 0) for column, target in columns], np.float32)
@@ -73,10 +73,10 @@ def _best_threshold(probabilities: np.ndarray, targets: np.ndarray) -> float:
     order = np.argsort(-probabilities, kind="stable")
     ranked, found = probabilities[order].astype(np.float64), np.cumsum(targets[order])
     f1 = 2 * found / (np.arange(1, len(order) + 1) + targets.sum())
-    is_cut = np.append(ranked[:-1] > ranked[1:], True)  # behind equal probabilities alone
+    is_cut = np.append(ranked[:-1] > ranked[1:], True)  # only after a run of equal probabilities
     below = np.append(ranked[1:], 0.0)
     cuts = np.clip((ranked + below) / 2, 0, 1)[is_cut]
-    # Between two neighbours any threshold does the same: the default, where it lies between them.
+    # All thresholds between two adjacent probabilities are equivalent; the default is used if it lies between them.
     between = (below[is_cut] < DEFAULT_THRESHOLD) & (ranked[is_cut] >= DEFAULT_THRESHOLD)
     cuts = np.where(between, DEFAULT_THRESHOLD, cuts)
     best = cuts[f1[is_cut] >= f1[is_cut].max() - 1e-12]

@@ -1,11 +1,11 @@
-"""The two entities of a relation, marked in their text: [SUBJ]비틀즈[/SUBJ]가 [OBJ]1960년[/OBJ] ..."""
+"""Marks the two entities of a relation in their text: [SUBJ]비틀즈[/SUBJ]가 [OBJ]1960년[/OBJ] ..."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
 class Markers(NamedTuple):
-    """What stands before and behind the subject and the object: each is to be a token of its own."""
+    """The markers before and after the subject and the object; each should be a single token of the vocabulary."""
 
     subject_begin: str = "[SUBJ]"
     subject_end: str = "[/SUBJ]"
@@ -24,10 +24,10 @@ class Span(NamedTuple):
 
 
 def span_of(text: str, entity: Mapping[str, Any], name: str) -> Span:
-    """The span of KLUE-RE's {"word", "start_idx", "end_idx"}, whose last index is that of the last character.
+    """The span of KLUE-RE's {"word", "start_idx", "end_idx"}, where `end_idx` is inclusive.
 
     Raises:
-        ValueError: indices that are none of the text, or another word there.
+        ValueError: the indices are outside the text, or the text has another word there.
     """
     start, last = entity.get("start_idx"), entity.get("end_idx")
     if isinstance(start, bool) or not isinstance(start, int) or isinstance(last, bool) or not isinstance(last, int):
@@ -48,7 +48,7 @@ def overlaps(a: Span, b: Span) -> bool:
 
 
 def with_markers(text: str, subject: Span, object_: Span, markers: Markers = MARKERS) -> str:
-    """The text with both spans marked; no other character changes.
+    """The text with markers around both spans; nothing else changes.
 
     >>> with_markers("비틀즈가 1960년", Span(0, 3), Span(5, 10))
     '[SUBJ]비틀즈[/SUBJ]가 [OBJ]1960년[/OBJ]'
@@ -59,7 +59,8 @@ def with_markers(text: str, subject: Span, object_: Span, markers: Markers = MAR
         (object_.start, 1, -object_.end, markers.object_begin),
         (object_.end, 0, -object_.start, markers.object_end),
     ]
-    # At one place, what ends there comes before what begins there, and of two that begin the longer one first.
+    # At the same position, end markers come before begin markers, and of two spans that begin there the longer one
+    # comes first.
     position, parts = 0, []
     for place, _, _, marker in sorted(inserted):
         parts += [text[position:place], marker]

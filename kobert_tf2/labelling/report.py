@@ -1,4 +1,4 @@
-"""What a classifier or a tagger got right and wrong, as sections of a page. Texts of users are escaped in `pages`."""
+"""Report sections on what a classifier or a tagger got right and wrong. `pages` escapes user texts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from kobert_tf2.pages import Cell, Section
 
 _MOST_WRONG = 30
 _LONGEST_TEXT = 300
-_LARGEST_CONFUSION = 40  # Labels; a larger matrix is not read by anybody.
+_LARGEST_CONFUSION = 40  # Maximum number of labels of a confusion matrix; a larger one would be unreadable.
 
 
 # ---- One or several labels, or a number, for a text ------------------------------------------------------------------
@@ -21,14 +21,14 @@ _LARGEST_CONFUSION = 40  # Labels; a larger matrix is not read by anybody.
 def sentences(
     scores: Mapping[str, Any], answers: np.ndarray, targets: np.ndarray, names: Sequence[str], texts: Sequence[str]
 ) -> list[Section]:
-    """The sections of an evaluated classifier or regression.
+    """The report sections for an evaluated classifier or regression.
 
     Args:
-        scores: as `sentence_metrics.score` gives them; which kind of problem it is shows in them.
-        answers: float [examples, labels], probabilities or numbers.
+        scores: as returned by `sentence_metrics.score`; the problem type is inferred from them.
+        answers: float [examples, labels], probabilities or predicted numbers.
         targets: int [examples], float [examples, labels] of 0 and 1, or float [examples].
-        names: of the labels.
-        texts: of the examples.
+        names: names of the labels.
+        texts: texts of the examples.
     """
     if targets.ndim == 2:
         parts = [
@@ -127,7 +127,7 @@ def _most_wrong(probabilities: np.ndarray, targets: np.ndarray, names: Sequence[
 def _most_wrong_labels(
     probabilities: np.ndarray, targets: np.ndarray, names: Sequence[str], texts: Sequence[str]
 ) -> Section:
-    """Of several labels: the examples whose worst label is furthest from what it should be."""
+    """For multi-label problems: the examples in which one label's probability is furthest from its target."""
     distance = np.abs(probabilities - targets)
     order = np.argsort(-distance.max(axis=1), kind="stable")[:_MOST_WRONG]
     rows = (
@@ -163,7 +163,7 @@ def _cut(text: str) -> str:
 
 
 def entities(scores: Mapping[str, Any], truth: Sequence[TaggedText], predicted: Sequence[TaggedText]) -> list[Section]:
-    """The sections of an evaluated tagger; `scores` as `entity_metrics.score` gives them."""
+    """The report sections for an evaluated tagger; `scores` as returned by `entity_metrics.score`."""
     figures = [
         (
             say("entity F1", "개체 F1"),
@@ -202,7 +202,7 @@ def entities(scores: Mapping[str, Any], truth: Sequence[TaggedText], predicted: 
 
 
 def _wrong_texts(truth: Sequence[TaggedText], predicted: Sequence[TaggedText]) -> Section:
-    """The texts with the most entities that are missing or surplus."""
+    """The texts with the most missing or spurious entities."""
     counted = []
     for gold, ours in zip(truth, predicted, strict=True):
         expected, found = {entity[:3] for entity in gold.entities}, {entity[:3] for entity in ours.entities}

@@ -1,4 +1,4 @@
-"""Files of sentences and pairs: tab-separated files and JSON, recognised by the names of their columns.
+"""Reads files of sentences and pairs: TSV and JSON, recognised by their column names.
 
     NSMC                id  document  label                              a text and its label
     KorNLI, XNLI-ko     sentence1  sentence2  gold_label                 a pair and its label
@@ -8,12 +8,12 @@
     KLUE-STS            {"sentence1", "sentence2", "labels": {...}}      a pair and its similarity, 0 to 5
     KLUE-RE             {"sentence", "subject_entity", "object_entity", "label"}   two marked entities, their relation
 
-Any other file names its columns by `Columns`: by name, or by number where it has no header. A JSON file is a list of
-objects, an object whose "data" is one, or an object a line; a field within a field is named with a dot
-(`labels.real-label`). A TSV has no quoting: a quotation mark is a character of the text, and a line is cut at its tabs.
+For any other file, `Columns` gives the columns: by name, or by number if there is no header. A JSON file is a list of
+objects, an object with such a list as "data", or one object per line; a nested field is named with a dot
+(`labels.real-label`). A TSV has no quoting: quotation marks are part of the text, and lines are split at tabs.
 
-Names of columns, labels and ids are the same where they look the same: they are composed (NFC) and lose zero-width
-characters. All bad lines are counted, the first ten listed in one `InputError`.
+Column names, labels and ids that look the same are treated as the same: they are normalized to NFC, and zero-width
+characters are removed. All bad lines are counted, and the first ten are listed in one `InputError`.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from kobert_tf2.labelling import problems
 from kobert_tf2.labelling.relations import MARKERS, Markers, overlaps, span_of, with_markers
 from kobert_tf2.tokenization.normalization import comparable, is_blank
 
-# The columns that hold a text where none is named, and with each the one that makes it a pair.
+# The default text columns, and for each the column with the second text of a pair.
 _PAIRS = {
     "document": "document2",
     "sentence1": "sentence2",
@@ -44,16 +44,16 @@ _PAIRS = {
 _LABELS = ("label", "gold_label", "labels.real-label", "labels", "score")
 _IDS = ("id", "guid")
 _ENTITIES = ("subject_entity", "object_entity")
-# KLUE's and KorNLU's scale of similarity.
+# The similarity scale of KLUE and KorNLU.
 SIMILARITY = (0.0, 5.0)
 
 Label = str | tuple[str, ...] | float
 
 
 class Example(NamedTuple):
-    """One entry of a file. `id` is its column, or the number of its line; `pair` and `label` are None where not given.
+    """One entry of a file. `id` is from the id column, or is the line number; `pair` and `label` are None if not given.
 
-    `label` is a string, a tuple of strings (several labels) or a number, by the kind of problem.
+    `label` is a string, a tuple of strings (multi-label) or a number, depending on the problem type.
     """
 
     id: str
@@ -63,7 +63,7 @@ class Example(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The columns to read, by name or, in a file without a header, by number from 1 on; None: found by their names."""
+    """The columns to read, by name or, in a file without a header, by number from 1; None: the default columns."""
 
     text: str | None = None
     pair: str | None = None
@@ -77,18 +77,18 @@ class Columns(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadingOptions:
-    """How files of sentences are read.
+    """Options for reading files of sentences.
 
     Attributes:
-      columns: which columns; see `Columns`.
-      problem_type: one of `problems`; None: what the file shows. Numbers of a column `score` and KLUE-STS' similarities
-        are a regression, lists are several labels, everything else is one label.
-      label_separator: between the labels of a cell, where there are several.
-      score_range: the lowest and the highest number of a regression; None: 0 to 5 for files that have this scale.
-      markers: what stands around the two entities of a relation.
+      columns: the columns to read; see `Columns`.
+      problem_type: one of `problems`; None: inferred from the file. Numbers in a `score` column and KLUE-STS'
+        similarities mean regression, lists mean several labels, anything else one label.
+      label_separator: separates the labels in a cell if there are several.
+      score_range: the lowest and the highest value of a regression; None: 0 to 5 for files with this scale.
+      markers: the markers around the two entities of a relation.
     """
 
-    columns: Columns = Columns()  # noqa: RUF009 - a tuple cannot change
+    columns: Columns = Columns()  # noqa: RUF009 - tuples are immutable
     problem_type: str | None = None
     label_separator: str = ","
     score_range: tuple[float, float] | None = None
@@ -97,9 +97,9 @@ class ReadingOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SentenceFile:
-    """What was read: the examples, and with each the number of its line.
+    """The contents of a file: the examples, and the line number of each.
 
-    `problem_type` is what the labels are; `score_range` is known of similarities alone.
+    `problem_type` says what the labels are; `score_range` is known only for similarities.
     """
 
     path: str
@@ -107,7 +107,7 @@ class SentenceFile:
     score_range: tuple[float, float] | None
     examples: list[Example]
     lines: list[int]
-    has_markers: bool = False  # the texts have the markers of a relation
+    has_markers: bool = False  # the texts contain relation markers
 
     @property
     def has_pairs(self) -> bool:
@@ -115,9 +115,9 @@ class SentenceFile:
 
 
 def read_tsv(path: str, *, labelled: bool = True) -> list[Example]:
-    """The examples of a TSV with a header: `document` and `label` and, where there are such, `id` and `document2`.
+    """The examples of a TSV with a header: `document` and `label` and, if present, `id` and `document2`.
 
-    See `read` for other columns and kinds of labels. Without `labelled` no column of labels need be there.
+    See `read` for other columns and kinds of labels. If `labelled` is false, no label column is required.
     """
     return read(path, ReadingOptions(problem_type=problems.SINGLE_LABEL), labelled=labelled).examples
 
@@ -125,14 +125,14 @@ def read_tsv(path: str, *, labelled: bool = True) -> list[Example]:
 def read(path: str, options: ReadingOptions = ReadingOptions(), *, labelled: bool = True) -> SentenceFile:
     """Reads a file of sentences or pairs.
 
-    An empty text is kept, and their number is reported; an empty half of a pair is an error, unless all second texts
-    are empty and nobody named their column: then they are single texts. Blank lines are passed over, except where the
-    text is the only column: there they are empty texts. Without `labelled` labels are not read.
+    Empty texts are kept, and their number is reported. An empty half of a pair is an error, unless all second texts are
+    empty and their column was not named explicitly: then the examples are single texts. Blank lines are skipped, unless
+    the text is the only column: then they are empty texts. If `labelled` is false, labels are not read.
 
     Raises:
-        InputError: no header, a column missing or named twice; lines that are not UTF-8 or JSON, with another number of
-            columns than the header, with an empty label or half of a pair, with a score that is no number or out of its
-            range: all are counted, the first ten listed.
+        InputError: there is no header, a column is missing or named twice, or there are bad lines: not UTF-8 or JSON, a
+            different number of columns than the header, an empty label or half of a pair, a score that is not a number
+            or is out of range. All bad lines are counted, and the first ten listed.
     """
     bad_lines = files.BadLines(path)
     head, rows = _json_rows(path) if _is_json(path) else _tsv_rows(path, options.columns, bad_lines)
@@ -163,7 +163,7 @@ Row = Mapping[str, Any]
 
 
 def _is_json(path: str) -> bool:
-    """Whether a file begins as a JSON list or object. A TSV's header can begin with [ or { only by such a name."""
+    """Whether a file begins like a JSON list or object. A TSV does so only if its first column's name does."""
     if path.endswith((".json", ".jsonl")):
         return True
     first = next((line for line in files.read_lines(path) if not is_blank(line)), "").lstrip()
@@ -171,7 +171,7 @@ def _is_json(path: str) -> bool:
 
 
 def _tsv_rows(path: str, columns: Columns, bad_lines: files.BadLines) -> tuple[Row, Iterator[tuple[int, Row]]]:
-    """A row that has the names alone, and the lines of a TSV; columns have the header's names, or their numbers."""
+    """A row with only the column names, and the rows of a TSV. Columns are named by the header or by number."""
     lines = enumerate(files.read_lines(path, bad_lines), start=1)
     first = next(lines, (1, ""))
     if columns.are_numbers:
@@ -205,7 +205,7 @@ def _header(path: str, line: str) -> list[str]:
 
 
 def _numbered(path: str, line: str, columns: Columns) -> list[str]:
-    """The numbers of the columns as their names, after a look at whether the first line is a header all the same."""
+    """The column numbers as names; raises `InputError` if the first line turns out to be a header."""
     values = line.split("\t")
     given = {field: name for field, name in columns._asdict().items() if name is not None}
     for field, name in given.items():
@@ -225,7 +225,7 @@ def _numbered(path: str, line: str, columns: Columns) -> list[str]:
 
 
 def _json_rows(path: str) -> tuple[Row, Iterator[tuple[int, Row]]]:
-    """The first object of a JSON file, and all of them, each with the line that it begins in."""
+    """The first object of a JSON file, and all objects, each with the number of the line in which it begins."""
     entries = list(_json_entries(path))
     for line, entry in entries:
         if not isinstance(entry, dict):
@@ -236,7 +236,7 @@ def _json_rows(path: str) -> tuple[Row, Iterator[tuple[int, Row]]]:
 
 
 def _json_entries(path: str) -> Iterator[tuple[int, Any]]:
-    """The entries of a file with a list, with an object whose "data" is a list, or with an object a line."""
+    """The entries of a JSON list, of an object whose "data" is a list, or of a file with one object per line."""
     text = files.read_text(path)
     if _is_object_a_line(text):
         for number, line in enumerate(text.split("\n"), start=1):
@@ -267,10 +267,10 @@ _BETWEEN_ENTRIES = re.compile(r"[\s,]*")
 
 
 def _lines_of_entries(text: str, begin: int) -> Iterator[int]:
-    """The numbers of the lines in which the entries of a JSON list begin; `begin` is behind its bracket."""
+    """The line numbers at which the entries of a JSON list begin; `begin` is the position after its opening bracket."""
     decoder, line, counted, position = json.JSONDecoder(), 1, 0, begin
     while True:
-        position = _BETWEEN_ENTRIES.match(text, position).end()  # type: ignore[union-attr]  # matches no character too
+        position = _BETWEEN_ENTRIES.match(text, position).end()  # type: ignore[union-attr]  # "" matches too
         if text[position] == "]":
             return
         line, counted = line + text.count("\n", counted, position), position
@@ -284,7 +284,7 @@ def _lines_of_entries(text: str, begin: int) -> Iterator[int]:
 
 
 class _Layout(NamedTuple):
-    """The columns of a file, `label` None where labels are not read, and what its labels are."""
+    """The columns of a file (`label` is None if labels are not read) and the kind of its labels."""
 
     text: str
     pair: str | None
@@ -296,11 +296,11 @@ class _Layout(NamedTuple):
 
 
 class _Missing:
-    """The value of a column that there is not."""
+    """The value of a column that does not exist."""
 
 
 def _field(row: Row, name: str) -> Any:
-    """The value of a column; `labels.real-label` is that of a field within a field. `_Missing`: there is none."""
+    """The value of a column; `labels.real-label` names a nested field. `_Missing` if there is none."""
     if name in row:
         return row[name]
     value: Any = row
@@ -320,7 +320,7 @@ def _first_there(row: Row, names: Iterable[str]) -> str | None:
 
 
 def _spelled(row: Row, column: str | None) -> str | None:
-    """The name that was given as the row spells it: composed and, of a TSV's header, in lower case."""
+    """The given name as the row spells it: normalized and, for a TSV header, in lower case."""
     if column is None:
         return None
     names = (str(int(column)),) if column.isdecimal() else (column, comparable(column), comparable(column).lower())
@@ -328,7 +328,7 @@ def _spelled(row: Row, column: str | None) -> str | None:
 
 
 def _layout(path: str, row: Row, options: ReadingOptions, *, labelled: bool) -> _Layout:
-    """Where the first row has what is asked for."""
+    """Finds the requested columns in the first row."""
     columns = options.columns
     text = _spelled(row, columns.text) or _first_there(row, _PAIRS)
     pair = _spelled(row, columns.pair)
@@ -369,7 +369,7 @@ def _check_there(path: str, row: Row, wanted: Mapping[str, str | None]) -> None:
 
 
 def _kind(row: Row, label: str | None, options: ReadingOptions) -> tuple[str, tuple[float, float] | None]:
-    """What the labels are, and between which numbers they lie."""
+    """The problem type, and the range of a regression."""
     is_similarity = label in ("score", "labels.real-label")
     problem_type = options.problem_type or (problems.REGRESSION if is_similarity else None)
     if problem_type is None:
@@ -386,7 +386,7 @@ def _kind(row: Row, label: str | None, options: ReadingOptions) -> tuple[str, tu
 
 
 class _Reader:
-    """Makes examples of rows; what is wrong with a row goes to `bad_lines`, what was read otherwise is counted."""
+    """Converts rows to examples. Errors in a row go to `bad_lines`; values that were changed when read are counted."""
 
     def __init__(self, path: str, layout: _Layout, options: ReadingOptions, bad_lines: files.BadLines):
         self._path, self._layout, self._options, self._bad_lines = path, layout, options, bad_lines
@@ -427,7 +427,7 @@ class _Reader:
         return value
 
     def without_empty_pairs(self, rows: Sequence[tuple[int, Example]]) -> list[Example]:
-        """The examples. Where one half of a pair is empty the line is wrong, unless no line has a second text."""
+        """The examples. An empty half of a pair is an error in its line, unless no line has a second text."""
         if self._options.columns.pair is None and all(is_blank(example.pair or "") for _, example in rows):
             return [example._replace(pair=None) for _, example in rows]
         for line, example in rows:
@@ -466,7 +466,7 @@ class _Reader:
         return name
 
     def _several(self, value: Any) -> tuple[str, ...]:
-        """Each label once, in the order of the file; an empty cell or list has none."""
+        """The distinct labels in file order; none for an empty cell or list."""
         if isinstance(value, str):
             value = [part for part in value.split(self._options.label_separator) if not is_blank(part)]
         names = value if isinstance(value, list) else [] if value is None else [value]

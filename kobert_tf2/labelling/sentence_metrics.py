@@ -1,6 +1,6 @@
-"""Scores of sentences and pairs, number for number as scikit-learn, SciPy and KLUE's baseline have them, from 0 to 1.
+"""Scores of sentences and pairs, from 0 to 1, numerically identical to scikit-learn, SciPy and KLUE's baseline.
 
-KLUE's scores of its tasks, by the names here: YNAT `f1_macro`; NLI `accuracy`; STS `pearson` and `f1_at_3`; RE
+KLUE's task scores under the names used here: YNAT `f1_macro`; NLI `accuracy`; STS `pearson` and `f1_at_3`; RE
 `f1_micro_without_no_relation` and `auprc`.
 """
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from kobert_tf2.labelling import problems
 
-# The label of KLUE-RE that its F1 leaves out: two entities without a relation.
+# The KLUE-RE label for two entities without a relation, which its F1 excludes.
 NO_RELATION = "no_relation"
-# KLUE-STS counts two sentences as paraphrases from this similarity on.
+# The lowest similarity at which KLUE-STS counts two sentences as paraphrases.
 PARAPHRASE_FROM = 3.0
 
 
@@ -25,14 +25,14 @@ def score(
     thresholds: Mapping[str, float] | None = None,
     score_range: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
-    """The scores that belong to a kind of problem.
+    """The scores for a problem type.
 
     Args:
-        scores: float32 [examples, labels], as `problems.scores` makes them.
+        scores: float32 [examples, labels], as returned by `problems.scores`.
         targets: int [examples], float [examples, labels] of 0 and 1, or float [examples].
-        names: of the labels.
-        thresholds: of `multi_label_classification`; `problems.DEFAULT_THRESHOLD` for labels without one.
-        score_range: of `regression`; on KLUE's scale, 0 to 5, there is `f1_at_3`.
+        names: names of the labels.
+        thresholds: for `multi_label_classification`; labels without one use `problems.DEFAULT_THRESHOLD`.
+        score_range: for `regression`; `f1_at_3` is computed on KLUE's scale, 0 to 5.
     """
     if problem_type == problems.REGRESSION:
         return regression(scores[:, 0], targets, score_range)
@@ -47,11 +47,11 @@ def score(
 
 
 def single_label(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """`accuracy`, `f1` (the mean over the labels; of label 1 alone where there are two), `f1_macro`, `f1_micro`,
+    """`accuracy`, `f1` (the mean over the labels, or the F1 of label 1 if there are two), `f1_macro`, `f1_micro`,
     `f1_of_each`, `loss`, `confusion`.
 
-    A label that neither occurs nor is predicted has no F1 and does not count in a mean. `f1_micro` is the accuracy, as
-    always where every example has one label.
+    A label that neither occurs nor is predicted has no F1 and is left out of the means. `f1_micro` equals the accuracy,
+    as always if every example has one label.
     """
     count = probabilities.shape[1]
     confusion = np.zeros((count, count), np.int64)
@@ -72,7 +72,7 @@ def single_label(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any
 
 
 def _of_relations(probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    """KLUE-RE's scores, where one of the labels is its `no_relation`."""
+    """KLUE-RE's scores if one of the labels is `no_relation`."""
     if NO_RELATION not in names:
         return {}
     without = list(names).index(NO_RELATION)
@@ -83,17 +83,17 @@ def _of_relations(probabilities: np.ndarray, labels: np.ndarray, names: Sequence
 
 
 def f1_micro_without(predicted: np.ndarray, labels: np.ndarray, without: int) -> float:
-    """The F1 of all labels but one, true and false positives of all of them added up."""
+    """Micro F1 over all labels except one: their true and false positives are summed."""
     right = int(((predicted == labels) & (labels != without)).sum())
     both = int((predicted != without).sum() + (labels != without).sum())
     return 2 * right / both if both else 0.0
 
 
 def auprc(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The area under the curve of precision over recall, by trapezoids, as a mean over all labels.
+    """The area under the precision-recall curve by the trapezoidal rule, averaged over all labels.
 
-    A label that no example has counts 0.5: scikit-learn sets its recall to 1 everywhere, and KLUE takes the mean over
-    all 30 labels.
+    A label without examples counts 0.5: scikit-learn sets its recall to 1 everywhere, and KLUE averages over all 30
+    labels.
     """
     areas = [_area(column, labels == label) for label, column in enumerate(probabilities.T)]
     return float(np.mean(areas))
@@ -115,10 +115,10 @@ def _area(probabilities: np.ndarray, is_positive: np.ndarray) -> float:
 
 
 def multi_label(probabilities: np.ndarray, targets: np.ndarray, thresholds: np.ndarray) -> dict[str, Any]:
-    """`accuracy` (of examples with exactly the right labels), `f1_macro`, `f1_micro`, `precision`, `recall` (of all
-    labels added up), `f1_of_each`, `loss`.
+    """`accuracy` (the share of examples with exactly the right labels), `f1_macro`, `f1_micro`, `precision`, `recall`
+    (micro, over all labels), `f1_of_each`, `loss`.
 
-    As in scikit-learn, a label that neither occurs nor is predicted has an F1 of 0, and counts in the mean.
+    As in scikit-learn, a label that neither occurs nor is predicted has an F1 of 0 and is included in the mean.
     """
     predicted, true = problems.chosen_labels(probabilities, thresholds), targets > 0
     right, both = (predicted & true).sum(axis=0), predicted.sum(axis=0) + true.sum(axis=0)
@@ -144,9 +144,9 @@ def multi_label(probabilities: np.ndarray, targets: np.ndarray, thresholds: np.n
 def regression(
     predicted: np.ndarray, targets: np.ndarray, score_range: tuple[float, float] | None = None
 ) -> dict[str, float | None]:
-    """`pearson`, `spearman`, `mse`, `mae` and, of scores from 0 to 5, KLUE-STS' `f1_at_3`.
+    """`pearson`, `spearman`, `mse`, `mae` and, for scores from 0 to 5, KLUE-STS' `f1_at_3`.
 
-    A correlation is None where one side is always the same number, or there is one example alone: it is not defined.
+    A correlation is None (undefined) if either side is constant or there is only one example.
     """
     predicted, targets = predicted.astype(np.float64), targets.astype(np.float64)
     paraphrases = {"f1_at_3": f1_from(predicted, targets, PARAPHRASE_FROM)} if score_range == (0.0, 5.0) else {}
@@ -160,7 +160,7 @@ def regression(
 
 
 def f1_from(predicted: np.ndarray, targets: np.ndarray, threshold: float) -> float:
-    """The F1 of "at least this much"; 0 where nothing is on either side."""
+    """The F1 of "at least `threshold`"; 0 if no value on either side is."""
     ours, true = predicted >= threshold, targets >= threshold
     both = int(ours.sum() + true.sum())
     return 2 * int((ours & true).sum()) / both if both else 0.0
@@ -174,7 +174,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """1 for the lowest; equal values share the mean of their ranks."""
+    """Ranks from 1 for the lowest value; equal values share their mean rank."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[place]

@@ -1,6 +1,6 @@
-"""Examples of sentences and pairs to features of fixed length. Nothing here trains or scores.
+"""Converts examples of sentences and pairs to features of fixed length. This module neither trains nor scores.
 
-`sentence_files.py` reads the files; `Example` and `read_tsv` can be had from here too.
+`sentence_files.py` reads the files; `Example` and `read_tsv` are re-exported here.
 """
 
 import re
@@ -19,7 +19,7 @@ __all__ = ["Example", "encode", "label_ids", "label_list", "length", "make_featu
 
 
 def label_list(examples: Iterable[Example]) -> list[str]:
-    """The labels that occur, sorted: as numbers where all are whole numbers, so that "10" does not come before "2"."""
+    """The labels that occur, sorted; numerically if all are whole numbers, so that "10" does not come before "2"."""
     labels = {comparable(label) for example in examples for label in _labels_of(example)}
     if all(re.fullmatch(r"-?\d+", label) for label in labels):
         return sorted(labels, key=int)
@@ -27,7 +27,7 @@ def label_list(examples: Iterable[Example]) -> list[str]:
 
 
 def _labels_of(example: Example) -> tuple[str, ...]:
-    """The names of its labels; none of a number."""
+    """The names of an example's labels; none if the label is a number."""
     if isinstance(example.label, tuple):
         return example.label
     return (example.label,) if isinstance(example.label, str) else ()
@@ -36,7 +36,7 @@ def _labels_of(example: Example) -> tuple[str, ...]:
 def encode(
     examples: Sequence[Example], tokenizer: Tokenizer, *, num_workers: int = 1
 ) -> list[tuple[list[int], list[int]]]:
-    """Each example's ids, first and second sentence, without special tokens and uncut."""
+    """The token ids of each example's first and second sentence, without special tokens and not truncated."""
     first = tokenizer.encode_ids_batch([example.text for example in examples], num_workers=num_workers)
     if all(example.pair is None for example in examples):
         return [(list(ids), []) for ids in first]
@@ -45,7 +45,7 @@ def encode(
 
 
 def length(ids: tuple[list[int], list[int]]) -> int:
-    """How many positions a pair of `encode` needs: [CLS] a [SEP], and b [SEP] where there is a b."""
+    """The number of positions that a pair from `encode` needs: [CLS] a [SEP], and b [SEP] if there is a b."""
     first, second = ids
     return len(first) + 2 + (len(second) + 1 if second else 0)
 
@@ -58,14 +58,14 @@ def make_features(
     labels: Sequence[str] | None = None,
     num_workers: int = 1,
 ) -> dict[str, np.ndarray]:
-    """Examples to the model's inputs, as the original run_classifier lays them out: [CLS] a [SEP] b [SEP].
+    """Converts examples to the model's inputs, in the layout of the original run_classifier: [CLS] a [SEP] b [SEP].
 
     Returns:
-        `input_ids input_mask segment_ids` int32 [examples, max_seq_length] and, where every example has a label,
-        `labels` int32 [examples], each the place of its label in `labels` (by default in `label_list(examples)`).
+        `input_ids input_mask segment_ids` int32 [examples, max_seq_length] and, if every example has a label, `labels`
+        int32 [examples], the index of each label in `labels` (by default in `label_list(examples)`).
 
     Raises:
-        InputError: a label that is not in `labels`; a `max_seq_length` without room for text.
+        InputError: a label is not in `labels`, or `max_seq_length` leaves no room for text.
     """
     arrays = pad(encode(examples, tokenizer, num_workers=num_workers), tokenizer, max_seq_length=max_seq_length)
     if all(example.label is not None for example in examples):
@@ -74,7 +74,7 @@ def make_features(
 
 
 def label_ids(examples: Sequence[Example], labels: Sequence[str]) -> np.ndarray:
-    """int32 [examples]: the place of each example's label in `labels`, as `label_names.places` finds it."""
+    """int32 [examples]: the index of each example's label in `labels`, as found by `label_names.places`."""
     place = label_names.places(labels)
     return np.array([_place(place, example.label, labels, f"example {example.id}") for example in examples], np.int32)
 
@@ -87,10 +87,10 @@ def _place(place: dict[str, int], label: object, labels: Sequence[str], where: s
 
 
 def targets(file: SentenceFile, labels: Sequence[str]) -> np.ndarray:
-    """What a model is to answer: int32 [examples], the labels' places; float32 [examples, labels], 1 for each label
-    that an example has; or float32 [examples], the numbers of a regression.
+    """The training targets: int32 [examples], label indices; float32 [examples, labels], 1 for each label that an
+    example has; or float32 [examples], the numbers of a regression.
 
-    A label that is not in `labels` is an `InputError` that names the file and the line.
+    A label that is not in `labels` raises `InputError` with the file and the line.
     """
     if file.problem_type == problems.REGRESSION:
         return np.array([example.label for example in file.examples], np.float32)
@@ -105,7 +105,7 @@ def targets(file: SentenceFile, labels: Sequence[str]) -> np.ndarray:
 def pad(
     encoded: Sequence[tuple[list[int], list[int]]], tokenizer: Tokenizer, *, max_seq_length: int
 ) -> dict[str, np.ndarray]:
-    """Lays ids of `encode` out in rows of one length: cut where too long, padded where too short."""
+    """Lays out the ids from `encode` in rows of equal length, truncating or padding as needed."""
     if max_seq_length < 4:
         raise InputError(f"max_seq_length: expected at least 4, for [CLS] a [SEP] b, but got {max_seq_length}")
     shape = (len(encoded), max_seq_length)
@@ -121,7 +121,7 @@ def pad(
 
 
 def truncate_pair(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:
-    """Cuts the longer of the two from its end, token by token, until both fit: the original's heuristic in one step.
+    """Truncates the longer of the two at its end, token by token, until both fit: the original's heuristic in one step.
 
     >>> truncate_pair([1, 2, 3, 4, 5], [6, 7], 5)
     ([1, 2, 3], [6, 7])
@@ -129,7 +129,7 @@ def truncate_pair(first: list[int], second: list[int], room: int) -> tuple[list[
     surplus = len(first) + len(second) - room
     if surplus <= 0:
         return first, second
-    # The original takes a token off the second where both are equally long.
+    # The original removes a token from the second if both are equally long.
     keep_first = max(room - len(second), -(-room // 2)) if len(first) > room // 2 else len(first)
     keep_first = min(keep_first, len(first), room)
     return first[:keep_first], second[: room - keep_first]

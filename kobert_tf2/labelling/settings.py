@@ -1,11 +1,11 @@
-"""How a classifier or a tagger reads and answers, kept in its model directory.
+"""The settings of a classifier or a tagger, stored in its model directory.
 
-Training keeps the settings in the model's `config.json`, where Hugging Face's files have what a task needs:
+Training stores the settings in the model's `config.json`, where Hugging Face keeps task-specific parameters:
 
     "task_specific_params": {"text-classification": {"max_seq_length": 128, "thresholds": {"폭력": 0.31, ...}}}
     "task_specific_params": {"token-classification": {"max_seq_length": 128, "doc_stride": 64}}
 
-so that the model answers as it was trained, without a flag.
+so that prediction uses the settings of training without any flags.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ CLASSIFIER, TAGGER = "text-classification", "token-classification"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassifierSettings:
-    """What stands beside the weights of a classifier; None: not known.
+    """The settings stored with a classifier's weights; None means unknown.
 
     Attributes:
-      max_seq_length: pieces of a row; longer ones are cut.
+      max_seq_length: tokens per row; longer rows are truncated.
       takes_pairs: whether it was trained on pairs of texts.
-      thresholds: {label: the probability from which it is given}, where there may be several labels.
-      score_range: the lowest and the highest number of a regression.
-      markers: what stands around the subject and the object of a relation.
+      thresholds: {label: the lowest probability at which it is predicted}, for multi-label problems.
+      score_range: the lowest and the highest value of a regression.
+      markers: the markers around the subject and the object of a relation.
     """
 
     max_seq_length: int | None = None
@@ -38,16 +38,15 @@ class ClassifierSettings:
     markers: Sequence[str] | None = None
 
     def to_config(self) -> dict[str, dict]:
-        """`task_specific_params` for a model's `config.json`, where `kept_in` finds them again."""
+        """`task_specific_params` for a model's `config.json`, from which `kept_in` reads them."""
         return _to_config(self, CLASSIFIER)
 
     @classmethod
     def kept_in(cls, config_file: str, labels: Sequence[str]) -> "ClassifierSettings":
-        """The settings that a model's `config.json` holds; `labels` are the model's. What others keep there is passed
-        over.
+        """The settings stored in a model's `config.json`; `labels` are the model's labels. Unknown entries are ignored.
 
         Raises:
-          InputError: a value of another type, or thresholds of labels that the model does not have.
+          InputError: a value has the wrong type, or there are thresholds for labels that the model does not have.
         """
         known, where = _kept_in(cls, config_file, CLASSIFIER)
         problems.check_thresholds(known.get("thresholds", {}), labels, where)
@@ -58,11 +57,12 @@ class ClassifierSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaggerSettings:
-    """What stands beside the weights of a tagger; None: not known.
+    """The settings stored with a tagger's weights; None means unknown.
 
     Attributes:
-      max_seq_length, doc_stride: tokens of a window of a long text, and from one to the next.
-      strip_josa: whether predicted entities lose their particles; None: where the tokenizer knows no morphemes.
+      max_seq_length, doc_stride: tokens of a window over a long text, and tokens from one window's start to the next.
+      strip_josa: whether particles are stripped from predicted entities; None: only if the tokenizer does not use
+        Mecab.
     """
 
     max_seq_length: int | None = None
@@ -70,12 +70,12 @@ class TaggerSettings:
     strip_josa: bool | None = None
 
     def to_config(self) -> dict[str, dict]:
-        """As `ClassifierSettings.to_config`."""
+        """See `ClassifierSettings.to_config`."""
         return _to_config(self, TAGGER)
 
     @classmethod
     def kept_in(cls, config_file: str) -> "TaggerSettings":
-        """As `ClassifierSettings.kept_in`."""
+        """See `ClassifierSettings.kept_in`."""
         return cls(**_kept_in(cls, config_file, TAGGER)[0])
 
 
@@ -84,7 +84,7 @@ def _to_config(settings: Any, task: str) -> dict[str, dict]:
 
 
 def _kept_in(cls: Any, config_file: str, task: str) -> tuple[dict[str, Any], str]:
-    """The fields of a class of settings that a file holds for a task, each checked, and where they stand."""
+    """Reads and checks the fields of a settings class stored for a task; also returns their location for messages."""
     values: Any = files.read_json(config_file, dict) if files.exists(config_file) else {}
     where = config_file
     for name in ("task_specific_params", task):
@@ -109,7 +109,7 @@ def _is_range(value: Any) -> bool:
     return numbers and value[0] < value[1]
 
 
-# What a field may be, and how a message says it.
+# The check for each field's value, and the description of valid values in messages.
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_seq_length": (lambda value: type(value) is int and value >= 4, "a whole number of at least 4"),
     "doc_stride": (lambda value: type(value) is int and value >= 1, "a whole number of at least 1"),
