@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
 from kobert_tf2.tokenization import vocab_file
-from kobert_tf2.tokenization.added_tokens import AddedToken
+from kobert_tf2.tokenization.added_tokens import AddedToken, added_token
 from kobert_tf2.tokenization.wordpiece import MAX_WORD_LENGTH
 
 CONFIG_FILE = "tokenizer_config.json"
@@ -245,7 +245,7 @@ def _special_tokens(folder: str, config: dict) -> dict[str, str]:
 def _added_in_config(path: str, decoder: dict) -> dict[int, AddedToken]:
     try:
         return {
-            int(i): AddedToken(**{name: token[name] for name in ADDED_FIELDS if name in token})
+            int(i): added_token({name: token[name] for name in ADDED_FIELDS if name in token})
             for i, token in decoder.items()
         }
     except (AttributeError, TypeError, ValueError):
