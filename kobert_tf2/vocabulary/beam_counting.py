@@ -1,13 +1,13 @@
-"""Words counted on the workers of an Apache Beam pipeline: the same counts as `counting` finds, with bounded memory.
+"""Counts words on the workers of an Apache Beam pipeline: the same counts as `counting`, with bounded memory.
 
-    ranges of bytes -> a survey (lines, where held-out lines are)     so that each range knows its lines' numbers
-    ranges of bytes -> a file of counts each, words by their part     MeCab runs here
-    parts           -> a file of summed counts each                   every word is in one part
+    byte ranges -> a survey each (lines, possible held-out lines)     gives each range its line numbers
+    byte ranges -> a file of counts each, words grouped by part       MeCab runs here
+    parts       -> a file of summed counts each                       every word belongs to one part
 
-The folder `<output_dir>.work` holds the files; input and output must be on a file system that all workers share. A
-worker holds the words of one range or one part. The learner that comes after them, on this machine, holds those that
-occur `min_frequency` times and reads the others from the disk. A pipeline that was stopped goes on when it is started
-again: a range that was counted, and whose text and settings are the same, is not counted again.
+The files are written to the folder `<output_dir>.work`; input and output must be on a file system that all workers
+share. A worker keeps the words of one range or one part in memory. The learner, which runs afterwards on this machine,
+keeps in memory the words that occur at least `min_frequency` times and reads the others from disk. An interrupted
+pipeline resumes when restarted: a range that was already counted with the same text and settings is skipped.
 
 Needs the extra `beam`, or `dask`.
 """
@@ -33,7 +33,7 @@ from kobert_tf2.vocabulary.counting import CorpusWord
 from kobert_tf2.work_folder import WorkFolder
 
 _BLOCK_BYTES = 16 << 20
-# The words of so many ranges together fit into a worker's memory, and so do those of one part of them.
+# The words of this many ranges together fit into a worker's memory, and so do those of one part.
 _BLOCKS_PER_PART = 16
 _NAMES = r"(?:words|part)-\d{5,}"
 _BOM = b"\xef\xbb\xbf"
@@ -43,8 +43,9 @@ _BOM = b"\xef\xbb\xbf"
 def counted(
     paths: Sequence[str], settings: dict, held_out: int, *, options: Sequence[str], work: str
 ) -> Iterator[tuple[Mapping[CorpusWord, int], list[str]]]:
-    """The words with their counts, which stay on the disk, in the folder `work`, until the end of the context; and the
-    held-out lines."""
+    """Yields the word counts, which stay on disk in the folder `work` until the context exits, and the held-out
+    lines.
+    """
     from kobert_tf2 import beam_map
 
     beam_map.check(options)
@@ -59,7 +60,7 @@ def counted(
         sizes = run(Sum(work, len(blocks)), list(range(parts)), what="sum")
         yield CountsOnDisk(work, sizes), list(itertools.chain.from_iterable(kept))
     except InputError:
-        folder.remove()  # Wrong input will be other input the next time.
+        folder.remove()  # The user will correct wrong input, so the files cannot be reused.
         raise
     finally:
         folder.release()
@@ -70,7 +71,7 @@ def counted(
 
 
 class _Range(NamedTuple):
-    """The lines of a file that begin at one of the bytes `start` to `end`."""
+    """The lines of a file that begin at a byte offset from `start` up to `end`."""
 
     path: str
     start: int
@@ -78,7 +79,9 @@ class _Range(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """A range, the number of its first line, how many of its lines at most are held out, and its bytes' checksum."""
+    """A range, the number of its first line, the maximum number of its lines to hold out, and the checksum of its
+    bytes.
+    """
 
     range: _Range
     first_line: int
@@ -104,7 +107,7 @@ def _lines(of: _Range) -> Iterator[bytes]:
     with files.open_binary(of.path) as file:
         if of.start:
             file.seek(of.start - 1)
-            file.readline()  # The line that began before.
+            file.readline()  # Skips the line that began before the range.
         position = file.tell()
         while position < of.end and (line := file.readline()):
             if position == 0:
@@ -115,7 +118,7 @@ def _lines(of: _Range) -> Iterator[bytes]:
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What a range must say of itself before the next ones can be counted."""
+    """Collects what must be known of a range before the following ones can be counted."""
 
     held_out: int
 
@@ -153,9 +156,9 @@ def parts_of(blocks: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """(number, block) -> the file `words-<number>`; returns its held-out lines.
+    """Counts the words of a block: (number, block) -> the file `words-<number>`; returns the block's held-out lines.
 
-    The file: a line of JSON about it, then a section for each part of the words, a word a line.
+    The file has a line of JSON metadata, then one section per part of the words, with one word per line.
     """
 
     settings: dict
@@ -179,7 +182,7 @@ class Count:
         return kept
 
     def _taught(self, block: _Block, kept: list[str]) -> Iterator[str]:
-        """The lines to learn from; the others go into `kept`."""
+        """Yields the lines to learn from; appends the held-out ones to `kept`."""
         crc = 0
         for number, line in enumerate(_lines(block.range), start=block.first_line):
             crc = google_crc32c.extend(crc, line)
@@ -219,7 +222,7 @@ def _write_sections(path: str, head: dict, sections: list[bytes]) -> None:
 
 
 def _kept(path: str, said: dict) -> dict | None:
-    """The head of a file that an earlier run wrote, if it is whole and of the same text and settings."""
+    """The header of a file written by an earlier run, if the file is complete and has the same text and settings."""
     if not files.exists(path):
         return None
     with files.open_binary(path) as file:
@@ -234,7 +237,7 @@ def _kept(path: str, said: dict) -> dict | None:
 
 @dataclasses.dataclass(frozen=True)
 class Sum:
-    """A part's number -> the file `part-<number>`; returns how many words it has."""
+    """Sums the counts of a part: its number -> the file `part-<number>`; returns the number of distinct words."""
 
     work: str
     blocks: int
@@ -263,7 +266,7 @@ def _part_path(work: str, part: int) -> str:
 
 
 class CountsOnDisk(Mapping[CorpusWord, int]):
-    """Words with their counts, read from the files of the parts each time that they are gone through."""
+    """Word counts, read from the files of the parts at every iteration."""
 
     def __init__(self, work: str, sizes: Sequence[int]) -> None:
         self._paths, self._size = [_part_path(work, part) for part in range(len(sizes))], sum(sizes)
@@ -299,7 +302,7 @@ class CountsOnDisk(Mapping[CorpusWord, int]):
 
 
 class _Items(ItemsView[CorpusWord, int]):
-    """The views of `Mapping` look each word up again."""
+    """A view that iterates over the files once; the views of `Mapping` look up every word separately."""
 
     _mapping: CountsOnDisk
 

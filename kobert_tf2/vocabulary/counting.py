@@ -1,4 +1,4 @@
-"""How often each word of a corpus occurs, cut as the tokenizer will cut it."""
+"""Counts the words of a corpus, segmented as the tokenizer will segment them."""
 
 import collections
 import contextlib
@@ -15,12 +15,12 @@ from kobert_tf2.tokenization.normalization import is_blank
 from kobert_tf2.tokenization.words import Segmenter
 
 LINES_PER_BLOCK = 4000
-# At most so many lines are kept from learning, to be measured.
+# The maximum number of lines held out for evaluation.
 MOST_HELD_OUT = 10_000
 
 
 class CorpusWord(NamedTuple):
-    """A word of the corpus as WordPiece will meet it: `continues` says that its first piece carries ##."""
+    """A word of the corpus as input to WordPiece; `continues` means that its first piece has the prefix ##."""
 
     surface: str
     tag: str
@@ -28,7 +28,7 @@ class CorpusWord(NamedTuple):
 
 
 def is_held_out(line: str, one_in: int) -> bool:
-    """Whether a line is kept from learning: by its content, so that copies of a line stay on one side."""
+    """Whether a line is held out. This depends on its content, so that duplicates of a line are on the same side."""
     return one_in > 0 and zlib.crc32(line.encode("utf-8", "surrogatepass")) % one_in == 0
 
 
@@ -40,13 +40,13 @@ def may_be_held_out(line: str, one_in: int) -> bool:
 def counted(
     paths: Sequence[str], settings: dict, held_out: int, *, num_workers: int = 1
 ) -> Iterator[tuple[Mapping[CorpusWord, int], list[str]]]:
-    """The words of text files with their counts, and the lines that were kept from learning (one in `held_out`)."""
+    """Yields the word counts of text files, and the held-out lines (one in `held_out`)."""
     kept: list[str] = []
     yield count_words(_taught(_corpus(paths), kept, held_out), settings, num_workers=num_workers), kept
 
 
 def count_words(lines: Iterable[str], settings: dict, *, num_workers: int = 1) -> dict[CorpusWord, int]:
-    """How often each word occurs, cut by these tokenizer settings; in an order that only the counts decide."""
+    """Counts words, segmented with these tokenizer settings. Their order depends only on the counts."""
     segmenter = Segmenter(**settings)
     keys: collections.Counter[str] = collections.Counter()
     blocks = blocks_of(lines, LINES_PER_BLOCK)
@@ -60,7 +60,7 @@ def most_frequent_first(counts: Iterable[tuple[CorpusWord, int]]) -> dict[Corpus
 
 
 def words_of_keys(segmenter: Segmenter, keys: Mapping[str, int]) -> collections.Counter[CorpusWord]:
-    """The counts of words in the counts of keys, which are what the segmenter cuts first."""
+    """Converts counts of keys (the segmenter's first step) to counts of words."""
     words: collections.Counter[CorpusWord] = collections.Counter()
     for key, count in keys.items():
         for word in segmenter.words_of_key(key):
@@ -86,7 +86,7 @@ def _corpus(paths: Sequence[str]) -> Iterator[str]:
 
 
 def _taught(lines: Iterable[str], kept: list[str], held_out: int) -> Iterator[str]:
-    """The lines to learn from; the others go into `kept`."""
+    """Yields the lines to learn from; appends the held-out ones to `kept`."""
     for line in progress(lines, "cutting", unit="lines"):
         if len(kept) < MOST_HELD_OUT and may_be_held_out(line, held_out):
             kept.append(line)

@@ -1,4 +1,4 @@
-"""How well a vocabulary writes text: the share of unknown pieces, pieces an eojeol, and the words it cannot write."""
+"""Measures the coverage of a vocabulary: the share of unknown pieces, pieces per eojeol, and the unknown words."""
 
 import collections
 from collections.abc import Iterable
@@ -13,13 +13,13 @@ _LINES_PER_BLOCK = 4000
 
 
 def measure(tokenizer: Tokenizer, lines: Iterable[str]) -> dict:
-    """How well a tokenizer writes these lines: rates, and the words that it cannot write, the most frequent first."""
+    """The coverage of these lines by a tokenizer: rates, and the unknown words, most frequent first."""
     total: collections.Counter[str] = collections.Counter()
     unknown: collections.Counter[str] = collections.Counter()
     for block in blocks_of(lines, _LINES_PER_BLOCK):
         tokens = tokenizer.encode_texts(block)
         begins, lost = tokens.begins > 0, tokens.ids == tokenizer.unk_id
-        # A piece is a whole word where it begins one and the next piece begins another, of this line or the next.
+        # A piece is a whole word if it begins a word and the next piece, on this line or the next, begins another.
         whole = begins & np.append(begins[1:], True) & ~lost
         for token, line in zip(np.flatnonzero(lost), tokens.texts_of(np.flatnonzero(lost)), strict=True):
             unknown[block[line][tokens.starts[token] : tokens.ends[token]]] += 1

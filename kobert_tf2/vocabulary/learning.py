@@ -1,11 +1,11 @@
-"""A WordPiece vocabulary, learned from a corpus.
+"""Learns a WordPiece vocabulary from a corpus.
 
-What is learned is what the tokenizer will look up: words are cut by the tokenizer's own settings, so a piece
-never crosses a morpheme, and in "eojeol" mode 를 after a noun is learned as ##를.
+The pieces learned are those that the tokenizer will look up: words are segmented with the tokenizer's own settings, so
+a piece never crosses a morpheme boundary, and in "eojeol" mode 를 after a noun is learned as ##를.
 
-`learn` in four steps: the floor (every syllable and character, so that every word can be written), candidates (from
-tensorflow_text's WordPiece learner, or the most frequent whole morphemes), the least used taken out again until
-the size is right, and, where the corpus gave too few, more of its words and sub-words.
+`learn` has four steps: collect the floor (every syllable and character, so that every word can be composed); add
+candidates (from tensorflow_text's WordPiece learner, or the most frequent whole morphemes); remove the least used
+until the size is right; and, if there are too few, add more words and sub-words of the corpus.
 """
 
 import collections
@@ -42,7 +42,7 @@ _BERT_BASE = {
     "num_hidden_layers": 12,
     "type_vocab_size": 2,
 }
-# The learner is asked for this many times the pieces that are wanted: the least used among them go.
+# The learner is asked for this many times the pieces wanted; the least used ones are then removed.
 _CANDIDATES = 1.25
 
 
@@ -58,11 +58,11 @@ def learn(
     special_tokens: Sequence[str] = SPECIAL_TOKENS,
     num_unused: int = 0,
 ) -> list[str]:
-    """A vocabulary of exactly `vocab_size` pieces, or fewer where the corpus has no more.
+    """A vocabulary of exactly `vocab_size` pieces, or fewer if the corpus does not have as many.
 
-    `model` is "wordpiece" (sub-words) or "morpheme" (the most frequent whole words). In order: special tokens,
-    `[unused0]` ..., then the pieces, the most used first. Words seen less than `min_frequency` times bring no pieces of
-    their own; their Hangul syllables can be written all the same.
+    `model` is "wordpiece" (sub-words) or "morpheme" (the most frequent whole words). The order is: special tokens,
+    `[unused0]` ..., then the pieces, most used first. Words that occur less than `min_frequency` times contribute no
+    pieces of their own, but their Hangul syllables are still included.
     """
     check_num_unused(num_unused, vocab_size)
     head = [*special_tokens, *(f"[unused{i}]" for i in range(num_unused))]
@@ -85,24 +85,26 @@ def learn(
 
 
 def spell(surface: str, tag: str, continues: bool) -> str:
-    """A piece as the vocabulary writes it."""
+    """A piece as spelled in the vocabulary."""
     return ("##" if continues else "") + surface + (f"/{tag}" if tag else "")
 
 
 def _can_be_found(surface: str, continues: bool) -> bool:
-    """Whether the tokenizer could find the piece: a beginning must not look like a continuation or a special token."""
+    """Whether the tokenizer can match the piece: a word-initial piece must not look like a continuation or a special
+    token.
+    """
     return continues or not (surface.startswith("##") or _looks_special(surface))
 
 
 def _learnable(counts: Mapping[CorpusWord, int]) -> Iterator[tuple[CorpusWord, int]]:
-    """The words that a tokenizer would not give up as too long. Read again for each use: they may be on the disk."""
+    """The words that are not too long for the tokenizer. Iterated anew for each use, since they may be on disk."""
     return (item for item in counts.items() if len(item[0].surface) <= MAX_WORD_LENGTH)
 
 
 def _floor(words: Iterable[tuple[CorpusWord, int]], min_frequency: int) -> list[str]:
-    """Single characters, the most frequent first: Hangul syllables always and in both forms, others where frequent.
+    """Single characters, most frequent first: all Hangul syllables in both forms, and other characters if frequent.
 
-    They carry no tag: with tags they are what a rare morpheme is written with.
+    They have no tag: in a vocabulary with tags, rare morphemes are composed of them.
     """
     counts: collections.Counter[tuple[str, bool]] = collections.Counter()
     for word, count in words:
@@ -116,7 +118,7 @@ def _floor(words: Iterable[tuple[CorpusWord, int]], min_frequency: int) -> list[
 
 
 def _whole_words(words: dict[CorpusWord, int], room: int) -> list[str]:
-    """The most frequent words that are longer than a character (with tags, any)."""
+    """The most frequent words longer than one character (of any length if they have tags)."""
     whole = (
         word for word in words if (len(word.surface) > 1 or word.tag) and _can_be_found(word.surface, word.continues)
     )
@@ -124,7 +126,7 @@ def _whole_words(words: dict[CorpusWord, int], room: int) -> list[str]:
 
 
 def _subwords(words: dict[CorpusWord, int], room: int) -> list[str]:
-    """Pieces that the learner finds, some more than there is room for."""
+    """The learner's pieces, somewhat more than there is room for."""
     found = WordPieceLearner(words).pieces(wanted=int(room * _CANDIDATES))
     found = [piece for piece in found if len(piece[0]) > 1 or piece[1]]
     return [spell(*piece) for piece in found if _can_be_found(piece[0], piece[2])]
@@ -134,7 +136,7 @@ _MODELS = {"wordpiece": _subwords, "morpheme": _whole_words}
 
 
 def _usage(words: Iterable[tuple[CorpusWord, int]], pieces: Iterable[str]) -> collections.Counter[str]:
-    """How often the tokenizer would use each piece on these words."""
+    """How often the tokenizer would use each piece for these words."""
     vocab = {piece: i for i, piece in enumerate([_UNKNOWN, *pieces])}
     wordpiece = WordPiece(vocab, unk_token=_UNKNOWN)
     used: collections.Counter[str] = collections.Counter()
@@ -145,15 +147,15 @@ def _usage(words: Iterable[tuple[CorpusWord, int]], pieces: Iterable[str]) -> co
 
 
 def _least_used(used: dict[str, int], candidates: set[str], excess: int) -> set[str]:
-    """The pieces to take out in this round: half of the excess, as what they wrote falls to others, which then
-    count more.
+    """The pieces to remove in this round: only half of the excess, since their words then use other pieces, whose
+    counts increase.
     """
     ranked = sorted(candidates, key=lambda piece: (used[piece], -len(piece), piece))
     return set(ranked[: max(excess // 2, min(excess, 200))])
 
 
 def _more(words: dict[CorpusWord, int], pieces: set[str], missing: int) -> list[str]:
-    """What else the corpus has where the candidates were too few: its most frequent sub-words."""
+    """The most frequent other sub-words of the corpus, used if there were too few candidates."""
     if missing <= 0:
         return []
     counts: collections.Counter[str] = collections.Counter()
@@ -169,7 +171,7 @@ def _more(words: dict[CorpusWord, int], pieces: set[str], missing: int) -> list[
 
 # --- The whole work: text files in, a tokenizer's folder out ---
 
-# Counts the words of (paths, tokenizer settings, one line in so many held out): see `counting.counted`.
+# Counts words, given (paths, tokenizer settings, `held_out`); see `counting.counted`.
 Counter = Callable[[Sequence[str], dict, int], AbstractContextManager[tuple[Mapping[CorpusWord, int], list[str]]]]
 
 
@@ -187,13 +189,13 @@ def build(
     num_workers: int = 1,
     counter: Counter | None = None,
 ) -> dict:
-    """Learns a vocabulary from text files, measures it, and writes a tokenizer's folder; returns the coverage.
+    """Learns a vocabulary from text files, evaluates it, and writes a tokenizer folder; returns the coverage.
 
-    One line in `held_out`, chosen by its content, is kept from learning and measured. Syllables that only such lines
-    have are added at the end, in place of the least used pieces, after the measuring.
+    One line in `held_out`, chosen by its content, is not learned from but used for evaluation. After the evaluation,
+    syllables that occur only in such lines are appended; they replace the least used pieces.
 
-    A folder that this function made is replaced. Any other file of these names there is an `InputError`. `counter`
-    counts in another way than the `num_workers` processes of this machine.
+    Replaces a folder written by this function; raises `InputError` if other files have the names of its outputs.
+    `counter` counts words by other means than `num_workers` processes on this machine.
     """
     check_num_unused(num_unused, vocab_size)
     _check_output(output_dir, paths)
@@ -217,7 +219,9 @@ def check_num_unused(num_unused: int, vocab_size: int) -> None:
 
 
 def _check_output(output_dir: str, paths: Sequence[str]) -> None:
-    """`bert_config.json` is there to be changed: one that was changed is the user's."""
+    """Raises `InputError` if the outputs may not be written. A `bert_config.json` that the user has edited is not
+    replaced.
+    """
     names = (VOCAB_FILE, CONFIG_FILE, "coverage.json", "bert_config.json", report.FILE)
     outputs.refuse_inputs({"output_dir": [f"{output_dir}/{name}" for name in names]}, {"input_file": paths})
     what = "a folder that build_vocab wrote"
@@ -233,7 +237,7 @@ def _is_bert_base(path: str) -> bool:
 def _learned(
     counts: Mapping[CorpusWord, int], kept: list[str], settings: dict, asked: dict, special: list[str]
 ) -> tuple[Tokenizer, dict]:
-    """The tokenizer of a corpus, and the report on it."""
+    """Learns the tokenizer of a corpus; returns it and its coverage."""
     vocab_size = asked["vocab_size"]
     pieces = learn(counts, special_tokens=special, **asked)
     measured = coverage.measure(
@@ -264,7 +268,7 @@ def _unseen_syllables(lines: Iterable[str], counts: Mapping[CorpusWord, int], se
 
 
 def _with_syllables(pieces: list[str], syllables: list[str], vocab_size: int) -> list[str]:
-    """Adds both forms of each syllable, and takes out as many of the least used sub-words as no longer fit."""
+    """Adds both forms of each syllable, and removes as many of the least used sub-words as needed to fit."""
     new = [spell(char, "", continues) for char in syllables for continues in (False, True)]
     excess = max(len(pieces) + len(new) - vocab_size, 0)
     longer = [piece for piece in pieces if len(piece.removeprefix("##")) > 1 and not _looks_special(piece)]

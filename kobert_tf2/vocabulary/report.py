@@ -1,4 +1,4 @@
-"""`report.html` of a vocabulary: what the corpus gave, how sentences are cut, how long pieces are, what is unknown."""
+"""`report.html` of a vocabulary: corpus figures, segmented example sentences, lengths of pieces, and unknown words."""
 
 import collections
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,11 +12,11 @@ from kobert_tf2.tokenization.tokenizer import Tokenizer
 FILE = "report.html"
 _EXAMPLES = 12
 _LONGEST_EXAMPLE = 120
-_LONGEST_PIECE = 12  # Characters; longer ones are one bar.
+_LONGEST_PIECE = 12  # In characters; longer pieces share one bar.
 
 
 def write(path: str, tokenizer: Tokenizer, coverage: Mapping[str, Any], lines: Sequence[str]) -> None:
-    """Writes the page; `coverage` as `learning.build` returns it, `lines` those that were measured."""
+    """Writes the page; `coverage` as returned by `learning.build`, `lines` are the held-out lines."""
     sections = [
         _figures(coverage),
         _given(coverage),
@@ -55,7 +55,7 @@ def _asked(coverage: Mapping[str, Any]) -> str:
 
 
 def _given(coverage: Mapping[str, Any]) -> Section:
-    """What the corpus gave of what was asked."""
+    """The section that compares what was requested with what the corpus provided."""
     header = ["", say("count", "개수")]
     rows = [
         [say("words in the corpus", "말뭉치의 단어"), coverage["corpus_words"]],
@@ -85,7 +85,7 @@ def _examples(tokenizer: Tokenizer, lines: Iterable[str]) -> Section:
 
 
 def _pieces(tokenizer: Tokenizer, line: str) -> str:
-    """The pieces of a line; of an unknown one, the text that it stands for."""
+    """The pieces of a line; unknown ones are shown as their original text."""
     parts = []
     for token in tokenizer.encode(line):
         is_unknown = token.id == tokenizer.unk_id

@@ -1,30 +1,30 @@
-"""Sub-words from word counts with tensorflow_text's WordPiece learner, told about words that go on with an eojeol.
+"""Learns sub-words from word counts with tensorflow_text's WordPiece learner, extended to words that continue an
+eojeol.
 
-TensorFlow is imported only when pieces are asked for.
+TensorFlow is imported only when pieces are requested.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-# A learned piece is at most so long, and so are the words it is learned from (Mecab groups up to 24 unknown
-# characters).
+# The maximum length of a learned piece, and of the words it is learned from (Mecab groups up to 24 unknown characters).
 LONGEST_PIECE = 24
 _MARKER = "\U0010ffff"
 _FIRST_SYMBOL = 0xF0000
 _SYMBOLS = 0x1FFFE
 _ITERATIONS = 4
-# How far above the number of pieces wanted the learner's answer may lie.
+# The learner may return up to this many times the number of pieces wanted.
 _SURPLUS = 1.15
 
 Found = TypeVar("Found", bound=set)
 
 
 class WordPieceLearner:
-    """The learner knows words and ##. What it does not know is written into its words:
+    """Adapts the learner, which knows only words and ##, by encoding everything else in its words.
 
-    a word that continues an eojeol gets a marker in front, so that "marker + 를", and ##를 behind the marker, are
-    our ##를; with tags every (character, tag) is one symbol, a private character. Its own search for the size
-    never looks below a threshold of 10 and may overshoot, so the threshold is searched for here.
+    A word that continues an eojeol is prefixed with a marker, so that "marker + 를", and ##를 after the marker, both
+    stand for our ##를. With tags, each (character, tag) becomes one symbol, a private-use character. The learner's own
+    search for the size never tries a threshold below 10 and may overshoot, so the threshold is searched for here.
 
     `words` are (surface, tag, continues) with their counts.
     """
@@ -36,7 +36,7 @@ class WordPieceLearner:
         self._spelled = {symbol: spelled for spelled, symbol in self._symbols.items()}
 
     def pieces(self, wanted: int) -> list[tuple[str, str, bool]]:
-        """At least `wanted` (surface, tag, continues), if the words have them, and not many more; sorted."""
+        """At least `wanted` pieces (surface, tag, continues), if the words have as many, and not many more; sorted."""
         if not self._words:
             return []
         return sorted(_search(self._with_threshold, wanted, max(count for _, count in self._words)))
@@ -61,7 +61,7 @@ class WordPieceLearner:
         return {piece for piece in pieces if piece[0]}
 
     def _encode(self, surface: str, tag: str, continues: bool) -> str:
-        """A word as the learner gets it; empty when the symbols are used up (131,070 characters with tags)."""
+        """A word encoded for the learner; empty if the symbols are used up (131,070 characters with tags)."""
         symbols = [self._symbol(char, tag) for char in surface] if tag else list(surface)
         return (_MARKER if continues else "") + "".join(symbols) if all(symbols) else ""
 
@@ -71,7 +71,7 @@ class WordPieceLearner:
         return self._symbols.get((char, tag), "")
 
     def _decode(self, piece: str) -> tuple[str, str, bool]:
-        """(surface, tag, continues) of the learner's piece; an empty surface for the marker itself."""
+        """Decodes a piece of the learner to (surface, tag, continues); the surface of the marker itself is empty."""
         continues = piece.startswith(("##", _MARKER))
         symbols = piece.removeprefix("##").removeprefix(_MARKER)
         spelled = [self._spelled.get(symbol, (symbol, "")) for symbol in symbols]
@@ -79,14 +79,14 @@ class WordPieceLearner:
 
 
 def _fits(surface: str) -> bool:
-    """Whether the learner can take a word; "#" and private characters are its own signs."""
+    """Whether the learner can process a word; "#" and private-use characters have a special meaning in the encoding."""
     return len(surface) <= LONGEST_PIECE and "#" not in surface and max(surface) < chr(_FIRST_SYMBOL)
 
 
 def _search(find: Callable[[int], Found], wanted: int, highest: int) -> Found:
-    """The pieces of the highest threshold that gives at least `wanted`, near enough; of threshold 1 where none does.
+    """The pieces for approximately the highest threshold that gives at least `wanted`; for threshold 1 if none does.
 
-    Sizes follow the threshold's logarithm, so the geometric middle is tried.
+    The number of pieces depends on the logarithm of the threshold, so the search bisects at the geometric mean.
     """
     low, high, best = 1, highest, None
     threshold = min(10, highest)
