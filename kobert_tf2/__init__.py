@@ -1,7 +1,7 @@
 """A Korean BERT toolkit on Keras 3 and TensorFlow 2.
 
-Names resolve when they are first used, so `import kobert_tf2` costs nothing and a process that only tokenizes
-never loads TensorFlow.
+Names are resolved lazily on first use, so `import kobert_tf2` is cheap and a process that only tokenizes never loads
+TensorFlow.
 """
 
 import importlib
@@ -42,7 +42,7 @@ load_quietly()
 register_with_keras()
 
 
-# A module under the name that version 0.1 had for it and that users' programs import.
+# An alias of a module: its name in version 0.1, which users' programs import.
 _MODULES = {"classification": "labelling.sentences"}
 
 

@@ -1,4 +1,6 @@
-"""Arguments of public functions: what is of another type is a `TypeError` that names the argument and what came."""
+"""Argument checks of public functions: a wrong type raises a `TypeError` that names the argument and the value
+received.
+"""
 
 import operator
 import os
@@ -18,7 +20,7 @@ def check_text(name: str, value: object) -> None:
 
 
 def each_text(name: str, values: Iterable[str]) -> Iterator[str]:
-    """The texts of an iterable, each checked when its turn comes. One string is no list of texts."""
+    """Yields the texts of an iterable, checking each in turn. A single string is rejected."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise wrong_type(name, "strings", values)
     for place, value in enumerate(values):
@@ -28,14 +30,14 @@ def each_text(name: str, values: Iterable[str]) -> Iterator[str]:
 
 
 def each_whole(name: str, values: Iterable[int]) -> list[int]:
-    """Whole numbers of an iterable, NumPy's among them."""
+    """The integers of an iterable, including NumPy integers."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise wrong_type(name, "whole numbers", values)
     return [whole(f"{name}[{place}]", value) for place, value in enumerate(values)]
 
 
 def whole(name: str, value: Any, low: int | None = None, high: int | None = None) -> int:
-    """A whole number, NumPy's among them, as Python's own; one out of its range is an `InputError`."""
+    """Converts an integer, including a NumPy integer, to `int`. Raises `InputError` if it is out of range."""
     try:
         if isinstance(value, bool):
             raise TypeError

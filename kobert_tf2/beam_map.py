@@ -1,10 +1,10 @@
-"""One function over many items by an Apache Beam pipeline, the results in the items' order: `parallel`, on a cluster.
+"""Maps a function over many items with an Apache Beam pipeline, results in the items' order: `parallel` for a cluster.
 
-The pipeline is as plain as one can be, so that every runner of Beam runs it: the items, spread over the workers, the
-function, and its results gathered into one file. Everything large goes through `folder`, which all workers and this
-machine must share (NFS, `gs://`), as they share input and output: the function reads and writes there, and is itself a
-file there. A function must make the same files when it is run again, for a runner starts again what was on a worker
-that died.
+The pipeline is as simple as possible, so that every Beam runner supports it: the items are distributed over the
+workers, the function is applied, and its results are gathered into one file. All large data goes through `folder`,
+which all workers and this machine must share (NFS, `gs://`), as they must the input and output: the function reads and
+writes files there, and is itself pickled into a file there. The function must produce the same files when it is
+repeated, because a runner restarts the items of a worker that died.
 
 Needs the extra `beam`, or `dask` for a cluster without Java.
 """
@@ -26,23 +26,23 @@ from apache_beam.runners import runner as beam_runners
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
 
-# Another version of one of these on a worker may give other bytes.
+# A different version of one of these on a worker may produce different bytes.
 _SAME_EVERYWHERE = ("kobert_tf2", "numpy", "mecab-python3", "python-mecab-ko-dic", "tokenizers", "sentencepiece")
 
 
 def run(
     function: Callable[[Any], Any], items: Sequence, *, options: Sequence[str], folder: str, what: str = "map"
 ) -> list:
-    """`function(item)` of every item on the workers of the pipeline.
+    """Returns `function(item)` for every item, computed on the workers of the pipeline.
 
     Args:
-      function: can be pickled, and returns what JSON holds, which does not depend on where it runs.
-      options: of the pipeline, such as `--runner=DaskRunner`.
-      folder: an absolute path that all workers see.
-      what: the name of the step, for the runner's pages.
+      function: must be picklable, and must return JSON-serialisable values that do not depend on where it runs.
+      options: pipeline options, such as `--runner=DaskRunner`.
+      folder: an absolute path that all workers can access.
+      what: the name of the step in the runner's web pages.
 
-    Raises: `InputError` where the function raises one on a worker (the first by the order of the items), or an
-    `OSError`; where a worker cannot see `folder`, or has other versions of what decides the result.
+    Raises: `InputError` if the function raises one or an `OSError` on a worker (the first in the order of the items),
+    if a worker cannot access `folder`, or if it has different versions of packages that determine the result.
     """
     name = f"{folder}/beam-{secrets.token_hex(4)}"
     function_path, results_path = f"{name}.function", f"{name}.results"
@@ -66,8 +66,7 @@ _SHARED = "the workers must share the folders of the input, the output and --wor
 
 
 def check(options: Sequence[str]) -> None:
-    """Raises `InputError` for a runner that Beam does not have, or a Dask scheduler that does not answer: better now
-    than after hours."""
+    """Raises `InputError` early for a runner that Beam does not have, or a Dask scheduler that does not answer."""
     made = _pipeline_options(options)
     name = made.view_as(StandardOptions).runner or StandardOptions.DEFAULT_RUNNER
     if name == _DASK:
@@ -99,7 +98,7 @@ def _check_dask(options: PipelineOptions) -> None:
 
 
 def absolute(paths: str) -> str:
-    """Comma-separated local paths or globs as workers with another working folder find them."""
+    """Makes comma-separated local paths or globs absolute, for workers with another working directory."""
     parts = [part.strip() for part in paths.split(",") if part.strip()]
     return ",".join(part if files.is_remote(part) else os.path.abspath(part) for part in parts)
 
@@ -107,7 +106,7 @@ def absolute(paths: str) -> str:
 # ------------------------------------------------------------------------------------------------------- the pipeline
 
 
-# Beam knows its other runners by their short names.
+# Beam's other runners have short names.
 _DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"
 
 
@@ -115,14 +114,14 @@ def _pipeline_options(options: Sequence[str]) -> PipelineOptions:
     options = [f"--runner={_DASK}" if option == "--runner=DaskRunner" else option for option in options]
     try:
         return PipelineOptions(options)
-    except SystemExit:  # What argparse does; it has printed the reason.
+    except SystemExit:  # Raised by argparse, which has printed the reason.
         raise InputError(f"--beam_option: Beam cannot read the options {' '.join(options)}") from None
 
 
 def _pipeline(options: Sequence[str]) -> beam.Pipeline:
     named = [option.partition("=")[0] for option in options]
     if not {"--dask_npartitions", "--dask_partition_size"} & set(named):
-        # Dask would put 128 items into one task; other runners do not read this.
+        # By default Dask puts 128 items into one task; other runners ignore this option.
         options = [*options, "--dask_partition_size=1"]
     made = _pipeline_options(options)
     made.view_as(SetupOptions).save_main_session = False
@@ -150,14 +149,14 @@ def _run_pipeline(pipeline: beam.Pipeline, what: str, items: list, function_path
 
 
 def _check_that_dask_has_not_gone(result: Any) -> None:
-    """Beam's DaskRunner calls a pipeline done whose scheduler has gone away."""
+    """Raises if the scheduler has gone: Beam's DaskRunner then reports the pipeline as done."""
     states = {future.status for future in getattr(result, "futures", ())}
     if states - {"finished"}:
         raise ChildProcessError(f"the connection to the Dask scheduler was lost; {_AGAIN}")
 
 
 def _disconnect(result: Any) -> None:
-    """Beam's DaskRunner leaves its connection open, and with it a cluster that it has started on this machine."""
+    """Closes the connection that Beam's DaskRunner leaves open, and with it a cluster started on this machine."""
     client: Any = getattr(result, "client", None)
     if hasattr(client, "close"):
         cluster = client.cluster
@@ -167,9 +166,9 @@ def _disconnect(result: Any) -> None:
 
 
 def _in_a_sentence(error: Exception) -> Exception | None:
-    """What a user can mend among the errors of runners, which pass on those of workers as text.
+    """Converts those errors of runners that a user can fix into one sentence; runners pass on workers' errors as text.
 
-    An `InputError` takes back what was begun; after a `ChildProcessError` the same command goes on.
+    An `InputError` undoes the work so far; after a `ChildProcessError` the same command resumes it.
     """
     said = f"{type(error).__name__}: {error}"
     if type(error).__name__ == "KilledWorker":
@@ -195,7 +194,7 @@ class _Call(beam.DoFn):
     def __init__(self, function_path: str) -> None:
         self._function_path = function_path
 
-    # No annotations: Beam reads them as types of the data, and chooses coders by them.
+    # No annotations: Beam takes them for types of the data and chooses coders by them.
     def process(self, numbered):  # type: ignore[no-untyped-def]
         number, item = numbered
         yield 0, (number, _outcome(self._function_path, item))
@@ -239,5 +238,5 @@ def _version(package: str) -> str:
 
 def _write_results(gathered, path):  # type: ignore[no-untyped-def]
     _, outcomes = gathered
-    ordered = dict(outcomes)  # A runner may have run an item twice.
+    ordered = dict(outcomes)  # A runner may process an item twice.
     files.write_json(path, [ordered[number] for number in sorted(ordered)], indent=None)

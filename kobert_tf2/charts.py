@@ -1,4 +1,4 @@
-"""Charts as inline SVG, for pages that need no network and no library. Colours come from the page's style.
+"""Charts as inline SVG, for pages without network access or libraries. Colours come from the page's style sheet.
 
 A series is a list of points (x, y). A point whose y is not finite breaks the line.
 """
@@ -11,12 +11,12 @@ Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 640, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 10, 30
-_MOST_POINTS = 600  # Of a line; more cannot be told apart.
+_MOST_POINTS = 600  # Per line; more are indistinguishable.
 _COLOURS = 6
 
 
 def line_chart(series: Mapping[str, Points], *, label: str, x_label: str = "") -> str:
-    """Lines over one pair of axes, with a legend where there are several. "" where there is no point."""
+    """A line chart, with a legend if there are several lines; "" if there are no points."""
     drawn = {name: _thinned([p for p in points if math.isfinite(p[0])]) for name, points in series.items()}
     drawn = {name: points for name, points in drawn.items() if any(math.isfinite(y) for _, y in points)}
     if not drawn:
@@ -27,7 +27,7 @@ def line_chart(series: Mapping[str, Points], *, label: str, x_label: str = "") -
     parts = [*_grid(x_axis, y_axis, x_label)]
     for number, points in enumerate(drawn.values()):
         parts += [f'<path class="line c{number % _COLOURS}" d="{path}"/>' for path in _paths(points, x_axis, y_axis)]
-    for number, points in enumerate(drawn.values()):  # A single point is no line.
+    for number, points in enumerate(drawn.values()):  # A single point becomes a dot.
         if sum(math.isfinite(y) for _, y in points) == 1:
             ((x, y),) = (point for point in points if math.isfinite(point[1]))
             parts.append(
@@ -38,7 +38,7 @@ def line_chart(series: Mapping[str, Points], *, label: str, x_label: str = "") -
 
 
 def bar_chart(bars: Mapping[str, float], *, label: str, highest: float | None = None, unit: str = "") -> str:
-    """Horizontal bars with their names and values. "" where there are none."""
+    """Horizontal bars with names and values; "" if there are none."""
     if not bars:
         return ""
     top = highest or max(bars.values()) or 1.0
@@ -56,7 +56,7 @@ def bar_chart(bars: Mapping[str, float], *, label: str, highest: float | None = 
 
 
 def histogram(counts: Mapping[str, int], *, label: str) -> str:
-    """Vertical bars over named bins, in their order. "" where nothing is counted."""
+    """Vertical bars over named bins, in the given order; "" if all counts are zero."""
     if not counts or not any(counts.values()):
         return ""
     axis = _Axis([0, max(counts.values())], HEIGHT - _BOTTOM, _TOP)
@@ -79,7 +79,7 @@ def histogram(counts: Mapping[str, int], *, label: str) -> str:
 
 
 def tick(value: float) -> str:
-    """A number as an axis shows it: 0.001, 2.5, 40,000, 3M."""
+    """Formats a number for an axis: 0.001, 2.5, 40,000, 3M."""
     size = abs(value)
     if size and (size < 1e-3 or size >= 1e9):
         return f"{value:.2g}"
@@ -89,7 +89,7 @@ def tick(value: float) -> str:
 
 
 class _Axis:
-    """Values to places between two ends of the drawing, with ticks at round numbers."""
+    """Maps values to coordinates between two ends of the drawing, with ticks at round numbers."""
 
     def __init__(self, values: Sequence[float], start: float, end: float):
         low, high = min(values), max(values)
@@ -111,7 +111,7 @@ def _round_step(step: float) -> float:
 
 
 def _thinned(points: Points) -> Points:
-    """At most so many points, each the mean of its neighbours."""
+    """Reduces a series to the maximum number of points by averaging neighbours."""
     if len(points) <= _MOST_POINTS:
         return points
     size = math.ceil(len(points) / _MOST_POINTS)
@@ -120,7 +120,7 @@ def _thinned(points: Points) -> Points:
 
 
 def _paths(points: Points, x_axis: _Axis, y_axis: _Axis) -> list[str]:
-    """One path for each run of finite points."""
+    """One SVG path for each run of finite points."""
     paths: list[list[str]] = [[]]
     for x, y in points:
         if math.isfinite(y):

@@ -1,4 +1,4 @@
-"""What `--help` prints: what a tool does, then its flags by subject, those of the original BERT scripts first."""
+"""The `--help` output: the tool's description, then its flags by subject, those of the original BERT scripts first."""
 
 import shutil
 import sys
@@ -25,7 +25,7 @@ _RUNNING = frozenset(
 
 
 def text(description: str, keys: list[flags.Flag]) -> str:
-    """The help of a tool: its description as it stands, then each subject with its flags."""
+    """The help text of a tool: its description unchanged, then each subject with its flags."""
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
     parts = [textwrap.dedent(description).strip()]
     for subject, members in _by_subject(keys).items():
@@ -36,7 +36,7 @@ def text(description: str, keys: list[flags.Flag]) -> str:
 
 
 def _by_subject(keys: list[flags.Flag]) -> dict[str, list[flags.Flag]]:
-    """In the order of the subjects, by name within each; without the subjects that have no flag here."""
+    """Groups the flags by subject, sorted by name; subjects without flags are omitted."""
     subjects: dict[str, list[flags.Flag]] = {
         "flags of the original scripts": [],
         "data and model": [],
@@ -70,6 +70,6 @@ def _shown(default: object) -> str:
 
 
 def show(keys: list[flags.Flag]) -> None:
-    """Prints the help of the program that runs."""
+    """Prints the help of the running program."""
     sys.stdout.write(text(sys.modules["__main__"].__doc__ or "", keys))
     sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""What every program in `tools/` does around its one call into the package.
+"""The common code of every program in `tools/` around its one call into the package.
 
-A program defines its flags with absl (so `--flagfile=configs/x.flags` works), reads them in its own `main`,
-and ends with `run(main)`. Nothing in the package imports this module.
+A program defines its flags with absl (so that `--flagfile=configs/x.flags` works), reads them in its own `main`, and
+ends with `run(main)`. No other module of the package imports this one.
 """
 
 import dataclasses
@@ -26,8 +26,8 @@ flags.DEFINE_bool("verbose", False, "Show what TensorFlow and its libraries writ
 
 
 def define_tokenizer_flags(*, learning: bool = False) -> None:
-    """The tokenizer's settings. With `learning` for a program that makes a tokenizer, where they have defaults; else
-    for one that reads a tokenizer, where those that are not given follow the rule of `tokenization/pretrained.py`.
+    """Defines the tokenizer's settings. With `learning`, for a program that trains a tokenizer, they have defaults.
+    Otherwise, for a program that reads a tokenizer, flags not given follow the rule of `tokenization/pretrained.py`.
     """
     of = (lambda default: default) if learning else (lambda default: None)
     note = "" if learning else " Not given: as saved with the tokenizer; none for a vocab.txt that stands alone."
@@ -62,12 +62,12 @@ TOKENIZER_FLAGS = (
 
 
 def tokenizer_settings(*, given_only: bool = False) -> dict:
-    """The tokenizer flags as keyword arguments for `Tokenizer`; with `given_only`, only those on the command line."""
+    """The tokenizer flags as keyword arguments of `Tokenizer`; with `given_only`, only those on the command line."""
     return {name: FLAGS[name].value for name in TOKENIZER_FLAGS if not given_only or FLAGS[name].present}
 
 
 def define_beam_flags() -> None:
-    """Where work on a corpus is done."""
+    """Defines where corpus processing runs."""
     flags.DEFINE_enum("runner", "local", ["local", "beam"], "On this machine, or by Apache Beam pipelines.")
     flags.DEFINE_multi_string(
         "beam_option",
@@ -85,7 +85,7 @@ def is_beam_asked_for() -> bool:
 
 
 def define_running_flags() -> None:
-    """Where and how a model runs: shared by pre-training and fine-tuning."""
+    """Defines where and how a model runs; shared by pre-training and fine-tuning."""
     flags.DEFINE_enum(
         "strategy",
         "auto",
@@ -123,7 +123,7 @@ def define_running_flags() -> None:
 
 
 def define_tuning_flags() -> None:
-    """Which weights of a pretrained model learn, and how fast: shared by the tools that fine-tune."""
+    """Defines which weights of a pretrained model are trained, and how fast; shared by the fine-tuning tools."""
     flags.DEFINE_float(
         "layer_decay", 1.0, "The learning rate of each encoder layer is this times that of the layer above; 0.9, say."
     )
@@ -148,14 +148,14 @@ def define_tuning_flags() -> None:
 
 
 def define_class_weights_flag() -> None:
-    """Of the tools whose model gives labels."""
+    """For the tools whose model predicts labels."""
     flags.DEFINE_string(
         "class_weights", None, "How much labels count: balanced, or label:weight pairs such as good:1,bad:4."
     )
 
 
 def define_preflight_flags() -> None:
-    """What a run on a TPU can be asked before there is one; the values are those of `preflight.PreflightSettings`."""
+    """Defines the flags of a TPU preflight, with the values of `preflight.PreflightSettings`."""
     flags.DEFINE_bool("preflight", False, "Compile this run's program as a TPU would run it and count; needs no TPU.")
     flags.DEFINE_string(
         "tpu_topology",
@@ -172,7 +172,7 @@ def define_preflight_flags() -> None:
 
 
 def require_output_dir() -> None:
-    """A run must be told where to write; a preflight writes nothing."""
+    """Makes --output_dir mandatory, except for a preflight, which writes nothing."""
     flags.register_multi_flags_validator(
         ["output_dir", "preflight"],
         lambda values: bool(values["output_dir"] or values["preflight"]),
@@ -181,10 +181,10 @@ def require_output_dir() -> None:
 
 
 def settings_from_flags(cls: type[Settings]) -> Settings:
-    """Fills a dataclass of settings from the flags: each field that has a flag of its name takes that flag's value.
+    """Fills a settings dataclass from the flags: each field with a flag of the same name takes that flag's value.
 
-    Where the field's default is None and the flag was not given, it stays None, whatever the flag's own default says:
-    the rest of the program finds a value. `tokenizer_settings` are the tokenizer flags that were given.
+    If the field's default is None and the flag was not given, the field stays None whatever the flag's default is; the
+    rest of the program determines the value. `tokenizer_settings` are the tokenizer flags that were given.
     """
     values: dict[str, Any] = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
@@ -195,7 +195,7 @@ def settings_from_flags(cls: type[Settings]) -> Settings:
     return cls(**values)
 
 
-# The packages that not every installation has, and the extra of ours that brings each.
+# Optional packages, and the extra of ours that installs each.
 EXTRAS = {
     "apache_beam": "beam",
     **dict.fromkeys(("dask", "distributed"), "dask"),
@@ -207,7 +207,7 @@ EXTRAS = {
     **dict.fromkeys(("torch", "transformers"), "torch"),
 }
 
-# What a tool reads and what it writes, by the names of the flags of all tools: no output may be an input.
+# The input and output flags of all tools: no output may be an input.
 INPUT_FLAGS = (
     *("bert_config_file", "data_dir", "data_file", "dictionary", "eval_file", "init_checkpoint", "input", "input_file"),
     *("model_dir", "nbest_file", "null_odds_file", "predict_file", "predictions_file", "train_file"),
@@ -219,19 +219,19 @@ OUTPUT_FLAGS = (
 
 
 def _refuse_nul() -> None:
-    """No path and no text has a NUL; a flag file may."""
+    """Rejects NUL characters, which no path or text has but a flag file may contain."""
     for name in FLAGS:
         if isinstance(value := FLAGS[name].value, str) and "\0" in value:
             raise InputError(f"--{name}: expected text without NUL, but got {value!r:.100}")
 
 
 def _is_of_remote_files(error: Exception) -> bool:
-    """Whether reading or writing under gs:// failed: TensorFlow's error, which names the path."""
+    """Whether the error is TensorFlow's for a failed read or write under gs://; it names the path."""
     return type(error).__module__.startswith("tensorflow.python.framework.errors") and "://" in str(error)
 
 
 def _refuse_inputs_as_outputs() -> None:
-    """Before the tool starts, which may take TensorFlow some seconds."""
+    """Raises `InputError` if an output is an input, before the tool starts and loads TensorFlow for some seconds."""
 
     def given(names: tuple[str, ...]) -> dict:
         return {name: FLAGS[name].value for name in names if name in FLAGS and FLAGS[name].value}
@@ -242,18 +242,18 @@ def _refuse_inputs_as_outputs() -> None:
     outputs.refuse_inputs(paths, given(INPUT_FLAGS))
 
 
-# Set in the environment of a tool whose end another program shows.
+# Set in the environment of a tool whose ending is shown by another program.
 WITHOUT_ENDING = "KOBERT_TF2_WITHOUT_ENDING"
 
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
-    """What a user sees at the end of a program.
+    """The closing summary that a program shows to the user.
 
     Attributes:
-      made: paths by what they are; those that are None or not there are left out.
-      next_command: one that works as it stands, of `screen.command`.
-      then: other commands, with capital letters where something is to be filled in.
+      made: {description: path}; paths that are None or do not exist are omitted.
+      next_command: a command that works unchanged, from `screen.command`.
+      then: other commands, with placeholders in capital letters.
     """
 
     made: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
@@ -262,7 +262,9 @@ class Ending:
 
 
 def ending_of_finetuning(predictions: str) -> Ending:
-    """What a fine-tuning made in `--output_dir`; its model is exported next. A preflight made nothing."""
+    """The files that a fine-tuning run wrote into `--output_dir`; the next step is to export the model. Empty for a
+    preflight.
+    """
     if FLAGS.preflight:
         return Ending()
     folder = FLAGS.output_dir
@@ -276,7 +278,7 @@ def ending_of_finetuning(predictions: str) -> Ending:
     return Ending(made, screen.command("export_model.py", export) if FLAGS.do_train else None)
 
 
-# What a repetition does, for the line that follows a Ctrl-C.
+# What running the same command again does, for the line printed after Ctrl-C.
 BEGINS_AGAIN = "nothing was written; the same command begins again"
 RESUMES_TRAINING = (
     "the same command goes on from the newest checkpoint in --output_dir, and begins an evaluation or prediction again"
@@ -284,7 +286,7 @@ RESUMES_TRAINING = (
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with a sentence that says what a repetition does."""
+    """Ctrl-C, with a sentence that says what running the same command again does."""
 
 
 def run(
@@ -295,31 +297,32 @@ def run(
 ) -> None:
     """Parses the flags, calls `main()` and ends the process.
 
-    What `main` returns is printed as one JSON object on the last line of standard output; everything else belongs on
-    standard error: its figures as a table, and what `ending` makes of it. An `InputError`, or an `OSError` such as a
-    full disk, is printed as a sentence and ends with 1;
-    any other exception is a mistake of ours and keeps its traceback. Ctrl-C ends with 130 and one line that says what
-    the same command would do: `if_repeated`.
+    The result of `main` is printed as one JSON object on the last line of standard output. Everything else goes to
+    standard error: the result's numbers as a table, and the output of `ending`. An `InputError`, or an `OSError` such
+    as a full disk, is printed as a sentence, with exit status 1; any other exception is a bug of ours and keeps its
+    traceback. Ctrl-C gives exit status 130 and one line, `if_repeated`, that says what the same command would do.
     """
     _restart_in_utf_8()
     if sys.stderr is None:  # Closed by the shell: `print` would write to standard output instead.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):  # A terminal that has no Hangul must not end a run.
+    for stream in (sys.stdout, sys.stderr):  # A terminal without Hangul must not abort a run.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    logging.set_verbosity(logging.WARNING)  # absl's INFO is TensorFlow's chatter about each checkpoint.
+    logging.set_verbosity(logging.WARNING)  # At INFO, TensorFlow logs every checkpoint.
     _count_shared_flags_among_the_programs()
     if {"--help", "-h", "-help", "--h"} & set(sys.argv[1:]):
         command_help.show(FLAGS.get_key_flags_for_module(sys.argv[0]))
         sys.exit(0)
     try:
         app.run(lambda argv: sys.exit(_call(main, argv, ending, if_repeated)), flags_parser=_parse)
-    except KeyboardInterrupt:  # Before the tool began, or while it ended.
+    except KeyboardInterrupt:  # Before the tool started or while it ended.
         sys.exit(_interrupted(if_repeated))
 
 
 def _restart_in_utf_8() -> None:
-    """In an ASCII locale without Python's UTF-8 mode the names of files hold surrogates, which TensorFlow refuses."""
+    """Restarts Python in UTF-8 mode: in an ASCII locale, file names would contain surrogates, which TensorFlow
+    rejects.
+    """
     if sys.getfilesystemencoding().lower() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
         return
     terminal = (sys.stdout and sys.stdout.encoding) or "ascii"
@@ -328,7 +331,7 @@ def _restart_in_utf_8() -> None:
 
 
 def _interrupted(sentence: str) -> int:
-    """Says it and returns the status of a program that SIGINT ended; another Ctrl-C ends it at once."""
+    """Prints the sentence and returns the exit status for SIGINT; another Ctrl-C kills the process at once."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     print(f"\ninterrupted: {sentence}", file=sys.stderr)
@@ -336,13 +339,15 @@ def _interrupted(sentence: str) -> int:
 
 
 def _count_shared_flags_among_the_programs() -> None:
-    """absl takes the flags of the main program alone for its own: those defined here belong to it too."""
+    """Registers the flags defined here as key flags of the main program; absl counts only those that it defines
+    itself.
+    """
     for flag in FLAGS.flags_by_module_dict().get(__name__, []):
         FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """absl's parser after our flag files; what is wrong is one line and status 1."""
+    """Runs absl's parser after expanding our flag files; an error is printed as one line, with exit status 1."""
     try:
         return FLAGS([argv[0], *flag_files.expand(argv[1:])])
     except (flags.Error, InputError) as error:
@@ -401,7 +406,7 @@ def _show_end(result: dict, ending: Ending) -> None:
     there = {what: path for what, path in ending.made.items() if path and files.exists(path)}
     made = {what: path if files.is_remote(path) else os.path.abspath(path) for what, path in there.items()}
     width = max(map(len, made), default=0)
-    lines = [f"  {what:{width}}  {path}" for what, path in made.items()]  # Whole, however long: they are copied.
+    lines = [f"  {what:{width}}  {path}" for what, path in made.items()]  # Not shortened: users copy them.
     parts = [("results", screen.results(result)), ("made", "\n".join(lines))]
     if ending.next_command:
         parts.append(("next", ending.next_command))

@@ -1,9 +1,9 @@
-"""The one exception for what a user can mend.
+"""The exception for errors that a user can fix.
 
-Its message is a whole sentence that names the file, the line or the id, what was expected and what came. The programs
-in `tools/` print it without a traceback and end with status 1; a caller in Python can catch it as a `ValueError`.
+Its message is a full sentence that names the file, line or id, what was expected and what was found. The programs in
+`tools/` print it without a traceback and exit with status 1; Python callers can catch it as a `ValueError`.
 """
 
 
 class InputError(ValueError):
-    """Wrong input, told in a sentence: where it is, what was expected, what came."""
+    """Invalid input. The message says where it is, what was expected and what was found."""

@@ -1,7 +1,7 @@
-"""Files read by line and written whole, on a disk or under gs://.
+"""Reads files by line and writes them atomically, on a local disk or under gs://.
 
-Nothing here knows what is in a file. A path with a scheme (`gs://bucket/x`) goes through `tf.io.gfile`, which is
-imported only then: the text half must start without TensorFlow.
+Nothing here depends on a file's contents. A path with a scheme (`gs://bucket/x`) goes through `tf.io.gfile`, which is
+imported only when needed: text processing must not load TensorFlow.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ def is_remote(path: str) -> bool:
 
 
 class _RemoteFiles:
-    """`tf.io.gfile`, whose functions raise `OSError` for what fails there: no network, no bucket, no permission."""
+    """`tf.io.gfile` with errors converted to `OSError`: no network, no bucket, no permission."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         import tensorflow as tf
@@ -54,7 +54,7 @@ def _gfile() -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error of a library says, without TensorFlow's name of the operation, cut where long."""
+    """The first line of a library's error message, without TensorFlow's operation name, truncated if long."""
     said = re.sub(r"^\{\{[^}]*\}\} ", "", str(error).strip())
     return (said.splitlines() or [type(error).__name__])[0][:200]
 
@@ -68,7 +68,7 @@ def is_folder(path: str) -> bool:
 
 
 def names_in(folder: str) -> list[str]:
-    """The names in a folder, sorted; none where there is no folder."""
+    """The sorted names in a folder; empty if the folder does not exist."""
     if not is_folder(folder):
         return []
     names = _gfile().listdir(folder) if is_remote(folder) else os.listdir(folder)
@@ -76,18 +76,18 @@ def names_in(folder: str) -> list[str]:
 
 
 def make_folder(path: str) -> None:
-    """Makes a folder and the folders above it; one that is there already is fine."""
+    """Creates a folder and its parents, if they do not exist."""
     if is_remote(path):
         _gfile().makedirs(path)
     elif path:
         try:
-            os.makedirs(os.path.realpath(path), exist_ok=True)  # Where a link leads to nothing, what it leads to.
+            os.makedirs(os.path.realpath(path), exist_ok=True)  # For a dangling link, creates its target.
         except OSError as error:
             raise OSError(error.errno, error.strerror, path) from None
 
 
 def open_binary(path: str) -> BinaryIO:
-    """Opens for reading. A file that is missing or is a folder is an `InputError`."""
+    """Opens a file for reading. Raises `InputError` if it is missing or a folder."""
     if not exists(path):
         raise InputError(f"{path}: there is no such file")
     if is_folder(path):
@@ -96,7 +96,9 @@ def open_binary(path: str) -> BinaryIO:
 
 
 def match(patterns: str | Iterable[str]) -> list[str]:
-    """All files that comma-separated globs name, sorted within each glob, each once; none is an error."""
+    """All files that match comma-separated globs, sorted within each glob, without duplicates. Raises if nothing
+    matches.
+    """
     if isinstance(patterns, str | os.PathLike):
         whole = str(patterns)
         patterns = [whole] if not is_remote(whole) and os.path.isfile(whole) else whole.split(",")
@@ -112,16 +114,16 @@ def match(patterns: str | Iterable[str]) -> list[str]:
     return list(paths)
 
 
-# So much of a file's beginning tells its encoding.
+# The number of bytes at the start of a file used to detect its encoding.
 _HEAD = 1 << 16
-# Longer beginnings first: UTF-32's little-endian mark begins with that of UTF-16.
+# Longer marks first: UTF-32's little-endian mark starts with that of UTF-16.
 _OTHER_MARKS = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
-# What people take for text: beginnings of files that no text has.
+# Magic numbers of files that users mistake for text.
 _NO_TEXT = (
     (b"\x1f\x8b", "compressed (gzip): gunzip it first"),
     (b"BZh9", "compressed (bzip2): bunzip2 it first"),
@@ -136,21 +138,21 @@ _LONGEST_REMARK = 400
 
 
 class BadLines:
-    """What is wrong with lines of a file, to be said of all of them in one sentence, the first ten by number."""
+    """Collects the bad lines of a file for one message, which lists the first ten by number."""
 
     def __init__(self, path: str):
         self.path, self.count, self.advice = path, 0, ""
         self._listed: list[tuple[int, str]] = []
 
     def add(self, number: int, what: str, advice: str = "") -> None:
-        """Line `number` is wrong; `advice` stands once at the sentence's end, that of the first line that has one."""
+        """Records that line `number` is wrong. The first non-empty `advice` is put once at the end of the message."""
         self.count += 1
         self.advice = self.advice or advice
         if len(self._listed) < _LISTED_LINES:
             self._listed.append((number, what if len(what) <= _LONGEST_REMARK else f"{what[:_LONGEST_REMARK]}..."))
 
     def raise_if_any(self) -> None:
-        """Raises an `InputError` that counts the lines, if there are any."""
+        """Raises an `InputError` with the number of bad lines, if there are any."""
         if not self.count:
             return
         end = f"; {self.advice}" if self.advice else ""
@@ -164,14 +166,15 @@ class BadLines:
 
 
 def _local_glob(pattern: str) -> list[str]:
-    """What a glob matches, or the file of that very name: a folder may be called `[1]`."""
+    """The matches of a glob, or the file of exactly that name: a folder may be called `[1]`."""
     return [pattern] if os.path.exists(pattern) else glob.glob(pattern)
 
 
 def decode_line(line: bytes, path: str, number: int, bad_lines: BadLines | None = None) -> str:
-    """One line as text, its line end taken off.
+    """Decodes one line and strips its line end.
 
-    Bytes that are not UTF-8 are an `InputError` with the line's number or, given `bad_lines`, an entry there and "".
+    For bytes that are not UTF-8, raises `InputError` with the line number or, given `bad_lines`, records the line there
+    and returns "".
     """
     try:
         return line.rstrip(b"\r\n").decode("utf-8")
@@ -185,8 +188,8 @@ def decode_line(line: bytes, path: str, number: int, bad_lines: BadLines | None 
 
 
 def check_beginning(content: bytes, path: str) -> None:
-    """Refuses a file (its first line is enough) that is no text, or that a byte order mark or its many NULs show to be
-    UTF-16 or UTF-32.
+    """Raises `InputError` if a file (its first line suffices) is not text, or is UTF-16 or UTF-32 by its byte order
+    mark or many NULs.
     """
     head = content[:_HEAD]
     for mark, what in _NO_TEXT:
@@ -206,11 +209,11 @@ def check_beginning(content: bytes, path: str) -> None:
 
 
 def _utf16_without_mark(head: bytes) -> str | None:
-    """UTF-16LE or UTF-16BE, if the bytes are Korean or English text in one of them."""
+    """Either "UTF-16LE" or "UTF-16BE" if the bytes are Korean or English text in that encoding."""
     for encoding in ("UTF-16LE", "UTF-16BE"):
         text = head[: len(head) // 2 * 2].decode(encoding, "replace")
         common = sum("\t" <= char <= "~" or "\u3130" <= char <= "\u318f" or "가" <= char <= "힣" for char in text)
-        # Every space and line feed has a NUL. CP949 read as big-endian is all syllables, but it has none.
+        # Every UTF-16 space and line feed contains a NUL. CP949 read as big-endian is all syllables, but has no NUL.
         if len(text) > 2 and head.count(0) * 50 >= len(text) and common >= 0.7 * len(text):
             return encoding
     return None
@@ -221,14 +224,14 @@ def _conversion(encoding: str, path: str) -> str:
 
 
 def _advice(path: str) -> str:
-    """What to do about a file that is not UTF-8, by what its beginning is."""
+    """Advice for a file that is not UTF-8, based on its first bytes."""
     head = b""
-    if is_remote(path) or os.path.isfile(path):  # not a pipe, which is read once
+    if is_remote(path) or os.path.isfile(path):  # not a pipe, which can be read only once
         with open_binary(path) as file:
             head = file.read(_HEAD)
     if encoding := _utf16_without_mark(head):
         return _conversion(encoding, path)
-    # The last line may be cut off inside a character.
+    # The last line may be truncated inside a character.
     lines = [line for line in head[: head.rfind(b"\n") + 1].split(b"\n") if not line.isascii()] or [head]
     if 2 * sum(_decodes(line, "utf-8") for line in lines) >= len(lines):
         return "other lines are UTF-8, so these bytes are damaged or come from a file of another encoding"
@@ -246,10 +249,11 @@ def _decodes(content: bytes, encoding: str) -> bool:
 
 
 def read_lines(path: str, bad_lines: BadLines | None = None) -> Iterator[str]:
-    """The lines of a UTF-8 file without their ends. A BOM is passed over.
+    """Yields the lines of a UTF-8 file without line ends. A BOM is skipped.
 
-    Only LF and CRLF end a line: U+2028 and its like are characters of the text, and `str.splitlines` would cut there.
-    A line that is not UTF-8 is an `InputError`, or, given `bad_lines`, an entry there and an empty line here.
+    Only LF and CRLF end a line: U+2028 and similar characters are part of the text, but `str.splitlines` would split
+    there. A line that is not UTF-8 raises `InputError` or, given `bad_lines`, is recorded there and yielded as an empty
+    line.
     """
     with open_binary(path) as file:
         for number, line in enumerate(file, start=1):
@@ -260,7 +264,7 @@ def read_lines(path: str, bad_lines: BadLines | None = None) -> Iterator[str]:
 
 
 def read_text(path: str) -> str:
-    """A whole UTF-8 file, a BOM passed over, line ends as they are."""
+    """The text of a UTF-8 file without its BOM, line ends unchanged."""
     with open_binary(path) as file:
         content = file.read()
     check_beginning(content, path)
@@ -275,18 +279,18 @@ def read_text(path: str) -> str:
 
 
 def read_json(path: str, kind: type | None = None) -> Any:
-    """A JSON file whose outermost value is of this kind (`dict` or `list`); anything else is an `InputError`.
+    """Reads a JSON file whose top-level value must have this type (`dict` or `list`); raises `InputError` otherwise.
 
-    That includes what Python's reader lets pass or fails on in other ways: NaN and infinities, numbers of more than
-    64 bits, nesting beyond the interpreter's limit.
+    It also raises `InputError` for what Python's parser accepts or fails on differently: NaN and infinities, numbers of
+    more than 64 bits, and nesting beyond the interpreter's limit.
     """
     return parse_json(read_text(path), path, kind)
 
 
 def parse_json(text: str, path: str, kind: type | None = None, *, first_line: int = 1, strict: bool = False) -> Any:
-    """The value of a JSON text that begins at line `first_line` of `path`, as `read_json` reads it.
+    """Parses a JSON text that begins at line `first_line` of `path`, with the checks of `read_json`.
 
-    With `strict` a name that stands twice in one object is an `InputError` too: all but the last value would be lost.
+    With `strict`, a duplicate name in an object raises `InputError` too: all but the last value would be lost.
     """
     if not text.strip():
         raise InputError(f"{path}: expected JSON, but the file is empty")
@@ -316,10 +320,10 @@ class _ConstantError(Exception):
 
 
 class _NumberError(Exception):
-    """A number that no 64 bits hold."""
+    """A number that does not fit into 64 bits."""
 
 
-# A string, passed over, or one of the constants of JavaScript that Python reads and JSON does not have.
+# Matches a string, which is skipped, or a JavaScript constant that Python accepts but JSON does not have.
 _CONSTANTS = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity)')
 
 
@@ -345,11 +349,11 @@ _JSON_NAMES = {
 
 
 def json_name(value: object) -> str:
-    """What a value of a JSON file is called in a sentence: "a JSON list"."""
+    """The name of a JSON value's type in messages: "a JSON list"."""
     return _JSON_NAMES.get(type(value), type(value).__name__)
 
 
-# `int(1e30)`: what transformers writes into tokenizer_config.json for "no limit" (model_max_length).
+# `int(1e30)`, which transformers writes into tokenizer_config.json for "no limit" (model_max_length).
 _NO_LIMIT = "1000000000000000019884624838656"
 
 
@@ -373,15 +377,15 @@ def _no_json(name: str) -> None:
 
 
 def _beside(path: str) -> str:
-    """A temporary name in the same folder, so that the rename at the end stays on one file system.
+    """A temporary name in the same folder, so that the final rename stays on one file system.
 
-    The random part keeps the same file of two machines apart: in containers a process's number is often the same.
+    The random part prevents a collision of two machines: in containers, process ids are often the same.
     """
     return f"{path}.tmp-{os.getpid()}{secrets.randbelow(10**9):09d}"
 
 
 def is_stream(path: str) -> bool:
-    """Whether `path` is written to rather than replaced: a pipe, a character device, an open file of this process."""
+    """Whether `path` is written to instead of replaced: a pipe, a character device, or an open file of this process."""
     if is_remote(path):
         return False
     if _descriptor(path) is not None:
@@ -391,8 +395,8 @@ def is_stream(path: str) -> bool:
 
 
 def _descriptor(path: str) -> int | None:
-    """The number of the open file that a name such as /dev/stdout or /proc/self/fd/3 stands for."""
-    for _ in range(40):  # As many links as Linux follows.
+    """The file descriptor that a name such as /dev/stdout or /proc/self/fd/3 refers to."""
+    for _ in range(40):  # Linux follows at most 40 links.
         path = os.path.abspath(path)
         folder, name = os.path.split(path)
         if folder in ("/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd") and name.isdigit():
@@ -405,7 +409,7 @@ def _descriptor(path: str) -> int | None:
 
 @contextlib.contextmanager
 def _opened_stream(path: str, mode: str) -> Iterator[IO[Any]]:
-    """A stream open for writing. An open file is shared, so that what others write into it is not overwritten."""
+    """Opens a stream for writing. An open file is shared, so that other writers' output is not overwritten."""
     descriptor = _descriptor(path)
     if descriptor is None:
         with open_for_writing(path, mode) as file:
@@ -419,9 +423,10 @@ def _opened_stream(path: str, mode: str) -> Iterator[IO[Any]]:
 
 @contextlib.contextmanager
 def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
-    """Opens `path` for writing (`"w"` UTF-8 text, `"wb"` bytes) so that it appears whole at the end or not at all.
+    """Opens `path` for atomic writing (`"w"` UTF-8 text, `"wb"` bytes): the file appears complete at the end or not at
+    all.
 
-    A link is followed: its target is replaced, and keeps its permissions. A pipe or a character device is written to.
+    A link is followed: its target is replaced and keeps its permissions. A pipe or a character device is written to.
     """
     path = os.fspath(path)
     if is_stream(path):
@@ -452,7 +457,7 @@ def open_for_writing(path: str, mode: str) -> IO[Any]:
 
 
 def _take_permissions(temporary: str, path: str) -> None:
-    """A file that was private stays private."""
+    """Copies the permissions of the replaced file, so that a private file stays private."""
     if not is_remote(path) and os.path.exists(path):
         if not os.path.isfile(path):
             raise InputError(f"{path}: expected a file to write, but this is something else")
@@ -466,7 +471,7 @@ def _flush_to_disk(file: IO[Any]) -> None:
 
 
 def move(source: str, target: str) -> None:
-    """Renames a file over another."""
+    """Renames a file, replacing the target."""
     if is_remote(target):
         _gfile().rename(source, target, overwrite=True)
     else:
@@ -475,10 +480,10 @@ def move(source: str, target: str) -> None:
 
 @contextlib.contextmanager
 def whole_folder(path: str, *, overwrite: bool = False) -> Iterator[str]:
-    """Yields a local folder to fill, which becomes `path` at the end or not at all.
+    """Yields a local folder to fill, which is moved to `path` at the end or not at all.
 
-    An existing `path` is an `InputError` unless `overwrite`, and then only the files written here are replaced: a
-    folder named by mistake must not be emptied.
+    An existing `path` raises `InputError` unless `overwrite` is set. Even then only the files written here are
+    replaced: a folder named by mistake must not be emptied.
     """
     path = os.fspath(path).rstrip("/")
     path = path if is_remote(path) else os.path.realpath(path)
@@ -489,7 +494,7 @@ def whole_folder(path: str, *, overwrite: bool = False) -> Iterator[str]:
     try:
         os.chmod(temporary, 0o755)
         yield temporary
-        _check_new_folder(path, overwrite)  # Another run may have made it in the meantime.
+        _check_new_folder(path, overwrite)  # Another run may have created it in the meantime.
         if not exists(path) and not is_remote(path):
             os.rename(temporary, path)
         else:
@@ -518,13 +523,13 @@ def _move_tree(source: str, target: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Removes a file, if it is there."""
+    """Removes a file if it exists."""
     if exists(path):
         _gfile().remove(path) if is_remote(path) else os.remove(path)
 
 
 def remove_empty_folder(path: str) -> None:
-    """Removes a folder if it is there and nothing is in it."""
+    """Removes a folder if it exists and is empty."""
     if is_remote(path):
         if is_folder(path) and not _gfile().listdir(path):
             _gfile().rmtree(path)
@@ -533,7 +538,7 @@ def remove_empty_folder(path: str) -> None:
 
 
 def json_text(value: object, *, indent: int | None = None, encoding: str = "utf-8") -> str:
-    """JSON that keeps Hangul readable where the encoding has it; names of files that are not UTF-8 are escaped."""
+    """JSON text with readable Hangul if the encoding has it; file names that are not UTF-8 are escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     try:
         text.encode(encoding)
@@ -543,7 +548,7 @@ def json_text(value: object, *, indent: int | None = None, encoding: str = "utf-
 
 
 def write_json(path: str, value: object, *, indent: int | None = 2) -> None:
-    """Writes JSON that keeps Hangul readable, whole or not at all."""
+    """Writes JSON with readable Hangul, atomically."""
     text = json_text(value, indent=indent)
     with whole_file(path) as file:
         file.write(f"{text}\n")

@@ -1,7 +1,7 @@
-"""Between which values the numbers of the command line make sense, by the names that the flags have in all tools.
+"""Valid ranges of the numeric command line flags, by the flag names that all tools share.
 
-A number far outside is a slip of the hand, and would otherwise end in an error of NumPy's about gigabytes, or run for
-a year. The bounds are wide: what a model or a corpus allows is checked where that is known.
+A number far outside is a typing error that would otherwise lead to a NumPy error about gigabytes, or run for a year.
+The bounds are wide; the limits of a model or a corpus are checked where they are known.
 """
 
 import math
@@ -40,7 +40,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "num_tpu_cores": (1, 2**16),
     "worker_timeout": (1, 7 * 24 * 3600),
     "preflight_timeout": (1, 86_400),
-    "num_shards": (1, 99_999),  # A shard's name has five digits.
+    "num_shards": (1, 99_999),  # The number in a shard's name has five digits.
     "dupe_factor": (1, 10_000),
     "vocab_size": (8, 10_000_000),
     "num_unused": (0, 1_000_000),
@@ -64,7 +64,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
 
 
 def check(values: Mapping[str, object]) -> None:
-    """Raises `InputError` for the first of these {flag: value} that is out of its bounds, NaN included."""
+    """Raises `InputError` for the first of these {flag: value} that is out of bounds; NaN counts as out of bounds."""
     for name, value in values.items():
         if name not in BOUNDS or isinstance(value, bool) or not isinstance(value, int | float):
             continue

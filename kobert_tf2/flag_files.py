@@ -1,8 +1,8 @@
-"""Flag files (`--flagfile=NAME`): found by their path, or by the name of one that ships with the package.
+"""Flag files (`--flagfile=NAME`), found by path or by the name of one shipped with the package.
 
-A relative path in a flag file means the file that lies there seen from the flag file, or else from the working
-directory, as absl has it; where it exists in neither place it is relative to the flag file. What ships with the
-package can thus be used from anywhere.
+A relative path in a flag file is looked up relative to the flag file, then relative to the working directory, as in
+absl. If it exists in neither place, it is taken as relative to the flag file. The shipped flag files can thus be used
+from anywhere.
 """
 
 import difflib
@@ -15,20 +15,20 @@ from collections.abc import Iterator, Sequence
 from kobert_tf2.errors import InputError
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
-# Installed, the configurations lie in the package; in a clone, beside it.
+# When installed, the configurations are in the package; in a clone, next to it.
 SHIPPED = next((folder for folder in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if folder.is_dir()), None)
 _PATH_FLAG = re.compile(r".*_(file|dir|checkpoint)|input|output|report|josa_report|dictionary|user_dictionary")
-# Flags whose value may be a hub id: only what exists is taken for a path.
+# Flags whose value may be a hub id: only an existing file is taken for a path.
 _PATH_OR_ID = {"init_checkpoint", "vocab_file", "bert_config_file", "model_dir", "input"}
 
 
 def expand(arguments: Sequence[str]) -> list[str]:
-    """The command line with each `--flagfile` replaced by the flags in it; later flags win, as in absl."""
+    """Replaces each `--flagfile` of the command line by the flags in it; later flags win, as in absl."""
     return list(_expanded(arguments, ()))
 
 
 def _expanded(arguments: Sequence[str], within: tuple[str, ...]) -> Iterator[str]:
-    """`within`: the flag files that are being read, outermost first."""
+    """`within`: the flag files being read, outermost first."""
     remaining = iter(arguments)
     for argument in remaining:
         if argument == "--":

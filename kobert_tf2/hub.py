@@ -1,4 +1,6 @@
-"""Models of the Hugging Face hub: an id becomes a folder, through `huggingface_hub`, its cache and its variables."""
+"""Downloads models of the Hugging Face hub into a folder, with `huggingface_hub`, its cache and its environment
+variables.
+"""
 
 import pathlib
 import re
@@ -6,9 +8,9 @@ from collections.abc import Iterable
 
 from kobert_tf2.errors import InputError
 
-# `name` or `owner/name`, and a branch, tag or commit after an @: nothing that could lead out of a folder.
+# `name` or `owner/name`, optionally with a branch, tag or commit after an @; no path that could leave the folder.
 _ID = re.compile(r"(?P<name>(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*)(?:@(?P<revision>\w[\w./-]*))?")
-# What a tokenizer may consist of; `*.model` is a SentencePiece model.
+# The possible files of a tokenizer; `*.model` is a SentencePiece model.
 TOKENIZER_FILES = (
     *("vocab.txt", "tokenizer_config.json", "tokenizer.json", "added_tokens.json", "special_tokens_map.json"),
     *("*.model", "user.dic"),
@@ -16,7 +18,7 @@ TOKENIZER_FILES = (
 
 
 def is_id(name: str) -> bool:
-    """Whether the hub could have a model of this name; a revision may follow, `klue/bert-base@main`."""
+    """Whether this is a valid hub model id; a revision may follow, as in `klue/bert-base@main`."""
     return _ID.fullmatch(name) is not None and ".." not in name and "//" not in name
 
 
@@ -28,9 +30,9 @@ def _model_and_revision(name: str) -> tuple[str, str | None]:
 
 
 def fetch(name: str, patterns: Iterable[str]) -> str:
-    """The folder of the client's cache that holds the model's files, downloaded where they are not there yet.
+    """The cache folder with the model's files; missing files are downloaded.
 
-    `HF_ENDPOINT`, `HF_HUB_OFFLINE` and `HF_HOME` are the client's own. What it cannot read is an `InputError`.
+    The client reads `HF_ENDPOINT`, `HF_HUB_OFFLINE` and `HF_HOME`. Raises `InputError` if it cannot read the model.
     """
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
@@ -52,7 +54,7 @@ def fetch(name: str, patterns: Iterable[str]) -> str:
 
 
 def file_names(name: str) -> list[str]:
-    """The names of all files of a model; of those in the client's cache where it is offline."""
+    """The names of all files of a model; when offline, of those in the client's cache."""
     from huggingface_hub import HfApi
 
     model, revision = _model_and_revision(name)
@@ -64,7 +66,7 @@ def file_names(name: str) -> list[str]:
 
 
 def tensor_shapes(name: str) -> dict[str, tuple[int, ...]]:
-    """The names and shapes in a model's safetensors files, from their headers alone: no weights are downloaded."""
+    """The tensor names and shapes in a model's safetensors files, read from the headers without downloading weights."""
     from huggingface_hub import HfApi
 
     model, revision = _model_and_revision(name)

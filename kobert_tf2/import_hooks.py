@@ -1,6 +1,6 @@
-"""Something to do around the import of another package, whenever that import comes.
+"""Hooks around the future import of another package.
 
-This package loads Keras and TensorFlow only when they are needed, and often it is the user's program that does.
+This package loads Keras and TensorFlow only when needed, and often the user's program imports them.
 """
 
 import importlib.abc
@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 
 
 def around_import(name: str, around: Callable[[Callable[[], None]], None]) -> None:
-    """Calls `around(load)` in place of `load()`, the import of the package `name`, if it is not imported yet."""
+    """Calls `around(load)` instead of `load()`, the import of the package `name`, if it is not imported yet."""
     sys.meta_path.insert(0, _Finder(name, around))
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Stays until the package is really imported: others look for a spec only to see whether it is installed."""
+    """Import finder that stays installed until the package is actually imported: some callers look for a spec only to
+    see whether it is installed.
+    """
 
     def __init__(self, name: str, around: Callable[[Callable[[], None]], None]):
         self._name, self._around, self._asks_the_others = name, around, False

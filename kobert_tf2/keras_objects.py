@@ -1,7 +1,7 @@
-"""Our classes made known to Keras as soon as Keras is there, so that a `.keras` file loads after `import kobert_tf2`.
+"""Registers our classes when Keras is imported, so that a `.keras` file can be loaded after `import kobert_tf2`.
 
-Keras looks a class of a file up among those that were registered and imports no module for it, whereas this package
-loads Keras only when it is needed. So the registration waits for Keras' own import.
+Keras looks up the classes of a file among the registered ones and does not import modules for them. This package loads
+Keras only when needed, so the registration is deferred until Keras is imported.
 """
 
 import importlib
@@ -15,7 +15,7 @@ _WITHOUT_KERAS = {"kobert_tf2.bert.config", "kobert_tf2.bert.checkpoint_files", 
 
 
 def register_with_keras() -> None:
-    """Registers our classes with Keras, now if it is loaded or else when it will be."""
+    """Registers our classes with Keras: now if it is loaded, otherwise when it is imported."""
     if "keras" in sys.modules:
         _register()
     else:
@@ -28,7 +28,9 @@ def _load_and_register(load: Callable[[], None]) -> None:
 
 
 def _register() -> None:
-    """Imports what registers our classes, unless a module of ours is what imports Keras: it registers itself."""
+    """Imports the modules that register our classes, unless one of our modules triggered the import: it registers
+    itself.
+    """
     begun = {name for name in sys.modules if name.startswith("kobert_tf2.bert.")} - _WITHOUT_KERAS
     if not begun and sys.modules["keras"].config.backend() == "tensorflow":
         for module in _MODULES:

@@ -1,4 +1,4 @@
-"""The installed command `kobert`: each tool is a sub-command (`kobert pretrain` is tools/pretrain.py)."""
+"""The installed command `kobert`: each tool is a subcommand (`kobert pretrain` runs tools/pretrain.py)."""
 
 import ast
 import difflib
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import kobert_tf2
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
-# Installed, the tools lie in the package; in a clone, beside it.
+# When installed, the tools are in the package; in a clone, next to it.
 TOOLS = next(folder for folder in (_PACKAGE / "tools", _PACKAGE.parent / "tools") if folder.is_dir())
-# In the order in which a project comes to need them.
+# In the order in which a project needs them.
 _ORDER = (
     *("quickstart", "doctor", "build-vocab", "build-user-dictionary", "create-pretraining-data", "pretrain"),
     *("finetune-mrc", "evaluate-mrc", "finetune-classifier", "finetune-ner", "extract-features", "search-sentences"),
@@ -21,7 +21,7 @@ _ORDER = (
 
 
 def commands() -> dict[str, pathlib.Path]:
-    """The sub-commands and their programs, in the order of use."""
+    """The subcommands and their programs, in the order of use."""
     found = {path.stem.replace("_", "-"): path for path in TOOLS.glob("*.py") if path.stem != "__init__"}
     place = {name: position for position, name in enumerate(_ORDER)}
     return {name: found[name] for name in sorted(found, key=lambda name: (place.get(name, len(_ORDER)), name))}
@@ -63,7 +63,7 @@ def _overview(programs: dict[str, pathlib.Path]) -> str:
 
 
 def _first_line(path: pathlib.Path) -> str:
-    """What a program is for: the first line of its docstring, read without running it."""
+    """A program's summary: the first line of its docstring, read without importing it."""
     return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
 
 
@@ -84,7 +84,7 @@ def _print_completion(arguments: Sequence[str]) -> int:
 
 
 def flags_of(path: pathlib.Path) -> list[str]:
-    """The names of a program's flags, read from its source: running it would take seconds."""
+    """The names of a program's flags, parsed from its source because running it would take seconds."""
     shared = ast.parse((_PACKAGE / "command_line.py").read_text(encoding="utf-8"))
     functions = {node.name: node for node in shared.body if isinstance(node, ast.FunctionDef)}
     names: set[str] = {"language", "verbose"}

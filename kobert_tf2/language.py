@@ -1,4 +1,4 @@
-"""In which language the pages that we write speak: Korean where the system does, or as `--language` says."""
+"""The language of the pages that we write: Korean if the system's locale is Korean, or that of `--language`."""
 
 import os
 
@@ -7,20 +7,20 @@ _chosen: str | None = None
 
 
 def choose(language: str | None) -> None:
-    """Sets the language for this process; None: the system's."""
+    """Sets the language of this process; None: the system's."""
     global _chosen
     _chosen = language
 
 
 def current() -> str:
-    """The language chosen, or else the system's where it is Korean, or else English."""
+    """The chosen language; otherwise Korean if the system's is Korean, else English."""
     if _chosen:
         return _chosen
-    # In the order in which POSIX asks them.
+    # In POSIX order of precedence.
     system = next(filter(None, (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
     return "ko" if system.lower().startswith("ko") else "en"
 
 
 def say(english: str, korean: str) -> str:
-    """The one of the two that is in the current language."""
+    """Returns the text in the current language."""
     return korean if current() == "ko" else english

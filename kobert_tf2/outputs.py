@@ -1,15 +1,15 @@
-"""Whether a run may write where it is asked to. The rule for every output of every tool and function:
+"""Checks whether a run may write to its outputs. The rules for every output of every tool and function:
 
-1. An output is never an input of the same run: not through a link or a hard link, another spelling or a glob; and a
-   folder that is replaced as a whole holds no input.
-2. A file or folder that exists is replaced only if this package wrote it. It carries a sign: the key "kobert_tf2" in
-   its JSON, a side-car, or a form that no other file has. An empty file has nothing to lose.
-3. A link is written at its target; a pipe or a character device, such as /dev/stdout, is written to and stays
+1. An output is never an input of the same run, whether through a symbolic or hard link, another spelling or a glob; and
+   a folder that is replaced as a whole contains no input.
+2. An existing file or folder is replaced only if this package wrote it, which it recognises by the key "kobert_tf2" in
+   its JSON, a sidecar file, or a unique format. An empty file may be replaced.
+3. A link is followed to its target; a pipe or a character device such as /dev/stdout is written to, not replaced
    (`files.whole_file`).
-4. A folder is removed file by file, of what was written there, and only if nothing else is in it.
-5. One run at a time writes into a folder. The lock is the kernel's: it ends with the process that holds it.
+4. A folder is removed by removing the files written there, and then only if nothing else is in it.
+5. Only one run at a time writes into a folder. The lock is a kernel lock, released when its process ends.
 
-What is under gs:// is compared by name alone, and is not locked.
+Paths under gs:// are compared by name only, and are not locked.
 """
 
 import contextlib
@@ -34,10 +34,10 @@ Paths = str | os.PathLike | Iterable[str] | None
 def refuse_inputs(
     outputs: Mapping[str, Paths], inputs: Mapping[str, Paths], *, replaced: Mapping[str, Paths] | None = None
 ) -> None:
-    """Raises `InputError` where an output is an input; both are {name of the argument: path, paths or None}.
+    """Raises `InputError` if an output is an input; both are {name of the argument: path, paths or None}.
 
-    An input may be globs separated by commas, a folder, the prefix of a TF1 checkpoint, or something that is no file
-    (a hub id). `replaced` are outputs that are replaced as a whole: those that are folders may hold no input either.
+    An input may be comma-separated globs, a folder, the prefix of a TF1 checkpoint, or not a file at all (a hub id).
+    `replaced` are outputs that are replaced as a whole; if they are folders, they may not contain an input either.
     """
     written = [pair for pair in _pairs({**outputs, **(replaced or {})}) if not files.is_stream(pair[1])]
     _refuse_two_in_one(written)
@@ -66,7 +66,7 @@ def _refuse_two_in_one(written: list[tuple[str, str]]) -> None:
 
 
 def _identity(path: str) -> object:
-    """Equal for two names of one file, be it there or not yet."""
+    """A key that is equal for two names of the same file, existing or not."""
     with contextlib.suppress(OSError):
         if not files.is_remote(path):
             found = os.stat(path)
@@ -81,7 +81,7 @@ def _pairs(arguments: Mapping[str, Paths]) -> Iterator[tuple[str, str]]:
 
 
 def _files_of(source: str) -> list[str]:
-    """Every path that an input stands for and that exists."""
+    """All existing paths that an input refers to."""
     if files.is_remote(source):
         return [source]
     found = [source] if os.path.lexists(source) else []
@@ -102,9 +102,9 @@ def check_file(path: str, *, what: str, is_ours: Callable[[str], bool], overwrit
     """Raises `InputError` if a file may not be written at `path`.
 
     Args:
-        what: what is written there, for the sentence ("a report of evaluate_mrc").
-        is_ours: tells a file of that kind from any other; it may raise `InputError` for a file that it cannot read.
-        overwrite: whether one of that kind is replaced. Any other file never is.
+        what: a description of the file for the message ("a report of evaluate_mrc").
+        is_ours: whether an existing file is of that kind; it may raise `InputError` for a file that it cannot read.
+        overwrite: whether a file of that kind may be replaced. Any other file never is.
     """
     path = os.fspath(path)
     if files.is_stream(path):
@@ -125,7 +125,9 @@ def check_file(path: str, *, what: str, is_ours: Callable[[str], bool], overwrit
 
 
 def _check_place(folder: str, path: str) -> None:
-    """Tries whether a file can be made in a folder, be it there yet or not: better now than after hours of work."""
+    """Checks that a file can be created in a folder, existing or not, so that a run does not fail after hours of
+    work.
+    """
     if files.is_remote(folder):
         return
     place = pathlib.Path(_resolved(folder))
@@ -141,8 +143,8 @@ def _check_place(folder: str, path: str) -> None:
 def check_folder(folder: str, names: Iterable[str], *, what: str, is_ours: Callable[[str], bool]) -> None:
     """Raises `InputError` if files of these names (or globs) may not be written into `folder`.
 
-    Other files of a folder do not matter: they stay. `is_ours(folder)` tells whether files of these names there are
-    of an earlier run.
+    Other files in the folder are ignored and kept. `is_ours(folder)` returns whether the files of these names are from
+    an earlier run.
     """
     folder = os.fspath(folder).rstrip("/") or "/"
     if files.exists(folder) and not files.is_folder(folder):
@@ -168,7 +170,7 @@ def _holds(is_ours: Callable[[str], bool], path: str) -> bool:
 
 
 def is_empty(path: str) -> bool:
-    """Whether a file has no bytes; False for what is no file."""
+    """Whether a file is empty; False if it is not a file."""
     if files.is_folder(path) or not files.exists(path):
         return False
     with files.open_binary(path) as file:
@@ -176,12 +178,12 @@ def is_empty(path: str) -> bool:
 
 
 def signed(values: dict, tool: str) -> dict:
-    """The values of a JSON object with the sign of this package, for `is_signed`."""
+    """Adds this package's signature to the values of a JSON object, for `is_signed`."""
     return {**values, SIGN: {"written_by": tool}}
 
 
 def is_signed(path: str) -> bool:
-    """Whether a JSON file carries the sign of this package."""
+    """Whether a JSON file has this package's signature."""
     with contextlib.suppress(InputError):
         return files.exists(path) and SIGN in files.read_json(path, dict)
     return False
@@ -191,9 +193,9 @@ def is_signed(path: str) -> bool:
 
 
 def remove_files(folder: str, names: Iterable[str]) -> bool:
-    """Removes these files, then the folders among them and `folder` itself where nothing is left in them.
+    """Removes these files, then their subfolders and `folder` itself if they are empty.
 
-    Returns whether `folder` is gone: it stays if it holds anything else.
+    Returns whether `folder` was removed; it is kept if it contains anything else.
     """
     names = list(names)
     for name in names:
@@ -208,12 +210,12 @@ def _remove_empty(folder: str) -> None:
     if files.is_remote(folder):
         files.remove_empty_folder(folder)
         return
-    with contextlib.suppress(OSError):  # Not empty, not there, or a link to elsewhere.
+    with contextlib.suppress(OSError):  # Not empty, missing, or a link.
         os.rmdir(folder)
 
 
 def files_in(folder: str) -> list[str]:
-    """The names of all files in and below a local folder, relative to it, sorted. Links count as files."""
+    """The sorted relative paths of all files in and below a local folder. Links count as files."""
     found = []
     for path, folders, names in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(path, name))]
@@ -226,9 +228,9 @@ def files_in(folder: str) -> list[str]:
 
 @contextlib.contextmanager
 def only_run(path: str) -> Iterator[None]:
-    """Around a run that makes or fills the folder `path`: a second one at the same time is an `InputError`.
+    """Context manager for a run that creates or fills the folder `path`. A second, concurrent run gets an `InputError`.
 
-    Where there is no such folder yet, an empty one beside it is locked, and removed at the end.
+    If the folder does not exist yet, an empty folder next to it is locked, and removed at the end.
     """
     if files.is_remote(path) or os.path.isdir(path):
         with FolderLock(path):
@@ -244,15 +246,15 @@ def only_run(path: str) -> Iterator[None]:
             _remove_empty(beside)
 
 
-# {folder: [descriptor, how often it is held]}. A process may take its own lock again.
+# {folder: [descriptor, hold count]}. A process may acquire its own lock again.
 _held: dict[tuple[int, str], list[int]] = {}
 
 
 class FolderLock:
-    """Holds a folder that exists for this process, until `release` or the end of the process.
+    """Locks an existing folder for this process until `release` or the end of the process.
 
-    Another process that holds it is an `InputError`. Nothing is written; a folder under gs:// is not locked. With
-    `make` the folder is made where it is missing, and goes at the end if it is still empty.
+    Raises `InputError` if another process holds the lock. Nothing is written; a folder under gs:// is not locked. With
+    `make`, a missing folder is created, and removed at the end if it is still empty.
     """
 
     def __init__(self, folder: str, *, make: bool = False):

@@ -1,7 +1,7 @@
-"""HTML pages that are one file: no network, readable in the dark, on a phone and on paper.
+"""Self-contained HTML pages: no network access, with dark mode, readable on a phone and in print.
 
-What comes from a user is escaped here, by `text`, `table` and `Section`; a page forbids itself by its own policy to
-load anything.
+User data is escaped here, by `text`, `table` and `Section`; the page's content security policy forbids loading
+anything.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from kobert_tf2 import files, language, outputs
 
 
 class Section(NamedTuple):
-    """A part of a page: a heading, and HTML below it. A section without HTML is left out."""
+    """A part of a page: a heading with HTML below it. A section without HTML is omitted."""
 
     title: str
     html: str
@@ -20,23 +20,23 @@ class Section(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A cell of a table with a shade behind it, from 0 to 1."""
+    """A table cell with a background shade from 0 to 1."""
 
     value: object
     shade: float
 
 
 def text(value: object) -> str:
-    """Text as HTML."""
+    """Text escaped as HTML."""
     return escape(str(value))
 
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]], *, caption: str = "") -> str:
-    """A table that scrolls by itself where the screen is narrow. Numbers stand at the right."""
+    """A table that scrolls horizontally on a narrow screen. Numbers are right-aligned."""
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in header)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     title = f"<caption>{text(caption)}</caption>" if caption else ""
-    # A region that scrolls must be reachable by keyboard.
+    # A scrolling region must be reachable by keyboard.
     return (
         f'<div class="scroll" tabindex="0" role="group"><table>{title}<thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
@@ -55,7 +55,7 @@ def _cell(value: object) -> str:
 
 
 def figures(values: Iterable[tuple[str, str, str]]) -> str:
-    """Large figures side by side: (name, value, explanation)."""
+    """Large numbers side by side: (name, value, explanation)."""
     boxes = "".join(
         f'<div class="figure"><b>{text(value)}</b><span>{text(name)}</span><small>{text(note)}</small></div>'
         for name, value, note in values
@@ -64,12 +64,12 @@ def figures(values: Iterable[tuple[str, str, str]]) -> str:
 
 
 def terms(pairs: Iterable[tuple[str, str]]) -> str:
-    """A list of words and what they mean."""
+    """A list of terms and their definitions."""
     return f"<dl>{''.join(f'<dt>{text(word)}</dt><dd>{text(meaning)}</dd>' for word, meaning in pairs)}</dl>"
 
 
 def page(title: str, sections: Iterable[Section], *, script: str = "", style: str = "") -> str:
-    """The whole file; `script` and `style` are ours, not a user's."""
+    """The complete HTML page; `script` and `style` must be ours, not user data."""
     parts = "".join(
         f"<section><h2>{text(section.title)}</h2>"
         f"{f'<p class=note>{text(section.explanation)}</p>' if section.explanation else ''}{section.html}</section>"
@@ -96,17 +96,17 @@ script-src 'unsafe-inline'; img-src data:">
 """
 
 
-# What tells a page of ours from any other; those of evaluate_mrc in version 0.1 begin alike.
+# Identifies our pages; those of evaluate_mrc in version 0.1 begin in the same way.
 _SIGN = '<meta name="generator" content="kobert_tf2">'
 
 
 def check_output(path: str, what: str) -> None:
-    """Raises `InputError` if a page may not be written at `path`; an earlier page of ours is replaced."""
+    """Raises `InputError` if a page may not be written to `path`; an earlier page of ours may be replaced."""
     outputs.check_file(path, what=what, is_ours=is_ours)
 
 
 def is_ours(path: str) -> bool:
-    """Whether a file is a page that this package wrote."""
+    """Whether a file is a page written by this package."""
     with files.open_binary(path) as file:
         return _SIGN.removesuffix('">').encode() in file.read(1000)
 

@@ -1,8 +1,8 @@
-"""One function over many blocks in several processes, the results in the blocks' order.
+"""Maps a function over many blocks in several processes, with the results in order.
 
-Processes, because MeCab holds Python's lock; started afresh ("spawn"), because a fork of a process in which
-TensorFlow runs hangs. A started process does not import the caller's main program (it would load TensorFlow
-there, or run an unguarded script again): the function must live in an importable module.
+It uses processes because MeCab holds the GIL, and starts them with "spawn" because a fork of a process that runs
+TensorFlow hangs. A worker process does not import the caller's main program (which would load TensorFlow there, or run
+an unguarded script again), so the function must be in an importable module.
 """
 
 import collections
@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from kobert_tf2.errors import InputError
 
-# Blocks that wait or run for each process: enough to keep it busy, few enough to bound the memory.
+# Queued or running blocks per process: enough to keep it busy, few enough to bound memory.
 _WINDOW = 3
 
 _function: Callable | None = None
@@ -32,10 +32,10 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """`num_workers` processes that hold `function`; a context manager.
+    """A pool of `num_workers` processes that have `function` loaded; a context manager.
 
-    The function goes to them through a file: through the pipe by which a process is started, one that holds a
-    vocabulary would keep this one waiting until that one is up, and only then would the next one be started.
+    The function is passed through a file. Sent through the pipe that starts a process, a function with a large
+    vocabulary would block the parent until that process is up, so that the processes would start one after another.
     """
 
     def __init__(self, function: Callable, *, num_workers: int):
@@ -51,7 +51,7 @@ class Workers:
         )
 
     def map(self, blocks: Iterable) -> Iterator:
-        """`function(block)` of every block, in order. Blocks are drawn only as fast as they are worked on."""
+        """Yields `function(block)` for every block, in order. Blocks are read only as fast as they are processed."""
         blocks = iter(blocks)
         waiting: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
         try:
@@ -67,7 +67,9 @@ class Workers:
                 future.cancel()
 
     def submit(self, block: Any) -> concurrent.futures.Future[Any]:
-        """`function(block)`, as soon as a process is free; `BrokenProcessPool` where its process was ended."""
+        """Submits `function(block)` and returns its future, which raises `BrokenProcessPool` if the process was
+        killed.
+        """
         with _starting_a_process():
             return self._executor.submit(_call, block)
 
@@ -77,7 +79,7 @@ class Workers:
             os.remove(self._pickled)
 
     def kill(self) -> None:
-        """`close` that waits for no block: a process that works on one is killed."""
+        """Like `close`, but without waiting: processes that are working on a block are killed."""
         for process in list((self._executor._processes or {}).values()):
             process.kill()
         self.close()
@@ -92,7 +94,7 @@ class Workers:
 
 
 def ordered_map(function: Callable, blocks: Iterable, *, num_workers: int = 1) -> Iterator:
-    """`function(block)` of every block, in order; with one worker in this process."""
+    """Yields `function(block)` for every block, in order; with one worker, in this process."""
     if num_workers <= 1:
         yield from map(function, blocks)
         return
@@ -101,9 +103,9 @@ def ordered_map(function: Callable, blocks: Iterable, *, num_workers: int = 1) -
 
 
 def in_subprocess(function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-    """`function(...)` in a process of its own, whose memory is freed when it returns; what it raises is raised here.
+    """Runs `function(...)` in a separate process, whose memory is freed at the end; its exceptions are re-raised here.
 
-    For a library of half a gigabyte, or for two that cannot share a process.
+    For a library that takes half a gigabyte, or for two that cannot share a process.
     """
     executor = concurrent.futures.ProcessPoolExecutor(
         1, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
@@ -137,9 +139,9 @@ def _hold(path: str, parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """SIGTERM ends what a process does as an exception would, so that nothing half-written stays.
+    """Worker initialisation: SIGTERM raises an exception, so that no partial files remain.
 
-    One whose parent was killed would wait for work for ever: each second it looks if the parent lives.
+    A worker whose parent was killed would wait for work forever, so it checks every second whether the parent is alive.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
@@ -157,18 +159,18 @@ def _call(block: Any) -> Any:
 
 
 def _end(executor: concurrent.futures.ProcessPoolExecutor) -> None:
-    """Tells the processes to end now: an executor by itself waits until they have done what they are at."""
+    """Terminates the processes now; an executor would wait for their current work."""
     for process in list((executor._processes or {}).values()):
         process.terminate()
 
 
 @contextlib.contextmanager
 def _starting_a_process() -> Iterator[None]:
-    """Around what may start a process.
+    """Context manager for code that may start a process.
 
-    It must not run the caller's main program: multiprocessing looks in `sys.modules` for what it should import. And a
-    terminal's Ctrl-C goes to all processes: those that are started inherit that it is blocked, and this one alone
-    decides.
+    The new process must not run the caller's main program, which multiprocessing looks up in `sys.modules`. A
+    terminal's Ctrl-C goes to all processes: the new ones inherit a blocked SIGINT, so that only this process handles
+    it.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")

@@ -1,9 +1,8 @@
-"""How far long work has come, on standard error: a line that is redrawn on a terminal, plain lines where there is none.
+"""Progress of long operations on stderr: a line that is redrawn on a terminal, or plain lines without a terminal.
 
     loss 2.346  5,012 tokens/s  ━━━━━━━━━━───────────────  430/1,000 step  2:13 left
 
-Figures come first, the bar takes the room that is left. What else is written to standard error meanwhile appears above
-the line, never in it.
+Numbers come first and the bar takes the remaining width. Other output to standard error appears above the line.
 """
 
 import math
@@ -23,7 +22,7 @@ Item = TypeVar("Item")
 
 
 def progress(items: Iterable[Item], what: str, *, total: int | None = None, unit: str = "items") -> Iterator[Item]:
-    """Passes the items on, and reports their number, the rate and, with a `total`, the time left."""
+    """Yields the items unchanged, and reports their number, the rate and, with a `total`, the time left."""
     began, done = time.monotonic(), 0
     with Progress(total, unit=unit) as shown:
         for done, item in enumerate(items, start=1):
@@ -41,7 +40,7 @@ def _rate(rate: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """4:05, or 1:04:05; ? where it is not known."""
+    """Formats seconds as 4:05 or 1:04:05; ? if unknown."""
     if not math.isfinite(seconds):
         return "?"
     minutes, rest = divmod(round(seconds), 60)
@@ -50,9 +49,9 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """A context manager around long work of `total` units, None where that is not known.
+    """A context manager for a long operation of `total` units (None if unknown).
 
-    Without a terminal a line comes every 30 seconds or, where `units_between_lines` is given, after so many units,
+    Without a terminal, a line is printed every 30 seconds or, if `units_between_lines` is given, after that many units,
     whichever is sooner. `quiet` shows nothing.
     """
 
@@ -75,7 +74,7 @@ class Progress:
     def update(
         self, done: int, figures: Sequence[str], seconds_left: float = math.nan, more: Sequence[str] = ()
     ) -> None:
-        """Shows the figures; `more` is shown where a wide terminal has room for it."""
+        """Shows the numbers; `more` is shown only if the terminal is wide enough."""
         now, at_end = time.monotonic(), done == self._total
         if self._line:
             if at_end or now - self._drawn_at >= _SECONDS_BETWEEN_DRAWINGS:
@@ -115,7 +114,7 @@ class Progress:
 
 
 def has_terminal() -> bool:
-    """Whether standard error is a terminal on which a line can be redrawn."""
+    """Whether stderr is a terminal on which a line can be redrawn."""
     try:
         return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     except (AttributeError, ValueError):  # Closed.
@@ -137,7 +136,7 @@ def _can_show(text: str) -> bool:
 
 
 class _LineBelow:
-    """Stands in for `sys.stderr`: keeps one line at the bottom of the terminal, under whatever else is written."""
+    """Replaces `sys.stderr` and keeps one line at the bottom of the terminal, below all other output."""
 
     def __init__(self, stream: TextIO):
         self._stream, self._line, self._at_line_start = stream, "", True
@@ -158,7 +157,7 @@ class _LineBelow:
         return len(text)
 
     def close(self) -> None:
-        """Leaves the last line where it is and gives `sys.stderr` back."""
+        """Leaves the last line in place and restores `sys.stderr`."""
         if sys.stderr is self:
             sys.stderr = self._stream
         if self._line:

@@ -1,13 +1,13 @@
-"""TensorFlow loads without its notes about CUDA, oneDNN and absl on standard error.
+"""Suppresses TensorFlow's notes about CUDA, oneDNN and absl on stderr while it is imported.
 
-Its C++ libraries write them to descriptor 2 before any setting of theirs is read. So that descriptor is a file while
-TensorFlow is imported, and what it caught is written out afterwards, without the lines that are certainly notes; all of
-it where the import failed. What TensorFlow says later, while it works, goes where it always went.
+Its C++ libraries write them to descriptor 2 before they read any of their settings. So the descriptor is redirected to
+a file during the import, and the output is written out afterwards without the lines that are certainly notes, or in
+full if the import failed. TensorFlow's later output is not affected.
 
     TF_CPP_MIN_LOG_LEVEL=0      a user's own level below 2 (`--verbose` of a tool) leaves everything as it is
 
-Not kept: what TensorFlow writes just before it aborts the process while loading (run with `--verbose` then), and what a
-process prints that another thread started during the import.
+Lost output: that of TensorFlow just before it aborts the process while loading (use `--verbose` in that case), and that
+of a process started by another thread during the import.
 """
 
 import contextlib
@@ -26,14 +26,14 @@ LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _LOGGED = re.compile(rb"^(?:([IWEF])\d{4} [\d:.]+ +\d+ \S+\] |\d{4}-\d\d-\d\d [\d:.]+: ([IWEF]) )")
 _ABOUT_LOGGING = b"WARNING: All log messages before absl::InitializeLog() is called"
 _MORE_OF_A_NOTE = b"To enable the following instructions:"
-# Errors by their letter, but not by what they mean.
+# Logged as errors, but harmless.
 _NO_ERRORS = re.compile(rb"Unable to register cu\w+ factory")
 _NO_GPU_IS_NO_ERROR = re.compile(rb"failed call to cuInit", re.IGNORECASE)
 _GPU_DEVICES = ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/dxg")
 
 
 def load_quietly() -> None:
-    """Makes the import of TensorFlow quiet when it comes; no effect where it is already imported."""
+    """Makes a later import of TensorFlow quiet; no effect if it is already imported."""
     if "tensorflow" not in sys.modules:
         around_import("tensorflow", _load)
 
@@ -46,22 +46,22 @@ def _load(load: Callable[[], None]) -> None:
     with _caught_errors(has_gpu):
         load()
         if not has_gpu and importlib.util.find_spec("libtpu") is None:
-            # Without a GPU the CUDA platform fails to start, and says so, when it is first asked: here.
+            # Without a GPU, the CUDA platform logs a failure on first use; trigger it here, where it is suppressed.
             with contextlib.suppress(Exception):
                 sys.modules["tensorflow"].config.list_physical_devices("GPU")
 
 
 def has_gpu_device() -> bool:
-    """Whether this machine has a GPU of NVIDIA's, whatever TensorFlow can do with it."""
+    """Whether this machine has an NVIDIA GPU, usable by TensorFlow or not."""
     return any(map(glob.glob, _GPU_DEVICES))
 
 
 @contextlib.contextmanager
 def _caught_errors(has_gpu: bool) -> Iterator[None]:
-    """Descriptor 2 is a file within it; afterwards what was caught and matters is written to standard error."""
+    """Redirects descriptor 2 to a file; at the end, writes the relevant lines to stderr."""
     try:
         screen = os.dup(2)
-    except OSError:  # Standard error is closed: nothing can be seen anyway.
+    except OSError:  # Standard error is closed: nothing would be visible.
         yield
         return
     with tempfile.TemporaryFile() as caught, contextlib.ExitStack() as end:
@@ -81,7 +81,7 @@ def _caught_errors(has_gpu: bool) -> Iterator[None]:
 
 
 def is_note(line: bytes, *, has_gpu: bool) -> bool:
-    """Whether a line of standard error is one that TensorFlow writes when nothing is wrong."""
+    """Whether a line of stderr is one that TensorFlow writes when nothing is wrong."""
     if line.startswith((_ABOUT_LOGGING, _MORE_OF_A_NOTE)):
         return True
     logged = _LOGGED.match(line)

@@ -1,9 +1,9 @@
-"""Small Korean data made here: documents and KorQuAD-format questions about people, towns, companies and buildings.
+"""Synthetic Korean sample data: documents and KorQuAD-format questions about people, towns, companies and buildings.
 
-None of them exists. For trying the pipeline (`tools/quickstart.py`) and for tests: nobody's text, no download, the same
-for the same seed. Names and numbers are divided by a hash into those seen in training and those kept for the held-out
-part, so a reader that answers the held-out questions has learned to read, not to remember. Not for judging a Korean
-model: the sentences come from a table.
+All are fictional. The data is for trying the pipeline (`tools/quickstart.py`) and for tests: no third-party text, no
+download, reproducible by seed. A hash assigns each name and number to the training part or the held-out part, so a
+reader that answers the held-out questions has learned to read, not to memorise. It is not suitable for judging a Korean
+model: the sentences come from templates.
 """
 
 import dataclasses
@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator
 
 _DIGITS_WITH_FINAL_CONSONANT = set("013678")
 _DIGITS_ENDING_IN_RIEUL = set("178")
-_RIEUL = 8  # index of ㄹ among the 28 final consonants of a syllable, 0 being none
+_RIEUL = 8  # index of ㄹ among the 28 final consonants of a syllable (0: none)
 
 
 def _final_consonant(character: str) -> int:
-    """Index of the final consonant, 0 for none: 산 -> 4, 나무 -> 0, and digits as they are read aloud (3 is 삼)."""
+    """The index of the final consonant, 0 for none: 산 -> 4, 나무 -> 0. Digits as they are read aloud (3 is 삼)."""
     if "가" <= character <= "힣":
         return (ord(character) - ord("가")) % 28
     if character in _DIGITS_ENDING_IN_RIEUL:
@@ -29,7 +29,7 @@ def _final_consonant(character: str) -> int:
 
 
 def with_particle(word: str, particle: str) -> str:
-    """The form of a particle that fits a word: (사과, "은/는") -> 는, (서울, "으로/로") -> 로."""
+    """The form of a particle after a word: (사과, "은/는") -> 는, (서울, "으로/로") -> 로."""
     after_consonant, after_vowel = particle.split("/")
     letters = re.sub(r"[^0-9가-힣]", "", word)
     final = _final_consonant(letters[-1]) if letters else 0
@@ -42,7 +42,7 @@ _SLOT = re.compile(r"\{(\w+)\}|\[([^\]]+/[^\]]*)\]")
 
 
 def fill(template: str, values: dict[str, str]) -> tuple[str, dict[str, int]]:
-    """Fills `{slot}` and chooses each `[은/는]`; returns the text and where each slot's value begins in it."""
+    """Fills `{slot}` and chooses each `[은/는]`; returns the text and the offset of each slot's value."""
     text, starts, end = "", {}, 0
     for match in _SLOT.finditer(template):
         text += template[end : match.start()]
@@ -174,17 +174,19 @@ def _one_of(words: list[str]) -> Callable[[random.Random], str]:
 
 @dataclasses.dataclass(frozen=True)
 class Relation:
-    """One kind of fact about `{name}`: what `{answer}` may be, sentences that tell it, questions that ask for it."""
+    """One kind of fact about `{name}`: possible values of `{answer}`, sentences that state it, and questions about
+    it.
+    """
 
     answer: Callable[[random.Random], str]
     sentences: tuple[str, ...]
     questions: tuple[str, ...]
-    closed: bool = False  # the answer comes from a short list of common nouns, which training and held-out data share
+    closed: bool = False  # the answer is from a short list of common nouns, shared by training and held-out data
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A kind of subject: how it is named, how it is called the second time, what can be told of it."""
+    """A kind of subject: its names, how it is referred to the second time, and the facts about it."""
 
     name: Callable[[random.Random], str]
     again: tuple[str, ...]
@@ -508,12 +510,14 @@ KINDS = (_PERSON, _TOWN, _COMPANY, _BUILDING)
 
 
 def is_held_out(value: str) -> bool:
-    """One name or number in five, by a hash of its spelling, never occurs in the training part."""
+    """Whether a name or number is held out: one in five, by a hash of its spelling, never occurs in the training
+    part.
+    """
     return zlib.crc32(value.encode("utf-8")) % 5 == 0
 
 
 def _draw(make: Callable[[random.Random], str], rng: random.Random, held_out: bool) -> str:
-    """A value of the asked part; drawn again until it falls there."""
+    """Draws a value of the requested part, by rejection sampling."""
     while is_held_out(value := make(rng)) != held_out:
         pass
     return value
@@ -521,7 +525,7 @@ def _draw(make: Callable[[random.Random], str], rng: random.Random, held_out: bo
 
 @dataclasses.dataclass(frozen=True)
 class Fact:
-    """One sentence and, with its place in the sentence, the answer that it holds."""
+    """One sentence, the answer in it, and the answer's offset."""
 
     sentence: str
     name: str
@@ -537,7 +541,7 @@ def _make_fact(kind: Kind, relation: Relation, name: str, subject: str, rng: ran
 
 
 def _make_passage(rng: random.Random, held_out: bool, subjects: int, facts_each: int) -> list[Fact | str]:
-    """Sentences about one or several subjects of one kind; only a lone subject is sometimes called 그 or 이곳."""
+    """Sentences about one or several subjects of one kind; only a single subject is sometimes called 그 or 이곳."""
     kind = rng.choice(KINDS)
     passage: list[Fact | str] = []
     for _ in range(subjects):
@@ -550,7 +554,7 @@ def _make_passage(rng: random.Random, held_out: bool, subjects: int, facts_each:
 
 
 def documents(count: int, *, seed: int, held_out: bool = False) -> Iterator[list[str]]:
-    """Yields `count` documents, each a list of sentences, as `create_pretraining_data` reads them."""
+    """Yields `count` documents, each a list of sentences, in the form that `create_pretraining_data` reads."""
     rng = random.Random(f"documents {seed}")
     for _ in range(count):
         passage = _make_passage(rng, held_out, subjects=rng.choice((1, 1, 2)), facts_each=rng.randint(3, 6))
@@ -558,7 +562,7 @@ def documents(count: int, *, seed: int, held_out: bool = False) -> Iterator[list
 
 
 def _paragraph(passage: list[Fact | str], rng: random.Random) -> tuple[str, list[tuple[Fact, int]]]:
-    """Joins sentences, now and then with two spaces, and says where in the paragraph each fact's answer begins."""
+    """Joins sentences, occasionally with two spaces, and returns the offset of each fact's answer in the paragraph."""
     text, placed = "", []
     for part in passage:
         if text:
@@ -570,9 +574,9 @@ def _paragraph(passage: list[Fact | str], rng: random.Random) -> tuple[str, list
 
 
 def korquad(paragraphs: int, *, seed: int, held_out: bool = False, questions_each: int = 4) -> dict:
-    """A file's content in KorQuAD 1.0's format: `paragraphs` articles of one paragraph and its questions each.
+    """Data in the KorQuAD 1.0 format: `paragraphs` articles, each with one paragraph and its questions.
 
-    One paragraph in four speaks of two subjects, so that a reader must look for the name that it is asked about.
+    One paragraph in four has two subjects, so that a reader must look for the name in the question.
     """
     rng = random.Random(f"korquad {seed}")
     data = []

@@ -1,4 +1,4 @@
-"""What the programs lay out on standard error: aligned tables, and commands that can be copied."""
+"""Layout of the programs' output on stderr: aligned tables, and commands that can be copied."""
 
 import os
 import pathlib
@@ -11,7 +11,7 @@ _FEWEST_COLUMNS, _MOST_COLUMNS = 40, 120
 
 
 def columns() -> int:
-    """The width of the screen, 80 where there is none; what is laid out leaves the last column free."""
+    """The width of the screen, 80 without a terminal; the layout leaves the last column free."""
     try:
         found = os.get_terminal_size(sys.stderr.fileno()).columns
     except (AttributeError, OSError, ValueError):
@@ -20,7 +20,7 @@ def columns() -> int:
 
 
 def number(value: float) -> str:
-    """A measured value in four figures: 0.1235, 12.35, 1,235."""
+    """Formats a measured value with four significant digits: 0.1235, 12.35, 1,235."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if value != value or isinstance(value, int) or abs(value) >= 1e15:
@@ -31,7 +31,7 @@ def number(value: float) -> str:
 
 
 def table(rows: Mapping[str, object], *, indent: str = "  ") -> str:
-    """Names and values in two columns, each row on one line of the screen."""
+    """A two-column table of names and values, each row on one line of the screen."""
     width = max(map(len, rows), default=0)
     return "\n".join(_fit(f"{indent}{name:{width}}  {number(value)}") for name, value in rows.items())  # type: ignore[arg-type]
 
@@ -43,7 +43,9 @@ def _fit(line: str) -> str:
 
 
 def results(summary: Mapping[str, object]) -> str:
-    """The figures of a summary as a table; what is no single value stands in its JSON alone. "" where there is none."""
+    """The numbers of a summary as a table; values that are not scalars appear only in its JSON. "" if there are
+    none.
+    """
     figures = {
         name: value for name, value in _flat(summary) if isinstance(value, int | float) and not isinstance(value, bool)
     }
@@ -61,7 +63,8 @@ def _flat(summary: Mapping[str, object]) -> list[tuple[str, object]]:
 
 
 def command(tool: str, flags: Mapping[str, object]) -> str:
-    """A command line of one of our tools, as it would be typed where this program was started; without None flags.
+    """The command line of one of our tools, as it would be typed in this program's working directory; None flags are
+    omitted.
 
     `tool` is a file of tools/, such as "export_model.py".
     """
@@ -85,12 +88,12 @@ def _program(tool: str) -> list[str]:
     if "kobert_tf2.kobert" in sys.modules and shutil.which("kobert"):
         return ["kobert", tool.removesuffix(".py").replace("_", "-")]
     beside = pathlib.Path(sys.argv[0]).parent / tool
-    if not beside.exists():  # A program of the user's own.
+    if not beside.exists():  # The user's own program.
         beside = pathlib.Path(__file__).resolve().parent.parent / "tools" / tool
     return [shlex.quote(_interpreter()), shlex.quote(str(beside))]
 
 
 def _interpreter() -> str:
-    """`python` where that is the one that runs."""
+    """`python` if that is the running interpreter, otherwise its path."""
     found = shutil.which("python")
     return "python" if found and os.path.realpath(found) == os.path.realpath(sys.executable) else sys.executable

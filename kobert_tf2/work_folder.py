@@ -1,4 +1,4 @@
-"""The folder of a long work's intermediate files, from which a run that was killed goes on."""
+"""The folder for the intermediate files of a long run, from which a killed run can resume."""
 
 import re
 import sys
@@ -6,20 +6,20 @@ import sys
 from kobert_tf2 import files, outputs
 from kobert_tf2.errors import InputError
 
-# Of `beam_map`, which a run that was killed may have left.
+# Files of `beam_map` that a killed run may have left.
 _BEAM = r"beam-[0-9a-f]{8}\.(?:function|results)"
 
 
 class WorkFolder:
-    """The folder of intermediate files, held locked for one run.
+    """The folder of intermediate files, locked for one run.
 
-    `work.json` in it names the run. A folder that was there before, with other files in it, may serve: of those none
-    is replaced or removed, and then the folder stays.
+    `work.json` in it identifies the run. An existing folder with other files may be used: those files are neither
+    replaced nor removed, and the folder is then kept.
 
     Args:
-      run: what tells this run from others. A folder of another run is refused, or with `afresh` emptied of its files.
-      tool: writes the files, for the sign in `work.json`.
-      names: a regular expression of the names of the intermediate files.
+      run: identifies the run. A folder of another run is rejected, or with `afresh` its files are removed.
+      tool: the tool that writes the files, for the signature in `work.json`.
+      names: a regular expression that matches the names of the intermediate files.
     """
 
     _MARKER = "work.json"
@@ -45,7 +45,7 @@ class WorkFolder:
         return f"{self.path}/{self._MARKER}"
 
     def _made_by_this_run(self, run: str, *, is_new: bool) -> bool:
-        """Whether the folder goes at the end. One that holds another run's files is an `InputError`."""
+        """Whether the folder is to be removed at the end. Raises `InputError` if it contains another run's files."""
         if files.exists(self._marker):
             marker = files.read_json(self._marker, dict)
             is_signed = outputs.is_signed(self._marker)
@@ -68,7 +68,7 @@ class WorkFolder:
         self._lock.release()
 
     def remove(self) -> None:
-        """Takes the run's files away, and the folder if the run made it and nothing else is in it."""
+        """Removes the run's files, and the folder if the run created it and nothing else is in it."""
         for name in self._names():
             files.remove(f"{self.path}/{name}")
         if self._is_ours:
