@@ -1,12 +1,11 @@
-"""The same work as `local_runner`'s, on the workers of an Apache Beam pipeline: for a corpus that one machine is too
-small for.
+"""Does the work of `local_runner` on the workers of an Apache Beam pipeline, for a corpus too large for one machine.
 
-This machine cuts the corpus into blocks, then each of the three stages (blocks to tokens, to records, to shards) is a
-pipeline that runs `Worker` for every block or shard. The bytes are those of the local runner, for the stages are; and
-as there, what is finished is not made again: a pipeline that was stopped is started by the same command, and goes on.
+This machine splits the corpus into blocks. Each of the three stages (blocks to tokens, to records, to shards) is then a
+pipeline that runs `Worker` for every block or shard. The stages are those of the local runner, so the output bytes are
+identical. As there, finished work is not repeated: the same command resumes an interrupted pipeline.
 
-Input, output and the folder of intermediate files must be on a file system that all workers share. A worker holds a few
-blocks and one bucket in memory; the folder holds the records once, beside the shards that become of them.
+Input, output and the folder of intermediate files must be on a file system that all workers share. A worker keeps a few
+blocks and one bucket in memory. The folder stores the records once, in addition to the shards made from them.
 
 Needs the extra `beam`, or `dask`.
 """
@@ -22,8 +21,9 @@ from kobert_tf2.pretraining_data.worker import Run, Worker
 
 
 def create(request: local_runner.Request, options: Sequence[str]) -> dict:
-    """Makes the records by pipelines with these options (such as `--runner=DaskRunner`); returns the side-car's
-    counts."""
+    """Creates the records with pipelines with these options (such as `--runner=DaskRunner`); returns the side-car's
+    counts.
+    """
     beam_map.check(options)
     work_dir = request.work_dir and beam_map.absolute(request.work_dir)
     request = dataclasses.replace(
@@ -46,7 +46,7 @@ def _pipelines(options: Sequence[str], request: local_runner.Request, worker: Wo
 
 @dataclasses.dataclass(frozen=True)
 class _Stage:
-    """One method of a worker with the arguments that all its items have in common, for these go over once."""
+    """One method of a worker with the arguments common to all items, so that these are sent only once."""
 
     worker: Worker
     name: str

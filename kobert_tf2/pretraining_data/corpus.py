@@ -1,11 +1,11 @@
-"""A text corpus as blocks of whole documents: read in pieces, by any number of processes, in any order.
+"""Splits a text corpus into blocks of whole documents, which any number of processes can read in any order.
 
-The format is the original's: one sentence a line, an empty line between documents (one on which nothing can be seen is
-empty, whatever invisible characters it has). A file ends its last document (the original joins it to the first of the
-next file). With `input_format="paragraphs"` a line is a paragraph, and is split into sentences here.
+The format is the original's: one sentence per line, and an empty line between documents (a line with only invisible
+characters counts as empty). The end of a file ends its last document (the original joins it to the first document of
+the next file). With `input_format="paragraphs"` each line is a paragraph, which is split into sentences here.
 
-A block is a range of bytes that ends where a document ends, so it can be read and tokenized alone. A document longer
-than `_LONGEST` blocks is cut into several, and the cuts are counted.
+A block is a byte range that ends at the end of a document, so it can be read and tokenized on its own. A document
+longer than `_LONGEST` blocks is split, and the splits are counted.
 """
 
 import functools
@@ -27,10 +27,9 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Block(NamedTuple):
-    """The bytes `start` to `end` of a file: `documents` documents, the first line of which is line `first_line` of
-    the file.
+    """The bytes `start` to `end` of a file. They contain `documents` documents and begin at line `first_line`.
 
-    `is_cut`: its last document goes on in the next block. `crc32c` is of its bytes.
+    With `is_cut` its last document continues in the next block. `crc32c` is the checksum of its bytes.
     """
 
     path: str
@@ -43,8 +42,7 @@ class Block(NamedTuple):
 
 
 def block_bytes(corpus_bytes: int) -> int:
-    """The size of blocks: 1 MiB, and more from 1 GiB of corpus on, so that there are about a thousand; at most 16
-    MiB."""
+    """The block size: 1 MiB, or from a corpus of 1 GiB on as much as gives about a thousand blocks, at most 16 MiB."""
     return min(max(corpus_bytes // 1024, _MIB), 16 * _MIB)
 
 
@@ -55,7 +53,7 @@ def size_of(path: str) -> int:
 
 
 def blocks(path: str, size: int) -> Iterator[Block]:
-    """Reads a file once and cuts it at the first empty line after every `size` bytes."""
+    """Reads a file once and splits it at the first empty line after every `size` bytes."""
     start = end = crc = documents = 0
     first_line, number, in_document = 1, 0, False
     for number, line in enumerate(_lines(path), start=1):
@@ -73,7 +71,9 @@ def blocks(path: str, size: int) -> Iterator[Block]:
 
 
 def _is_blank(line: bytes) -> bool:
-    """`is_blank` of a line's text, for most lines told by the first byte: visible ASCII, or of Hanja and Hangul."""
+    """`is_blank` for the line's text. For most lines the first byte decides: visible ASCII, or part of Hanja or
+    Hangul.
+    """
     first = line.lstrip()[:1]
     if b"!" <= first <= b"~" or b"\xe4" <= first <= b"\xed":
         return False
@@ -96,8 +96,9 @@ def _lines(path: str) -> Iterator[bytes]:
 
 
 def read_documents(block: Block, *, input_format: str = "lines") -> list[list[str]]:
-    """The documents of a block, each a list of sentences; bytes that are not UTF-8 are an `InputError` with their
-    line."""
+    """The documents of a block, each a list of sentences; raises `InputError` with the line for bytes that are not
+    UTF-8.
+    """
     with files.open_binary(block.path) as file:
         file.seek(block.start)
         content = file.read(block.end - block.start)
@@ -117,7 +118,9 @@ def read_documents(block: Block, *, input_format: str = "lines") -> list[list[st
 
 @functools.cache
 def _sentence_splitter() -> Callable[[str], list[str]]:
-    """Kiwi's: it splits 60 KB a second on a core, a hundred times what kss does, and comes as a wheel."""
+    """Kiwi's sentence splitter: it processes 60 KB/s per core, a hundred times as much as kss, and is available as a
+    wheel.
+    """
     try:
         import kiwipiepy
     except ImportError:
@@ -129,7 +132,7 @@ def _sentence_splitter() -> Callable[[str], list[str]]:
 
 
 def sentence_splitter_version() -> str:
-    """What decides the sentences, for the record."""
+    """The splitter's version, for the side-car: it determines the sentences."""
     _sentence_splitter()
     import kiwipiepy
 

@@ -1,29 +1,32 @@
-"""Documents to instances for masked LM and next sentence prediction, as the original create_pretraining_data.py makes
-them.
+"""Converts documents to instances for masked LM and next sentence prediction, as the original
+create_pretraining_data.py does.
 
-A sentence pair is decided by numbers alone: which sentences, which tokens of them. So a block of documents is one
-flat array of ids, and an instance is five numbers over it; all documents of the block, and all of their `dupe_factor`
-passes, are packed side by side, and whole arrays of instances are gathered and masked at once.
+Choosing a sentence pair needs only numbers: which sentences, and which of their tokens. So a block of documents is one
+flat array of ids, and an instance is five numbers that refer to it. All documents of the block, and all of their
+`dupe_factor` passes, are packed in parallel, and instances are gathered and masked as whole arrays.
 
-What the original does, and this does too: sentences are added to a chunk until it reaches the target length
-(`max_seq_length` - 3, or with `short_seq_prob` a random shorter one), the chunk is cut into A and B at a random
-sentence, in half of the cases (always, where the chunk has one sentence only) B is taken from a random place of
-another document and the unused sentences are put back, pairs that are too long lose tokens of the longer half at
-random ends, `round(masked_lm_prob * length)` tokens, at least one and at most `max_predictions_per_seq`, are
-predicted, of which 80 % become [MASK], 10 % stay and 10 % become a random piece.
+As in the original:
 
-What it does otherwise:
+- Sentences are added to a chunk until it reaches the target length: `max_seq_length` - 3, or with probability
+  `short_seq_prob` a random shorter one.
+- The chunk is split into A and B at a random sentence. In half of the cases (always if the chunk has only one
+  sentence) B is replaced by text from a random place in another document, and the unused sentences are used again.
+- Pairs that are too long lose tokens of the longer half at random ends.
+- `round(masked_lm_prob * length)` tokens, at least one and at most `max_predictions_per_seq`, are predicted: 80 % of
+  them become [MASK], 10 % stay and 10 % become a random piece.
 
-- The other document comes from a bounded reservoir, not from the whole corpus: the block's own documents and those of
-  `PARTNERS` other blocks, drawn from the seed for each block. Over the corpus every block serves as often as any
-  other (`partners` are rotations), so every document is equally likely to be somewhere's random next, as in the
-  original; only which documents meet in one pair is limited, to some thousands of documents for each, which no model
-  can notice after the shuffle. It is never the document itself: where there is no other (the original gives up after
-  ten tries, and labels its own sentences as random), every B is what follows A.
-- [UNK] is neither predicted nor drawn as a random piece, nor are the other special tokens drawn: the original does
+Differences from the original:
+
+- The other document comes from a bounded pool instead of the whole corpus: the block's own documents and those of
+  `PARTNERS` other blocks, drawn from the seed. Over the corpus all blocks are used equally often (`partners` are
+  rotations), so every document is equally likely to provide a random next sentence, as in the original. Only the
+  documents that can be paired with a given one are limited, to some thousands, which no model can notice after the
+  shuffle. A document is never paired with itself: if there is no other, B always follows A (the original gives up
+  after ten tries and labels the document's own sentences as random).
+- [UNK] is not predicted, and neither [UNK] nor other special tokens are drawn as random pieces; the original does
   both.
-- A whole word never reaches over [SEP]: where truncation cut the beginning of a word away, the original adds the rest
-  to the last word of A.
+- A whole word never extends across [SEP]. If truncation removed the beginning of a word, the original adds the rest of
+  it to the last word of A.
 """
 
 import dataclasses
@@ -38,14 +41,14 @@ from kobert_tf2.tokenization.encoding import EOJEOL, WORD, Encodings
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 MASK_UNITS = ("token", "word", "morpheme", "pieces")
-# Blocks whose documents, beside a block's own, its random next sentences come from.
+# The number of other blocks from whose documents a block also takes random next sentences.
 PARTNERS = 7
 _ROWS_AT_ONCE = 2048
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How instances are made; names and defaults are the flags' of the original."""
+    """Settings for making instances; names and defaults are those of the original's flags."""
 
     max_seq_length: int = 128
     max_predictions_per_seq: int = 20
@@ -78,7 +81,7 @@ class Settings:
 
 
 class Pieces(NamedTuple):
-    """What instances need to know of a vocabulary."""
+    """The parts of a vocabulary that are needed to make instances."""
 
     pad: int
     cls: int
@@ -100,9 +103,9 @@ class Pieces(NamedTuple):
 class Documents:
     """Tokenized documents as flat arrays.
 
-    Sentence i has the tokens `sentence_starts[i]` up to `sentence_starts[i + 1]`, at least one; document i has the
-    sentences `document_starts[i]` up to `document_starts[i + 1]`, at least one. `begins` marks the tokens that begin
-    a masking unit.
+    Sentence i consists of the tokens from `sentence_starts[i]` up to `sentence_starts[i + 1]`, at least one; document i
+    of the sentences from `document_starts[i]` up to `document_starts[i + 1]`, at least one. `begins` marks the tokens
+    that begin a masking unit.
     """
 
     ids: np.ndarray  # int32 [tokens]
@@ -128,12 +131,12 @@ def _starts(lengths: np.ndarray) -> np.ndarray:
 
 
 class DocumentTokenizer:
-    """Sentences to ids and to the beginnings of masking units, each sentence analysed once.
+    """Converts sentences to ids and marks the beginnings of masking units; each sentence is analysed once.
 
-    A "word" is a piece with the ## pieces that follow it: an eojeol, or a word of plain BERT; with
-    `continuation="morpheme"`, where ## stays inside a morpheme, white space tells. A "morpheme" likewise, told by the
-    analyser where ## does not. `"pieces"` is what the original's --do_whole_word_mask groups by, whatever the
-    tokenizer's setting.
+    A "word" is a piece with the ## pieces after it: an eojeol, or a word of plain BERT. With `continuation="morpheme"`,
+    where ## is used only inside a morpheme, words are determined by white space instead. Likewise a "morpheme" is
+    determined by ## if possible, otherwise by the analyser. "pieces" always groups by ##, as the original's
+    --do_whole_word_mask does, whatever the tokenizer's setting.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, mask_unit: str):
@@ -148,7 +151,9 @@ class DocumentTokenizer:
         self._unit = "pieces" if mask_unit != "token" and told_by_pieces else mask_unit
 
     def documents(self, documents: list[list[str]]) -> Documents:
-        """Documents of sentences; a sentence that has no token, and a document without sentences, is left out."""
+        """Tokenizes documents, given as lists of sentences. Sentences without tokens, and documents without sentences,
+        are left out.
+        """
         encodings = self._tokenizer.encode_texts(list(itertools.chain.from_iterable(documents)))
         lengths = np.diff(encodings.rows)
         document_of = np.repeat(np.arange(len(documents)), list(map(len, documents)))
@@ -168,8 +173,9 @@ class DocumentTokenizer:
 
 
 def partners(block: int, *, blocks: int, rng: np.random.Generator) -> list[int]:
-    """The blocks that lend their documents to `block`. `rng` is the same for all blocks: then each serves `PARTNERS`
-    others."""
+    """The blocks whose documents `block` also uses. If `rng` is in the same state for all blocks, each is used by
+    `PARTNERS` others.
+    """
     shifts: Iterable[int] = 1 + rng.permutation(blocks - 1)[:PARTNERS] if blocks > 1 else []
     return [int(block + shift) % blocks for shift in shifts]
 
@@ -178,7 +184,7 @@ def partners(block: int, *, blocks: int, rng: np.random.Generator) -> list[int]:
 
 
 class Spans(NamedTuple):
-    """Instances as ranges of a flat array of ids: A and B, both ends; int64 [instances]."""
+    """Instances as ranges of a flat array of ids: the start and end of A and of B, int64 [instances]."""
 
     a_start: np.ndarray
     a_end: np.ndarray
@@ -191,11 +197,11 @@ class Spans(NamedTuple):
 
 
 def pack(pool: Documents, own: int, settings: Settings, rng: np.random.Generator) -> Spans:
-    """The sentence pairs of the first `own` documents of `pool`, `dupe_factor` times; random next sentences from all
-    of it. A document that is the whole pool gets none.
+    """The sentence pairs of the first `own` documents of `pool`, `dupe_factor` times, with random next sentences from
+    the whole pool. A pool of one document has no random next sentences.
 
-    Every row is one pass over one document. In each round every row that has sentences left makes one pair: so a
-    round is a handful of array operations, whatever the number of documents. `first` is the row's next sentence.
+    Each row is one pass over one document. In each round, every row with sentences left makes one pair, so a round
+    takes a few array operations for any number of documents. `first` is the row's next sentence.
     """
     alone = len(pool) == 1
     if alone and len(pool.sentence_starts) == 2:
@@ -219,14 +225,14 @@ def pack(pool: Documents, own: int, settings: Settings, rng: np.random.Generator
             b_first, b_end = np.where(is_random, other_first, middle), np.where(is_random, other_end, end)
         starts = pool.sentence_starts
         rounds.append(Spans(starts[first], starts[middle], starts[b_first], starts[b_end], is_random))
-        first = np.where(is_random, middle, end)  # what a random next sentence left unused is put back
+        first = np.where(is_random, middle, end)  # sentences replaced by a random next sentence are used again
         going_on = first < last
         document, first, last, target = (row[going_on] for row in (document, first, last, target))
     return _truncated(Spans(*map(np.concatenate, zip(*rounds, strict=True))), settings.max_seq_length - 3, rng)
 
 
 def _halves_of_a_sentence(pool: Documents, settings: Settings, rng: np.random.Generator) -> Spans:
-    """What there is to learn from one sentence alone: its end after its beginning; nothing of one token."""
+    """The pairs for a corpus of one sentence: its first part followed by the rest; none if it has only one token."""
     length = len(pool.ids)
     middle = rng.integers(1, length, settings.dupe_factor) if length > 1 else np.empty(0, np.int64)
     begin, end = np.zeros_like(middle), np.full_like(middle, length)
@@ -234,7 +240,9 @@ def _halves_of_a_sentence(pool: Documents, settings: Settings, rng: np.random.Ge
 
 
 def _in_pairs(first: np.ndarray, end: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Ends of chunks of two sentences or more, that leave none or two and more: one alone has no next."""
+    """Adjusts the ends of chunks so that each has at least two sentences and never leaves exactly one, which would have
+    no next sentence.
+    """
     end = np.minimum(np.maximum(end, first + 2), last)
     return end + np.where(last - end == 1, np.where(end - first >= 3, -1, 1), 0)
 
@@ -246,21 +254,20 @@ def _target_lengths(rows: int, settings: Settings, rng: np.random.Generator) -> 
 
 
 def _reach(pool: Documents, first: np.ndarray, tokens: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """The end of the fewest sentences from `first` on, at least one, that have so many tokens; no further than
-    `last`."""
+    """The end of the shortest run of sentences from `first`, at least one, with this many tokens; at most `last`."""
     goal = pool.sentence_starts[first] + np.maximum(tokens, 1)
     return np.minimum(np.searchsorted(pool.sentence_starts, goal), last)
 
 
 def _cut_points(sentences: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """How many of a chunk's sentences are A: from 1 up to all but one; 1 of 1."""
+    """The number of a chunk's sentences that form A: from 1 up to all but one, or 1 if there is only one."""
     return rng.integers(1, np.maximum(sentences, 2))
 
 
 def _elsewhere(
     pool: Documents, document: np.ndarray, tokens: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sentences of another document, from a random one on, until they have so many tokens or the document ends."""
+    """Sentences of another document, from a random one on, up to this many tokens or the end of the document."""
     other = rng.integers(0, len(pool) - 1, len(document))
     other = other + (other >= document)
     last = pool.document_starts[other + 1]
@@ -269,10 +276,10 @@ def _elsewhere(
 
 
 def _truncated(spans: Spans, longest: int, rng: np.random.Generator) -> Spans:
-    """Takes tokens off, one by one off the longer half (B where both are equal), each from a random end.
+    """Removes tokens one at a time from the longer half (from B if both are equal), each at a random end.
 
-    One by one comes to: the longer loses its surplus, then both in turn, B first. And k random ends are a binomial
-    front.
+    This is equivalent to removing the surplus of the longer half, then tokens from both in turn, B first. Of k tokens
+    removed at random ends, the number removed at the front is binomial.
     """
     a, b = spans.a_end - spans.a_start, spans.b_end - spans.b_start
     excess = np.maximum(a + b - longest, 0)
@@ -295,9 +302,9 @@ def _truncated(spans: Spans, longest: int, rng: np.random.Generator) -> Spans:
 def make_instances(
     own: Documents, others: list[Documents], pieces: Pieces, settings: Settings, rng: np.random.Generator
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Feature tables of all instances of a block's documents, shuffled, some thousand rows at a time.
+    """Yields feature tables of all instances of a block's documents, shuffled, `_ROWS_AT_ONCE` rows at a time.
 
-    Each holds `input_ids input_mask segment_ids` [rows, max_seq_length], `masked_lm_positions masked_lm_ids
+    Each contains `input_ids input_mask segment_ids` [rows, max_seq_length], `masked_lm_positions masked_lm_ids
     masked_lm_weights` [rows, max_predictions_per_seq] and `next_sentence_labels` [rows, 1] (1: random), padded with 0
     as in the original.
     """
@@ -332,10 +339,10 @@ def _instances(
 
 
 def _gathered(pool: Documents, spans: Spans, pieces: Pieces, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """[CLS] A [SEP] B [SEP] and padding: ids, beginnings of masking units, and where the text is; all [rows, width]."""
+    """[CLS] A [SEP] B [SEP] and padding: ids, beginnings of masking units, and the mask of A and B: [rows, width]."""
     column = np.arange(width)
     a_end = (spans.a_end - spans.a_start + 1)[:, None]  # the column of the first [SEP]
-    b_end = a_end + (spans.b_end - spans.b_start + 1)[:, None]  # of the second
+    b_end = a_end + (spans.b_end - spans.b_start + 1)[:, None]  # the column of the second [SEP]
     in_b = column > a_end
     text = (column > 0) & (column != a_end) & (column < b_end)
     source = np.where(in_b, spans.b_start[:, None] - a_end, spans.a_start[:, None]) + (column - 1)
@@ -350,7 +357,7 @@ def _gathered(pool: Documents, spans: Spans, pieces: Pieces, width: int) -> tupl
 
 
 def choose_tokens(candidates: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """`wanted[i]` random candidates of row i (all, where there are fewer); bool [rows, width]."""
+    """Chooses `wanted[i]` random candidates of row i, or all if there are fewer; bool [rows, width]."""
     key = _random_keys(candidates.shape, rng)
     key[~candidates] = np.iinfo(key.dtype).max
     last = np.take_along_axis(np.sort(key, axis=1), wanted[:, None] - 1, axis=1)
@@ -358,7 +365,7 @@ def choose_tokens(candidates: np.ndarray, wanted: np.ndarray, rng: np.random.Gen
 
 
 def _random_keys(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Random numbers of which no two in a row are the same: the column is in their low bits."""
+    """Random numbers that are distinct within a row, since their low bits are the column."""
     bits = int(shape[1]).bit_length()
     random = rng.integers(0, 1 << (32 - bits), shape, np.uint32)
     return (random << np.uint32(bits)) | np.arange(shape[1], dtype=np.uint32)
@@ -367,9 +374,9 @@ def _random_keys(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray
 def choose_units(
     candidates: np.ndarray, begins: np.ndarray, wanted: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Whole units in random order, as long as they fit into what is `wanted`; one that does not is passed over.
+    """Chooses whole units in random order, up to `wanted` tokens; a unit that would exceed it is skipped.
 
-    `begins` marks where a unit begins; its candidates go together. bool [rows, width].
+    `begins` marks where units begin; the candidates of a unit are chosen together. Returns bool [rows, width].
     """
     rows, width = candidates.shape
     unit = np.cumsum(begins, axis=1) - begins[:, :1]
@@ -389,7 +396,7 @@ def choose_units(
 def _masked(
     ids: np.ndarray, chosen: np.ndarray, pieces: Pieces, settings: Settings, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """The ids with 80 % of the chosen masked and 10 % replaced, and the labels that undo it."""
+    """The ids with 80 % of the chosen tokens masked and 10 % replaced, and the labels with the original tokens."""
     rows, column = np.nonzero(chosen)
     labels = ids[rows, column]
     draw = rng.random(len(rows))

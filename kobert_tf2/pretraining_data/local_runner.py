@@ -1,19 +1,19 @@
-"""A whole corpus to TFRecord shards on one machine: with every core, bounded memory, and so that it can be killed at
-any time.
+"""Converts a corpus to TFRecord shards on one machine, using all cores and bounded memory. It can be killed at any time
+and resumed.
 
-Beside the output stand the side-car `<output>.json` and, while the work lasts, the folder `<output>.work`:
+Next to the output there are the side-car `<output>.json` and, until the work is done, the folder `<output>.work`:
 
-1. The side-car says what the records are made with. One that is there already must say the same, or the run is refused.
-2. Every block of the corpus becomes `tokens-00000` in the folder, then `records-00000`.
-3. Shards are made from the records. Each finished one is entered in the side-car with its size and hash.
-4. The side-car gets the counts and "complete": true, and the folder goes.
+1. The side-car records what the records are made with. If it already exists and differs, the run is refused.
+2. Every block of the corpus is converted to `tokens-00000` in the folder, then to `records-00000`.
+3. Shards are made from the records. Each finished shard is added to the side-car with its size and hash.
+4. The side-car gets the counts and "complete": true, and the folder is removed.
 
-With `overwrite`, an earlier set stays as it is until the new one is whole in `.kobert_tf2-new` beside it; then the new
-one takes its place. A set is an earlier one of ours if a side-car says so: nothing else is ever replaced.
+With `overwrite`, an earlier set is kept until the new one is complete in `.kobert_tf2-new` next to it, and is then
+replaced. A side-car identifies an earlier set written by this module; nothing else is ever replaced.
 
-Every file appears whole under its name. A run that finds them goes on from there: files of the folder are taken if
-their checksum holds, shards if their size and hash are those of the side-car. Memory is that of a few blocks and one
-bucket for each worker. The disk must hold the records twice, plus 2 to 4 bytes a token.
+Every file appears under its name only when it is complete. A run that finds such files resumes from them: files of the
+folder are used if their checksum matches, shards if their size and hash match the side-car. Each worker needs memory
+for a few blocks and one bucket. The disk needs space for the records twice, plus 2 to 4 bytes per token.
 """
 
 import collections
@@ -45,16 +45,16 @@ from kobert_tf2.work_folder import WorkFolder
 FORMAT = "kobert_tf2 pre-training records, version 1"
 STAGING_FOLDER = ".kobert_tf2-new"
 
-# What runs the methods of a `Worker` for so many blocks, as a context manager.
+# A context manager that yields a function to run methods of a `Worker`, given the number of blocks.
 Workers = Callable[["Request", Worker, int], contextlib.AbstractContextManager[Run]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a run is asked for.
+    """The arguments of a run.
 
-    `input_file`: comma-separated globs. `output_file`: comma-separated names, or one, of which `num_shards` are made.
-    The runs with other `num_workers` or another `work_dir` make the same bytes.
+    The `input_file` is a comma-separated list of globs. `output_file` is a comma-separated list of names, or one name
+    for `num_shards` shards. The output bytes do not depend on `num_workers` and `work_dir`.
     """
 
     input_file: str
@@ -84,11 +84,11 @@ class Request:
         return names if len(names) > 1 else tfrecord.shard_names(names[0], self.num_shards)
 
     def names(self) -> list[str]:
-        """The names of `output_file`, as they were given."""
+        """The names in `output_file`, as given."""
         return [name.strip() for name in self.output_file.split(",") if name.strip()]
 
     def work_folder(self) -> str:
-        """Where the intermediate files are."""
+        """The folder of the intermediate files."""
         return self.work_dir or side_car_paths(self.outputs())[0].removesuffix(".json") + ".work"
 
     def block_size(self, paths: list[str]) -> int:
@@ -96,9 +96,9 @@ class Request:
 
 
 def create(request: Request, *, workers: Workers | None = None) -> dict:
-    """Makes the records; returns the summary that the side-car holds under "counts".
+    """Creates the records; returns the summary that the side-car stores under "counts".
 
-    `workers` does the work in other ways than the processes of this machine, with the same bytes.
+    `workers` can replace the processes of this machine; the output bytes are the same.
     """
     return replacing_earlier(request, functools.partial(_create, workers=workers or _processes))
 
@@ -155,7 +155,7 @@ def _cut(paths: list[str], request: Request) -> Iterator[Block]:
 
 @contextlib.contextmanager
 def _processes(request: Request, worker: Worker, blocks: int) -> Iterator[Run]:
-    """Processes of this machine, or this one where two would have too little to do."""
+    """Runs the work in processes on this machine, or in this process if only one would be used."""
     num_workers = min(request.num_workers, blocks)
     if num_workers == 1:
         yield lambda name, common, items: map(worker, ((name, *common, *item) for item in items))
@@ -171,7 +171,7 @@ def _processes(request: Request, worker: Worker, blocks: int) -> Iterator[Run]:
 
 
 def _tokenize(run: Run, request: Request, blocks: list[Block]) -> collections.Counter:
-    """Stage 1: every block to ids, once; returns the counts of the corpus."""
+    """Stage 1: converts every block to ids, once; returns the counts of the corpus."""
     counts = collections.Counter(documents_cut=sum(block.is_cut for block in blocks))
     results = run("tokenize", (), enumerate(blocks))
     with Progress("tokenizing", sum(block.documents for block in blocks), "documents") as stage:
@@ -186,7 +186,7 @@ def _tokenize(run: Run, request: Request, blocks: list[Block]) -> collections.Co
 def _make_records(
     run: Run, request: Request, plan: Plan, blocks: list[Block], counts: collections.Counter
 ) -> list[int]:
-    """Stage 2: every block to shuffled records; returns how many instances come before each block."""
+    """Stage 2: converts every block to shuffled records; returns the number of instances before each block."""
     before = [0]
     results = run("make_records", (plan,), ((number,) for number in range(len(blocks))))
     with Progress("making instances", sum(block.documents for block in blocks), "documents") as stage:
@@ -211,7 +211,7 @@ def _write_shards(
     todo: list[int],
     ledger: "Ledger",
 ) -> None:
-    """Stage 3: the shards that are not there yet, each from its buckets."""
+    """Stage 3: writes the missing shards, each from its buckets."""
     there = sum(shard["instances"] for shard in ledger.car["shards"])
     shards = run("write_shard", (plan, before, request.compression), ((shard, outputs[shard]) for shard in todo))
     with Progress("writing", counts["instances"] - there, "instances") as stage:
@@ -227,7 +227,7 @@ _COUNTS = (
 
 
 def summary(counts: dict) -> dict:
-    """The counts with the shares that tell whether the data are what they should be."""
+    """The counts, with shares by which the data can be checked."""
     instances, real = max(counts["instances"], 1), max(counts["real_tokens"], 1)
     return {
         **{name: counts[name] for name in _COUNTS},
@@ -238,12 +238,12 @@ def summary(counts: dict) -> dict:
     }
 
 
-# From here on nearly every document must be one sentence.
+# From this share of random next sentences on, nearly every document must be a single sentence.
 _MOSTLY_RANDOM = 0.9
 
 
 def say_what_cannot_teach(counts: Mapping[str, int]) -> None:
-    """One line on standard error where next sentence prediction has one answer only: why, and what to do about it."""
+    """Warns on standard error if (nearly) all next sentence labels are the same, with the cause and a remedy."""
     documents, sentences = counts["documents"] - counts["documents_cut"], counts["sentences"]
     if sentences == 1:
         what = "the corpus is one sentence, whose two halves became the pairs"
@@ -269,7 +269,7 @@ def say_what_cannot_teach(counts: Mapping[str, int]) -> None:
 
 
 def made_with(request: Request, blocks: list[Block]) -> dict:
-    """Everything that decides the bytes."""
+    """Everything that determines the output bytes."""
     said = {
         "input_file": _contents(blocks),
         "output_file": [os.path.basename(name) for name in request.outputs()],
@@ -287,7 +287,7 @@ def made_with(request: Request, blocks: list[Block]) -> dict:
 
 
 def _contents(blocks: list[Block]) -> dict[str, str]:
-    """What the files of a corpus hold: {name: size and checksum}, the checksum that of the blocks' checksums."""
+    """The contents of a corpus's files: {name: size and checksum}, where the checksum is over the blocks' checksums."""
     by_file: dict[str, list[Block]] = {}
     for block in blocks:
         by_file.setdefault(os.path.basename(block.path), []).append(block)
@@ -300,7 +300,7 @@ def _content(blocks: list[Block]) -> str:
 
 
 def side_car(request: Request, made: dict) -> dict:
-    """The side-car before there is a shard."""
+    """The side-car before any shard has been written."""
     vocab = request.tokenizer.vocab
     return {
         "format": FORMAT,
@@ -315,18 +315,18 @@ def side_car(request: Request, made: dict) -> dict:
 
 
 def vocabulary_hash(vocab: dict[str, int]) -> str:
-    """The SHA-256 of the vocabulary as a file: a piece a line, in the order of the ids."""
+    """The SHA-256 of the vocabulary as a file with one piece per line, in the order of the ids."""
     lines = "".join(f"{piece}\n" for piece in sorted(vocab, key=vocab.__getitem__))
     return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Ledger:
-    """The side-car of a run, and the folder of its work, which it holds locked: a context manager."""
+    """A context manager for the side-car and the work folder of a run; locks the folder."""
 
     def __init__(self, request: Request, outputs: list[str], made: dict):
         self._paths = side_car_paths(outputs)
         self.path = self._paths[0]
-        self._read(made, outputs)  # Refuses before anything is made.
+        self._read(made, outputs)  # Raises InputError before anything is written.
         run = hashlib.sha256(repr((self.path, made)).encode()).hexdigest()
         self.work = WorkFolder(
             request.work_folder(), run, tool="create_pretraining_data", names=NAMES, afresh=request.overwrite
@@ -357,7 +357,9 @@ class Ledger:
         return car
 
     def holds(self, name: str) -> bool:
-        """Whether a shard is there and is what the side-car says; one that is not is made again."""
+        """Whether a shard exists and matches the side-car; one that does not match is removed from the side-car and
+        made again.
+        """
         said = next((shard for shard in self.car["shards"] if shard["name"] == os.path.basename(name)), None)
         if said is None:
             return False
@@ -373,7 +375,9 @@ class Ledger:
 
     @contextlib.contextmanager
     def withdrawn_after_a_mistake(self) -> Iterator[None]:
-        """Wrong input will be other input the next time: what was begun for it goes, unless an earlier run began it."""
+        """On an `InputError`, removes the run's files, since the user will correct the input; files begun by an earlier
+        run are kept.
+        """
         try:
             yield
         except InputError:
@@ -399,7 +403,7 @@ def side_car_paths(outputs: list[str]) -> list[str]:
 
 
 def read_own_side_car(path: str) -> dict:
-    """A side-car that this module wrote; anything else is an `InputError`."""
+    """Reads a side-car written by this module; raises `InputError` for anything else."""
     car = files.read_json(path, dict)
     if car.get("format") != FORMAT:
         raise InputError(f"{path}: expected the side-car of an earlier run, but it is something else")
@@ -415,7 +419,7 @@ def read_own_side_car(path: str) -> dict:
 
 
 def replacing_earlier(request: Request, create: Callable[[Request], dict]) -> dict:
-    """`create(request)`; with `overwrite`, an earlier set is replaced when the new one is whole."""
+    """Calls `create(request)`; with `overwrite`, replaces an earlier set when the new one is complete."""
     names = request.outputs()
     _refuse_wrong_outputs(request, names)
     earlier = _earlier_files(names) if request.overwrite else []
@@ -427,7 +431,7 @@ def replacing_earlier(request: Request, create: Callable[[Request], dict]) -> di
     )
     try:
         counts = create(staged)
-        # The side-cars first: it is they that tell a reader, or the next run, of a set that is not whole.
+        # Side-cars are moved first: they tell a reader, or the next run, that the set is incomplete.
         for path in [*side_car_paths(names), *names]:
             files.move(_staged(path), path)
         for path in set(earlier) - {*names, *side_car_paths(names)}:
@@ -452,7 +456,7 @@ def _refuse_wrong_outputs(request: Request, names: list[str]) -> None:
 
 
 def _earlier_files(names: list[str]) -> list[str]:
-    """The shards and side-cars of an earlier set under these names; what is no such set is an `InputError`."""
+    """The shards and side-cars of an earlier set under these names; raises `InputError` for other files."""
     found: list[str] = []
     for path in filter(files.exists, side_car_paths(names)):
         held = read_own_side_car(path)["made_with"].get("output_file", [])
@@ -468,12 +472,12 @@ def _earlier_files(names: list[str]) -> list[str]:
 
 
 def _staged(path: str) -> str:
-    """Where a file waits until all are whole: in a folder beside it, under its own name."""
+    """The staging path of a file until all are complete: in a folder next to it, under its own name."""
     return os.path.join(os.path.dirname(path), STAGING_FOLDER, os.path.basename(path))
 
 
 def _remove_staged(names: list[str]) -> None:
-    """What an earlier run or this one left in the staging folder, if it is what such a run writes."""
+    """Removes what an earlier run or this one left in the staging folder; only files that such a run writes."""
     for path in [*side_car_paths(names), *names]:
         files.remove(_staged(path))
     for folder in {os.path.dirname(_staged(name)) for name in names}:
@@ -489,7 +493,7 @@ def _refuse_other_flags(path: str, old: dict, new: dict) -> None:
 
 
 def _remove_unfinished(paths: list[str]) -> None:
-    """What a killed run was writing stands under temporary names, `<name>.tmp-<process>`."""
+    """Removes the unfinished files of a killed run, which have temporary names, `<name>.tmp-<process>`."""
     for path in paths:
         if not files.is_remote(path):
             for unfinished in glob.glob(f"{glob.escape(path)}.tmp-*"):
@@ -501,7 +505,7 @@ def _remove_unfinished(paths: list[str]) -> None:
 
 
 class Progress:
-    """How far a stage has come, with rates; at its end, where there is no terminal, how long it took."""
+    """Shows the progress of a stage, with rates; if there is no terminal, reports its duration at the end."""
 
     def __init__(self, what: str, total: int, unit: str):
         self._what, self._total, self._unit = what, total, unit

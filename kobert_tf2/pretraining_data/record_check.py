@@ -1,9 +1,9 @@
-"""Whether the numbers of pre-training records can be true: checked before a model learns from them.
+"""Checks that the values of pre-training records are valid before a model is trained on them.
 
-A position behind the row, a label beyond the vocabulary or a mask of 7 does not stop TensorFlow: a gather on a GPU or
-a TPU gives zeros, a cast to int32 gives another number, and the model learns from it. So every batch is looked at in
-the data pipeline, on the host (`refuse`), at the cost of a few comparisons; which record it was is found out
-afterwards, by reading the files again (`find`). Both apply the rules of `_violations`.
+TensorFlow does not report a position beyond the row, a label beyond the vocabulary or a mask of 7: a gather on a GPU or
+a TPU gives zeros, a cast to int32 gives another number, and the model trains on it. So the data pipeline checks every
+batch on the host (`refuse`), at the cost of a few comparisons. The bad record is then identified by reading the files
+again (`find`). Both apply the rules of `_violations`.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Weights are 0 or 1 in all known files; anything up to this is taken for a weighting that somebody meant.
+# Weights are 0 or 1 in all known files; larger ones up to this limit are accepted as intended weights.
 _LARGEST_WEIGHT = 1e6
 _FEATURES = (
     *("input_ids", "input_mask", "segment_ids"),
@@ -20,14 +20,16 @@ _FEATURES = (
 
 
 class Limits(NamedTuple):
-    """What the model can take."""
+    """The limits of the model's inputs."""
 
     vocab_size: int
     type_vocab_size: int = 2
 
 
 class _Violation(NamedTuple):
-    """Where a rule is broken: bool [rows, numbers], or [rows, 1] of the whole row; and what the rule asks for."""
+    """Where a rule is violated: bool [rows, numbers], or [rows, 1] for rules about a whole row; and what the rule
+    expects.
+    """
 
     feature: str
     where: Any
@@ -35,14 +37,14 @@ class _Violation(NamedTuple):
 
 
 def applies_to(features: Mapping[str, object]) -> bool:
-    """Whether a table has the features that the rules are about."""
+    """Whether a table has the features that the rules need."""
     return all(name in features for name in _FEATURES)
 
 
 def _violations(table: Mapping, limits: Limits, any_of: Callable, total_of: Callable) -> list[_Violation]:
-    """The rules, for NumPy and for TensorFlow: `any_of` and `total_of` reduce the last dimension and keep it.
+    """The rules, for NumPy and TensorFlow alike: `any_of` and `total_of` reduce the last dimension and keep it.
 
-    `table` holds integers of 64 bits and float32, [rows, numbers].
+    `table` contains int64 and float32 arrays [rows, numbers].
     """
     ids, mask, segments = (table[name] for name in ("input_ids", "input_mask", "segment_ids"))
     positions, labels, weights = (table[f"masked_lm_{name}"] for name in ("positions", "ids", "weights"))
@@ -60,7 +62,7 @@ def _violations(table: Mapping, limits: Limits, any_of: Callable, total_of: Call
         _Violation("masked_lm_positions", positions >= ids.shape[1], f"a position below {ids.shape[1]}, in the row"),
         _Violation("masked_lm_positions", weighted & (positions >= length), "the position of a token, not of padding"),
         _Violation("masked_lm_ids", (labels < 0) | (labels >= limits.vocab_size), vocabulary),
-        # Not NaN either: it is in no range.
+        # This also rejects NaN, which is in no range.
         _Violation("masked_lm_weights", ~((weights >= 0) & (weights <= _LARGEST_WEIGHT)), "a weight of 0 or more"),
         _Violation(
             "masked_lm_weights",
@@ -72,7 +74,7 @@ def _violations(table: Mapping, limits: Limits, any_of: Callable, total_of: Call
 
 
 def find(table: Mapping[str, np.ndarray], limits: Limits) -> tuple[int, str] | None:
-    """The first row of a table that cannot be true, and what of it; None where there is none."""
+    """The first invalid row of a table and a description of the error; None if all rows are valid."""
     rules = _violations(table, limits, lambda x: x.any(axis=1, keepdims=True), lambda x: x.sum(axis=1, keepdims=True))
     found = [(int(rule.where.any(axis=1).argmax()), rule) for rule in rules if rule.where.any()]
     if not found:
@@ -86,14 +88,15 @@ def find(table: Mapping[str, np.ndarray], limits: Limits) -> tuple[int, str] | N
 
 
 def is_refusal(message: str) -> bool:
-    """Whether TensorFlow's message is that of the gather in `refuse`."""
+    """Whether a TensorFlow error message comes from the gather in `refuse`."""
     return "is not in [0, 1)" in message
 
 
 def refuse(table: Mapping, limits: Limits) -> Any:
-    """Within a data pipeline: a scalar 0 of int64 to add to the batch, whose making fails where a row cannot be true.
+    """For use in a data pipeline: returns an int64 scalar 0 to add to the batch; computing it fails if a row is
+    invalid.
 
-    A gather beyond its end rather than an assertion: the pipeline's function stays one without state, so that nothing
+    Uses an out-of-range gather rather than an assertion: the pipeline's function stays stateless, so nothing
     changes in how it is run and saved.
     """
     import tensorflow as tf

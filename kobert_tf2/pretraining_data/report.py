@@ -1,4 +1,4 @@
-"""A page with some instances of pre-training data as text, their masks shown: is this what the model should learn?"""
+"""A page that shows some instances of pre-training data as text with their masks, for checking by eye."""
 
 import itertools
 import os
@@ -13,24 +13,25 @@ from kobert_tf2.pretraining_data import tfrecord
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 _SHOWN = 10
-_MEASURED = 1_000  # Instances of the first shard whose lengths are counted.
+_MEASURED = 1_000  # The number of instances of the first shard whose lengths are counted.
 _BINS = 16
 
 
 def path_of(output: str) -> str:
-    """The page beside a shard: report_corpus.html for corpus.tfrecord or corpus-00000-of-00016, which no pattern of
-    records matches."""
+    """The page next to a shard: report_corpus.html for corpus.tfrecord or corpus-00000-of-00016, a name that no pattern
+    for records matches.
+    """
     folder, name = os.path.split(tfrecord.sidecar_path(output).removesuffix(".json"))
     return os.path.join(folder, f"report_{name.removesuffix('.tfrecord')}.html")
 
 
 def check_output(path: str) -> None:
-    """Raises `InputError` if the page may not be written at `path`."""
+    """Raises `InputError` if the page may not be written to `path`."""
     pages.check_output(path, "a report of create_pretraining_data")
 
 
 def write(path: str, shard: str, tokenizer: Tokenizer, counts: Mapping[str, object]) -> None:
-    """Writes the page of the records in `shard`; `counts` are those of the manifest."""
+    """Writes the page for the records in `shard`; `counts` are those of the side-car."""
     instances = [_decode(example) for example in itertools.islice(tfrecord.read_examples(shard), _MEASURED)]
     pieces = {number: piece for piece, number in tokenizer.vocab.items()}
     sections = [
@@ -56,7 +57,9 @@ def _counts(counts: Mapping[str, object]) -> str:
 
 
 def _instance(instance: Mapping[str, np.ndarray], pieces: Mapping[int, str]) -> str:
-    """The pieces of an instance with what is to be predicted behind them, the second segment on its own line."""
+    """The pieces of an instance, each followed by its label if it is to be predicted; the second segment is on its own
+    line.
+    """
     length = int(instance["input_mask"].sum())
     ids, segments = instance["input_ids"][:length], instance["segment_ids"][:length]
     labels = {
@@ -99,7 +102,7 @@ def _lengths(instances: Sequence[Mapping[str, np.ndarray]]) -> str:
 
 
 def _decode(example: bytes) -> dict[str, np.ndarray]:
-    """The features of a serialized tf.train.Example: int64 and float lists, packed or not."""
+    """Decodes the features of a serialized tf.train.Example: int64 and float lists, packed or not."""
     table = {}
     ((_, features),) = _fields(example)
     for _, entry in _fields(features):
@@ -124,7 +127,7 @@ def _floats(values: bytes) -> np.ndarray:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """(number, content) of each field; a varint's content is its own bytes."""
+    """Yields (number, content) for each field; the content of a varint field is its bytes."""
     place = 0
     while place < len(message):
         tag, place = _varint(message, place)
@@ -140,7 +143,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _varint(message: bytes, place: int) -> tuple[int, int]:
-    """(the number, where the next one begins)."""
+    """Decodes a varint: (its value, the offset after it)."""
     number = shift = 0
     while True:
         byte = message[place]

@@ -1,17 +1,17 @@
-"""What happens to one block of the corpus, and to one shard of the output: the functions that any runner calls.
+"""The processing of one block of the corpus, and of one shard of the output: functions called by every runner.
 
-    block of text -> token block                              (the analyser runs here, once a line)
+    block of text -> token block                              (the analyser runs here, once per line)
     token block + its partners' -> records in columns         (packing, masking, serialisation)
     column of every block -> bucket, some buckets -> a shard  (the shuffle)
 
-Everything is a function of the block's number, the seed and the settings, never of who calls it when: so the same
-seed gives the same bytes with any number of workers and with any runner.
+Results depend only on the block's number, the seed and the settings, not on the caller or the order of calls. So the
+same seed gives the same bytes with any number of workers and any runner.
 
-The shuffle is in two stages, for the original's (all instances in memory, then one permutation) grows with the
-corpus. A block's instances, all passes over its documents among them, are shuffled and dealt out to the buckets in
-turn, going on where the block before ended; a bucket, which fits into memory, is shuffled as a whole. So a bucket
-holds the same share of every block to within one instance, where the original leaves that to chance, and within it
-every order is equally likely.
+The shuffle has two stages, since the memory of the original's (one permutation of all instances in memory) grows with
+the corpus. First a block's instances, from all passes over its documents, are shuffled and dealt to the buckets in
+turn, continuing where the previous block ended. Then each bucket, which fits into memory, is shuffled as a whole. So a
+bucket contains the same share of every block to within one instance, which the original leaves to chance, and every
+order within a bucket is equally likely.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.pretraining_data import tfrecord
 from kobert_tf2.pretraining_data.instances import Documents, Pieces, Settings, make_instances, partners
 
-# The streams of random numbers that are drawn from one seed.
+# Independent random streams derived from one seed.
 _PARTNERS, _INSTANCES, _BUCKETS = range(3)
 _BUCKET_BYTES = 16 << 20
 
@@ -38,7 +38,7 @@ def _rng(seed: int, stream: int, index: int = 0) -> np.random.Generator:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the instances of every block depend on."""
+    """Everything that the instances of a block depend on, besides the block."""
 
     settings: Settings
     pieces: Pieces
@@ -46,7 +46,7 @@ class Plan:
     blocks: int
     shards: int
     buckets_per_shard: int = 1
-    # All blocks are parts of one document: none may lend a random next sentence to another.
+    # All blocks are parts of one document, so none may provide random next sentences for another.
     one_document: bool = False
 
     @property
@@ -57,8 +57,9 @@ class Plan:
         return partners(block, blocks=self.blocks, rng=_rng(self.seed, _PARTNERS))
 
     def for_corpus(self, counts: Mapping[str, int]) -> "Plan":
-        """The plan for a corpus of so many documents and tokens, with buckets that fit into memory: 16 MiB, from 32 GiB
-        of records on more, so that a block is not cut into ever smaller columns, and at most 64 MiB."""
+        """The plan for a corpus with these counts of documents and tokens. Buckets fit into memory: 16 MiB, or more
+        from 32 GiB of records on, so that the columns of a block do not become ever smaller; at most 64 MiB.
+        """
         settings = self.settings
         instances = 1.5 * counts["tokens"] * settings.dupe_factor / (settings.max_seq_length - 3)
         record = 200 + 5 * settings.max_seq_length + 9 * settings.max_predictions_per_seq
@@ -72,7 +73,7 @@ class Plan:
 
 
 def token_arrays(documents: Documents) -> dict[str, np.ndarray]:
-    """`Documents` as small arrays to keep or to send."""
+    """`Documents` as compact arrays for storing or sending."""
     return {
         "ids": documents.ids.astype(np.uint16 if documents.ids.max(initial=0) < 1 << 16 else np.int32),
         "begins": np.packbits(documents.begins),
@@ -92,8 +93,9 @@ def documents_of(arrays: dict[str, np.ndarray]) -> Documents:
 
 
 def block_records(plan: Plan, block: int, documents: list[Documents]) -> tuple[list[bytes], dict[str, int]]:
-    """The serialised instances of a block, shuffled, and counts of them; `documents` are its own and then its
-    partners'."""
+    """The serialised instances of a block, shuffled, and their counts; `documents` are the block's own, then its
+    partners'.
+    """
     counts = dict.fromkeys(("instances", "real_tokens", "predictions", "random_next", "without_predictions"), 0)
     examples: list[bytes] = []
     rng = _rng(plan.seed, _INSTANCES, block)
@@ -110,12 +112,12 @@ def block_records(plan: Plan, block: int, documents: list[Documents]) -> tuple[l
 
 
 def column_of(bucket: int, *, instances_before: int, buckets: int) -> int:
-    """Which of a block's columns belongs to a bucket: the deal goes on where the blocks before ended."""
+    """The column of a block that belongs to a bucket: dealing continues where the previous blocks ended."""
     return (bucket - instances_before) % buckets
 
 
 def shuffled(plan: Plan, bucket: int, examples: list[bytes]) -> list[bytes]:
-    """A bucket's records, which came in the order of the blocks, in their final order."""
+    """A bucket's records in their final order, given in the order of the blocks."""
     return [examples[i] for i in _rng(plan.seed, _BUCKETS, bucket).permutation(len(examples)).tolist()]
 
 
@@ -123,7 +125,7 @@ def shuffled(plan: Plan, bucket: int, examples: list[bytes]) -> list[bytes]:
 
 
 def save_arrays(path: str, info: dict, arrays: dict[str, np.ndarray]) -> None:
-    """A line of JSON with `info` and the layout, then the arrays' bytes."""
+    """Writes a line of JSON with `info` and the layout, then the arrays' bytes."""
     contents = [np.ascontiguousarray(array).view(np.uint8).reshape(-1) for array in arrays.values()]
     layout = [[name, str(array.dtype), len(array)] for name, array in arrays.items()]
     crc = _checksum(info, layout)
@@ -136,7 +138,7 @@ def save_arrays(path: str, info: dict, arrays: dict[str, np.ndarray]) -> None:
 
 
 def load_arrays(path: str) -> tuple[dict, dict[str, np.ndarray]]:
-    """What `save_arrays` wrote; a damaged file is an `InputError`."""
+    """Reads what `save_arrays` wrote; raises `InputError` if the file is damaged."""
     with files.open_binary(path) as file:
         head, content = file.readline(), file.read()
     said = _read_head(head, path)
@@ -154,7 +156,9 @@ def _checksum(info: dict, layout: list) -> int:
 
 
 def _read_head(line: bytes, path: str) -> dict:
-    """The first line of an intermediate file; its checksum, which covers it, is for the caller to hold against it."""
+    """Parses the first line of an intermediate file. The caller must verify the checksum in it, which covers this line
+    too.
+    """
     try:
         said = files.parse_json(line.decode(), path, dict)
     except (InputError, UnicodeDecodeError):
@@ -171,7 +175,7 @@ def _damaged(path: str) -> InputError:
 
 
 def save_records(path: str, counts: dict, examples: list[bytes], buckets: int) -> None:
-    """A block's records as TFRecords, ordered by column, for `read_column`."""
+    """Writes a block's records as TFRecords, ordered by column, for `read_column`."""
     framed = tfrecord.framed(examples)
     columns = [framed[column::buckets] for column in range(buckets)]
     data = b"".join(record for column in columns for record in column)
@@ -180,7 +184,7 @@ def save_records(path: str, counts: dict, examples: list[bytes], buckets: int) -
 
 
 def read_column(path: str, column: int) -> list[bytes]:
-    """The framed records of one column."""
+    """Reads the framed records of one column."""
     with files.open_binary(path) as file:
         layout = {name: length for name, _, length in _read_head(file.readline(), path)["layout"]}
         body = file.tell()
@@ -200,8 +204,7 @@ def _framed_records(data: bytes) -> Iterable[bytes]:
 
 
 def write_shard(path: str, buckets: Iterable[list[bytes]], *, compression: str) -> dict:
-    """Writes the framed records of the buckets as one file, whole or not at all; returns what the side-car says of
-    it."""
+    """Writes the framed records of the buckets to one file, atomically; returns the shard's entry for the side-car."""
     count = 0
     with files.whole_file(path, "wb") as file, tfrecord.compressed(file, compression) as stream:
         for bucket in buckets:

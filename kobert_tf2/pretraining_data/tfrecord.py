@@ -1,15 +1,15 @@
-"""TFRecord shards of `tf.train.Example`: written with NumPy alone, read with `tf.data`.
+"""TFRecord shards of `tf.train.Example`: written with NumPy only, read with `tf.data`.
 
-A feature table is a dict from a feature's name to an array [rows, length]; every row has the same lengths, integers
-become an int64 list and floats a float list. That fixed layout is what makes writing fast: the protocol-buffer bytes of
-a thousand rows are laid side by side as one byte matrix instead of building a Python object per number. The bytes are
-those of `tf.train.Example.SerializeToString(deterministic=True)`, so any TensorFlow reads them, and so does the
-original run_pretraining.py.
+A feature table is a dict from a feature's name to an array [rows, length]. All rows have the same lengths; integers
+become an int64 list and floats a float list. This fixed layout makes writing fast: the protocol-buffer bytes of a
+thousand rows are assembled as one byte matrix instead of building a Python object per number. The bytes are those of
+`tf.train.Example.SerializeToString(deterministic=True)`, so any TensorFlow and the original run_pretraining.py can read
+them.
 
-TensorFlow is imported by `dataset` and `check` only: a process that writes data starts without it.
+Only `dataset` and `check` import TensorFlow: a process that writes data starts without it.
 
-The side-car, a JSON file beside the shards, says their lengths, counts and where they came from. It carries the shards'
-name without their number: `train.tfrecord-00000-of-00016` and `train.tfrecord` both -> `train.tfrecord.json`.
+The side-car, a JSON file next to the shards, records their lengths, counts and origin. Its name is the shards' name
+without their number: both `train.tfrecord-00000-of-00016` and `train.tfrecord` have `train.tfrecord.json`.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ _MAX_RECORD = 1 << 28
 
 
 class Feature(NamedTuple):
-    """What one feature of a record holds: `length` numbers, `int32` or `float32` (int64 or float in the file)."""
+    """The contents of one feature of a record: `length` numbers, `int32` or `float32` (int64 or float in the file)."""
 
     dtype: str
     length: int
@@ -59,12 +59,12 @@ def pretraining_features(*, max_seq_length: int, max_predictions_per_seq: int) -
 
 
 def shard_names(name: str, count: int) -> list[str]:
-    """`name` itself for one shard, otherwise name-00000-of-00016 and its like."""
+    """[`name`] for one shard, otherwise name-00000-of-00016 and so on."""
     return [name] if count == 1 else [f"{name}-{index:05d}-of-{count:05d}" for index in range(count)]
 
 
 def write(path: str, table: dict[str, np.ndarray], *, compression: str = "") -> None:
-    """Writes a feature table as one TFRecord file, whole or not at all. `compression` is "" or "GZIP"."""
+    """Writes a feature table as one TFRecord file, atomically. `compression` is "" or "GZIP"."""
     with files.whole_file(path, "wb") as file, compressed(file, compression) as stream:
         for record in framed(serialize(table)):
             stream.write(record)
@@ -72,7 +72,9 @@ def write(path: str, table: dict[str, np.ndarray], *, compression: str = "") -> 
 
 @contextlib.contextmanager
 def compressed(file: IO[bytes], compression: str) -> Iterator[IO[bytes] | gzip.GzipFile]:
-    """The stream for records: `file` itself, or GZIP around it without time and name (equal data, equal bytes)."""
+    """The stream to write records to: `file` itself, or a GZIP stream without time and name, so that equal data give
+    equal bytes.
+    """
     if compression not in ("", "GZIP"):
         raise InputError(f'expected the compression "" or "GZIP", but got {compression!r}')
     if not compression:
@@ -83,7 +85,7 @@ def compressed(file: IO[bytes], compression: str) -> Iterator[IO[bytes] | gzip.G
 
 
 def serialize(table: dict[str, np.ndarray]) -> list[bytes]:
-    """One serialised `tf.train.Example` for each row of a feature table {name: [rows, length]}."""
+    """One serialised `tf.train.Example` per row of a feature table {name: [rows, length]}."""
     arrays = {name: np.asarray(table[name]) for name in sorted(table)}
     _check_table(arrays)
     rows = len(next(iter(arrays.values())))
@@ -102,7 +104,7 @@ def _check_table(arrays: dict[str, np.ndarray]) -> None:
 
 
 class _Bytes(NamedTuple):
-    """A part of every row's bytes: of `value`, uint8 [rows, width], those are kept where `kept` holds (None: all)."""
+    """A part of each row's bytes: the bytes of `value`, uint8 [rows, width], where `kept` is true (None: all)."""
 
     value: np.ndarray
     kept: np.ndarray | None
@@ -121,7 +123,7 @@ def _serialize_rows(arrays: dict[str, np.ndarray]) -> list[bytes]:
 
 
 def _message(tag: int, parts: list[_Bytes]) -> list[_Bytes]:
-    """A length-delimited protocol-buffer field: its tag, the length of its content, the content."""
+    """A length-delimited protocol-buffer field: the tag, the length of the content, the content."""
     length: Any = sum(part.length for part in parts)
     return [_constant(bytes([tag]), rows=len(length)), _varints(length[:, None]), *parts]
 
@@ -137,7 +139,7 @@ def _floats(array: np.ndarray) -> _Bytes:
 
 
 def _varints(array: np.ndarray) -> _Bytes:
-    """Base-128 integers, low groups first; a negative one takes ten bytes, as in any protocol buffer."""
+    """Base-128 integers, low groups first; negative ones take ten bytes, as in any protocol buffer."""
     number = array.astype(np.int64).view(np.uint64)
     largest = int(number.max(initial=0))
     width = max(1, -(-largest.bit_length() // 7))
@@ -156,7 +158,7 @@ def _varints(array: np.ndarray) -> _Bytes:
 
 
 def _split(parts: list[_Bytes]) -> list[bytes]:
-    """The rows of parts laid side by side."""
+    """Concatenates the parts of each row and returns the rows."""
     rows, width = len(parts[0].length), sum(part.value.shape[1] for part in parts)
     value, kept = np.empty((rows, width), np.uint8), np.ones((rows, width), bool)
     start = 0
@@ -179,7 +181,7 @@ def framed(examples: list[bytes]) -> list[bytes]:
 
 
 def _masked(checksum: int | np.ndarray) -> np.ndarray:
-    """TFRecord stores a rotated checksum, for data that itself holds checksums (tensorflow/core/lib/hash/crc32c.h)."""
+    """TFRecord stores a rotated checksum, for data that contains checksums (tensorflow/core/lib/hash/crc32c.h)."""
     checksum = np.asarray(checksum, np.uint64)
     rotated = (checksum >> np.uint64(15)) | (checksum << np.uint64(17) & np.uint64(0xFFFFFFFF))
     return ((rotated + np.uint64(0xA282EAD8)) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
@@ -195,7 +197,9 @@ def _head(length: int) -> bytes:
 
 
 def read_examples(path: str) -> Iterator[bytes]:
-    """The serialised examples of one TFRecord file, GZIP or not; damage is an `InputError` with its place."""
+    """Yields the serialised examples of one TFRecord file, GZIP or not; raises `InputError` with the location of any
+    damage.
+    """
     with files.open_binary(path) as raw:
         stream: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if _is_gzip(path) else raw
         number = 0
@@ -236,9 +240,9 @@ def check(
     first_only: bool = False,
     limits: record_check.Limits | None = None,
 ) -> None:
-    """Reads all records (or each file's first); the first that does not hold `features` is an `InputError`.
+    """Reads all records (or each file's first); raises `InputError` for the first that does not have `features`.
 
-    With `limits` one whose numbers cannot be true is an `InputError` too.
+    With `limits`, also for the first with invalid values; see `record_check`.
     """
     for path in files.match(patterns):
         example = None
@@ -283,10 +287,9 @@ def _numbers(held: Any, feature: Feature) -> Any:
 
 
 def check_sizes(patterns: str | Iterable[str]) -> None:
-    """Holds each file's size against its side-car, where there is one.
+    """Checks each file's size against its side-car, if there is one; raises `InputError` if they differ.
 
-    A file that is cut within the twelve bytes before a record ends there without an error as far as TensorFlow is
-    concerned; its size tells.
+    TensorFlow reports no error for a file truncated within the twelve bytes before a record; only its size reveals it.
     """
     sizes: dict[str, int] = {}
     for path in files.match(patterns):
@@ -322,19 +325,19 @@ def dataset(
     parallel_files: int = 8,
     limits: record_check.Limits | None = None,
 ) -> Any:
-    """A `tf.data.Dataset` of batches {name: int32 or float32 [batch, length]} out of TFRecord files.
+    """A `tf.data.Dataset` of batches {name: int32 or float32 [batch, length]} from TFRecord files.
 
     Args:
-        patterns: comma-separated globs or a list of them; GZIP is recognised by itself, file by file.
-        features: what each record must hold; the first record of every file is checked at once.
-        batch_size: rows of a batch. With `drop_remainder` (or `repeat`) its size is static, as a TPU needs it.
-        shuffle_buffer: 0 reads the files in order. Otherwise the order of the files is drawn anew each epoch, and
-            records are shuffled within a window of this many; with a `seed` every run has the same order.
-        shard: (index, count): this worker's share, every count-th record.
-        parallel_files: files read at the same time, interleaved record by record in a fixed order.
-        limits: with them a batch whose numbers cannot be true fails; `check` with the same limits says which record.
+        patterns: comma-separated globs or a list of them; GZIP is detected per file.
+        features: the features of each record; the first record of every file is checked immediately.
+        batch_size: rows per batch. With `drop_remainder` (or `repeat`) the size is static, as a TPU requires.
+        shuffle_buffer: 0 reads the files in order. Otherwise files are reshuffled each epoch, and records are shuffled
+            within a window of this size; with a `seed` every run has the same order.
+        shard: (index, count): the share of this worker, every count-th record.
+        parallel_files: number of files read in parallel, interleaved record by record in a fixed order.
+        limits: if given, a batch with invalid values fails; `check` with the same limits then identifies the record.
 
-    The iterator can be checkpointed (`tf.train.Checkpoint(iterator=...)`) and goes on exactly where it was.
+    The iterator can be checkpointed (`tf.train.Checkpoint(iterator=...)`) and resumes exactly where it was.
     """
     import tensorflow as tf
 
@@ -385,14 +388,14 @@ def _parser(features: dict[str, Feature], limits: record_check.Limits | None) ->
 
 
 def sidecar_path(path: str) -> str:
-    """Where the side-car of a shard is: beside it, without the shard's number."""
+    """The path of a shard's side-car: next to the shard, without the shard's number."""
     path = os.fspath(path)
     named = _SHARD_NAME.match(path)
     return (named["name"] if named else path) + ".json"
 
 
 def is_shard_entry(entry: object) -> bool:
-    """Whether a value is what the side-car says of a shard."""
+    """Whether a value is a valid entry for a shard in a side-car."""
     return (
         isinstance(entry, dict)
         and isinstance(entry.get("name"), str)
@@ -425,9 +428,9 @@ def _read_one_sidecar(path: str) -> dict:
 
 
 def read_sidecar(patterns: str | Iterable[str]) -> dict | None:
-    """What the side-cars of these files say, or None where there is none (records of the original script have none).
+    """The contents of these files' side-cars, or None if there are none (records of the original script have none).
 
-    Sets that are read together must agree on their lengths and their vocabulary; counts are summed under "counts".
+    Sets that are read together must have the same lengths and vocabulary; their instances are summed under "counts".
     """
     found = dict.fromkeys(sidecar_path(path) for path in files.match(patterns))
     cars = {path: _read_one_sidecar(path) for path in found if files.exists(path)}

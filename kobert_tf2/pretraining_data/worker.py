@@ -1,6 +1,6 @@
-"""One process's share of the work: blocks to token files, these to record files, these to shards.
+"""The work of one process: converts blocks to token files, these to record files, and these to shards.
 
-A file that an earlier run finished, and whose checksum holds, is not made again.
+A file finished by an earlier run is reused if its checksum matches.
 """
 
 import contextlib
@@ -15,19 +15,19 @@ from kobert_tf2.pretraining_data.corpus import Block
 from kobert_tf2.pretraining_data.instances import Documents, DocumentTokenizer
 from kobert_tf2.pretraining_data.stages import Plan
 
-# The intermediate files in `Worker.work`, as a regular expression.
+# A regular expression for the names of the intermediate files in `Worker.work`.
 NAMES = r"(?:tokens|records)-\d{5,}"
 
 
 class Run(Protocol):
-    """Calls the method `name` of a `Worker` with the common arguments and those of each item; results in order."""
+    """Calls method `name` of a `Worker` with the common arguments and those of each item; yields results in order."""
 
     def __call__(self, name: str, common: tuple, items: Iterable[tuple]) -> Iterator[dict]: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Worker:
-    """Called with the name of a method and its arguments, as processes hold one function each."""
+    """A callable that takes the name of a method and its arguments, since each process is given a single function."""
 
     tokenizer: DocumentTokenizer
     unk_id: int
@@ -39,7 +39,7 @@ class Worker:
         return getattr(self, name)(*arguments)
 
     def tokenize(self, number: int, block: Block) -> dict:
-        """Block to token file; returns counts of it."""
+        """Converts a block to a token file; returns its counts."""
         path = self._tokens_path(number)
         if (info := _kept(path)) is not None:
             return info
@@ -50,7 +50,7 @@ class Worker:
         return info
 
     def make_records(self, plan: Plan, block: int) -> dict:
-        """Token files of a block and its partners to a record file; returns counts of it."""
+        """Converts the token files of a block and its partners to a record file; returns its counts."""
         path = self._records_path(block)
         if (info := _kept(path)) is not None:
             return info
@@ -61,7 +61,7 @@ class Worker:
         return counts
 
     def write_shard(self, plan: Plan, before: list[int], compression: str, shard: int, output: str) -> dict:
-        """A shard from its buckets; `before` says how many instances come before each block's."""
+        """Writes a shard from its buckets; `before` is the number of instances before each block."""
         buckets = (self._bucket(plan, before, bucket) for bucket in range(shard, plan.buckets, plan.shards))
         return stages.write_shard(output, buckets, compression=compression)
 
@@ -80,7 +80,7 @@ class Worker:
 
 
 def _kept(path: str) -> dict | None:
-    """What an earlier run says of a file that it finished; None where there is none, or it is damaged."""
+    """The `info` in a file finished by an earlier run; None if there is no such file or it is damaged."""
     if not files.exists(path):
         return None
     with contextlib.suppress(InputError):
@@ -89,7 +89,7 @@ def _kept(path: str) -> dict | None:
 
 
 def token_counts(texts: list[list[str]], documents: Documents, unk_id: int) -> dict:
-    """Counts of a block: what it holds, and what was left out of it."""
+    """The counts of a block, including what was left out."""
     sentences = len(documents.sentence_starts) - 1
     return {
         "documents": len(documents),
