@@ -91,7 +91,7 @@ class Embedder:
         """Whether the weights contain a trained pooler, which "pooled" needs."""
         return self.model.pooler is not None and "pooler" not in self.model.new_parts
 
-    # --- One vector a text ---
+    # --- One vector per text ---
 
     def embed(
         self,
@@ -157,7 +157,7 @@ class Embedder:
         longest = self.model.config.max_position_embeddings
         return longest if max_seq_length is None else arguments.whole("max_seq_length", max_seq_length, 3, longest)
 
-    # --- All that the model computes ---
+    # --- Model outputs ---
 
     def row(self, first: Sequence[int], second: Sequence[int] | None = None) -> Row:
         """`[CLS] first [SEP]`, followed by `second [SEP]` if given."""

@@ -15,7 +15,7 @@ _LONGEST_TEXT = 300
 _LARGEST_CONFUSION = 40  # Maximum number of labels of a confusion matrix; a larger one would be unreadable.
 
 
-# ---- One or several labels, or a number, for a text ------------------------------------------------------------------
+# ---- Texts with one label, several or a number -----------------------------------------------------------------------
 
 
 def sentences(

@@ -156,7 +156,7 @@ def read(path: str, options: ReadingOptions = ReadingOptions(), *, labelled: boo
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Rows: {column: value} with the number of the line
+# Rows: {column: value}, each with its line number
 # ----------------------------------------------------------------------------------------------------------------------
 
 Row = Mapping[str, Any]
@@ -279,7 +279,7 @@ def _lines_of_entries(text: str, begin: int) -> Iterator[int]:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Which columns hold what
+# Column layout
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -487,7 +487,7 @@ class _Reader:
             raise ValueError(f"expected a {self._layout.label} from {low:g} to {high:g}, but found {value}")
         return number
 
-    # --- What was read otherwise than it stands ---
+    # --- Values changed when read ---
 
     def report(self, examples: Sequence[Example], lines: Sequence[int]) -> None:
         empty = [line for line, example in zip(lines, examples, strict=True) if is_blank(example.text)]

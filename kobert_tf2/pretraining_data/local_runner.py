@@ -415,7 +415,7 @@ def read_own_side_car(path: str) -> dict:
     return car
 
 
-# ---------------------------------------------------------------------------------------------- over an earlier set
+# ----------------------------------------------------------------------------------------- replacing an earlier set
 
 
 def replacing_earlier(request: Request, create: Callable[[Request], dict]) -> dict:

@@ -169,7 +169,7 @@ def _more(words: dict[CorpusWord, int], pieces: set[str], missing: int) -> list[
     return [piece for piece, _ in sorted(new, key=lambda item: (-item[1], -len(item[0]), item[0]))[:missing]]
 
 
-# --- The whole work: text files in, a tokenizer's folder out ---
+# --- From text files to a tokenizer folder ---
 
 # Counts words, given (paths, tokenizer settings, `held_out`); see `counting.counted`.
 Counter = Callable[[Sequence[str], dict, int], AbstractContextManager[tuple[Mapping[CorpusWord, int], list[str]]]]
