@@ -1,4 +1,5 @@
-"""Classification and scoring of sentences and pairs, from files to a model directory, its scores and its predictions.
+"""Fine-tunes classifiers and regressors of sentences and sentence pairs: reads files, writes a model directory, scores
+and predictions.
 
     output_dir/checkpoints/        what a run resumes from
                model/              a model directory; its config.json names the labels, the kind of problem, and what
@@ -7,8 +8,8 @@
                confusion.tsv       of one label: a row for each true label, a column for each predicted one
                predictions.tsv     id, predicted label (labels, number) and the probability of every label
 
-The kind of problem (`labelling/problems.py`) decides the labels' form, the loss, the scores and the form of the
-predictions. This is the one call that `tools/finetune_classifier.py` makes.
+The problem type (`labelling/problems.py`) determines the form of the labels, the loss, the scores and the form of the
+predictions. `tools/finetune_classifier.py` makes one call to this module.
 """
 
 import dataclasses
@@ -53,7 +54,7 @@ INPUTS = ("input_ids", "input_mask", "segment_ids")
 
 
 class Sources(NamedTuple):
-    """Paths of the three files, None for what there is not."""
+    """The paths of the three files; None for one that does not exist."""
 
     train: str | None
     evaluation: str | None
@@ -62,22 +63,22 @@ class Sources(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinetuneSettings(EpochTaskSettings):
-    """What a classifier's run is asked for; the fields are the flags of `tools/finetune_classifier.py`.
+    """The settings of a classifier run; the fields are the flags of `tools/finetune_classifier.py`.
 
     Attributes:
-      data_dir: holds train.tsv, dev.tsv and test.tsv (or .json, .jsonl); `train_file`, `eval_file`, `predict_file`
-        stand in for each.
-      eval_fraction: without a file to evaluate on, this part of the training file is held out.
-      max_seq_length: pieces of a row; longer ones are cut and counted. None: as the trained model keeps it, or 128.
-      eval_batch_size: rows of all replicas together.
-      problem_type: one of `problems.OF_FLAG`; None: the trained model's, or what the training file shows.
-      text_column, pair_column, label_column: of all files; see `sentence_files.Columns`.
-      label_separator: between several labels in a cell.
-      score_range: the lowest and the highest number of a regression.
-      threshold: the probability from which a label is given, where there may be several; None: the model's, or 0.5.
-      choose_thresholds: choose one for each label on the examples to evaluate on, and keep them in the model.
-      additional_special_tokens: strings that are one piece each, and are trained.
-      entity_markers: what stands around the subject and the object of KLUE-RE; None: the model's, or `MARKERS`.
+      data_dir: the folder of train.tsv, dev.tsv and test.tsv (or .json, .jsonl); `train_file`, `eval_file` and
+        `predict_file` override them.
+      eval_fraction: the fraction of the training file that is held out if there is no evaluation file.
+      max_seq_length: maximum pieces of a row; longer rows are truncated and counted. None: the trained model's, or 128.
+      eval_batch_size: rows in a global batch, over all replicas.
+      problem_type: one of `problems.OF_FLAG`; None: the trained model's, or inferred from the training file.
+      text_column, pair_column, label_column: columns in all files; see `sentence_files.Columns`.
+      label_separator: the separator of several labels in a cell.
+      score_range: the lowest and the highest value of a regression.
+      threshold: the probability from which a label is assigned in multi-label problems; None: the model's, or 0.5.
+      choose_thresholds: choose one threshold per label on the evaluation examples, and save them in the model.
+      additional_special_tokens: strings that become one piece each; their embeddings are trained.
+      entity_markers: the markers around the subject and the object of KLUE-RE; None: the model's, or `MARKERS`.
     """
 
     may_grow = "num_train_epochs"
@@ -104,7 +105,7 @@ def _first_line(path: str) -> str:
     return next(iter(files.read_lines(path)), "")
 
 
-# With each file of this task what tells it from one of the same name that is not ours.
+# For each file of this task, a function that recognises our file of that name.
 _WRITTEN = {
     "confusion.tsv": lambda path: _first_line(path).startswith("true \\ predicted\t"),
     "predictions.tsv": lambda path: _first_line(path).startswith("id\tpredicted"),
@@ -114,13 +115,13 @@ _WRITTEN = {
 def finetune(settings: FinetuneSettings) -> dict:
     """Trains, evaluates, predicts.
 
-    Returns a summary: `global_step`, `problem_type`, `labels`, the scores of `sentence_metrics`, the paths of what was
-    written. Raises `InputError` for what a user can mend.
+    Returns a summary: `global_step`, `problem_type`, `labels`, the scores of `sentence_metrics`, and the paths of the
+    files written. Raises `InputError` for errors that a user can fix.
     """
     _check_asked(settings)
     job, sources, begin = _claimed(settings)
     run = _prepared(job, sources, begin, settings)
-    # Before the training, so that a label that it will never see is an error now.
+    # Before training, so that an unknown label is reported now.
     targets = sentences.targets(run.data.evaluation, run.labels.names) if run.data.evaluation is not None else None
     encoding = _Encoding(run.tokenizer, run.length, settings.num_workers)
     answering, kept = _Answering(run.model, job), run.kept
@@ -151,7 +152,7 @@ def finetune(settings: FinetuneSettings) -> dict:
 
 
 def _claimed(settings: FinetuneSettings) -> tuple[TrainingJob, Sources, str | None]:
-    """The run that has taken its output_dir, the files that it reads, and the weights that it begins with."""
+    """The job after it claimed its output_dir, the files that it reads, and the weights that it starts from."""
     sources = find_files(settings.data_dir, settings.train_file, settings.eval_file, settings.predict_file)
     job = TrainingJob.start(settings)
     inputs = {**job_inputs(settings), "train_file": sources.train, "eval_file": sources.evaluation}
@@ -163,7 +164,7 @@ def _claimed(settings: FinetuneSettings) -> tuple[TrainingJob, Sources, str | No
 
 @dataclasses.dataclass(frozen=True)
 class _Prepared:
-    """What a run works with; `kept` is what stands beside the weights, `length` the pieces of a row."""
+    """The inputs of a run; `kept` are the settings saved with the weights, `length` the pieces of a row."""
 
     settings: FinetuneSettings
     length: int
@@ -175,7 +176,7 @@ class _Prepared:
 
 
 def _prepared(job: TrainingJob, sources: Sources, begin: str | None, settings: FinetuneSettings) -> _Prepared:
-    """Tokenizer, configuration, data and model, each held against the others."""
+    """Loads tokenizer, configuration, data and model, and checks that they fit each other."""
     tokenizer = pretrained.from_flags(Tokenizer, settings.vocab_file, begin, settings.tokenizer_settings)
     config_source = settings.bert_config_file or begin
     config = start.find_config(settings.bert_config_file, begin, vocab_size=len(tokenizer.vocab))
@@ -194,7 +195,7 @@ def _prepared(job: TrainingJob, sources: Sources, begin: str | None, settings: F
 
 
 def preflight(settings: FinetuneSettings, asked: preflight_module.PreflightSettings) -> dict:
-    """Compiles the training program of these settings as a TPU would run it and counts; needs no TPU and no data."""
+    """Compiles the training program of these settings as for a TPU and reports its costs; needs no TPU and no data."""
     kind = problems.OF_FLAG.get(settings.problem_type or "", problems.SINGLE_LABEL)
     settings = dataclasses.replace(settings, max_seq_length=settings.max_seq_length or EpochTaskSettings.max_seq_length)
     targets: dict[str, list[int]] = {"labels": [2] if kind == problems.MULTI_LABEL else []}
@@ -229,8 +230,9 @@ def _train(
     path: str,
     score: Callable[[], float] | None,
 ) -> dict[str, Any]:
-    """Trains on the features of the file at `path` and saves the model with what it keeps; early stopping looks at
-    `score`."""
+    """Trains on the features of the file at `path` and saves the model with its settings; early stopping uses
+    `score`.
+    """
     settings, labels, model = run.settings, run.labels, run.model
     count, batch_size, seed = len(features["labels"]), settings.train_batch_size, settings.seed
     num_steps = max(1, int(count / batch_size * settings.num_train_epochs))
@@ -264,7 +266,9 @@ def _train(
 
 
 def find_files(data_dir: str | None, train: str | None, evaluation: str | None, prediction: str | None) -> Sources:
-    """Files named by themselves, or else train.tsv, dev.tsv and test.tsv of a folder, as run_classifier has them."""
+    """The files given by their own flags, otherwise train.tsv, dev.tsv and test.tsv of a folder, as in
+    run_classifier.
+    """
 
     def find(given: str | None, name: str) -> str | None:
         if given or not data_dir:
@@ -276,7 +280,7 @@ def find_files(data_dir: str | None, train: str | None, evaluation: str | None, 
 
 
 class _Known(NamedTuple):
-    """What the model to begin with says of its head; `labels` None: it is no classifier of sentences."""
+    """What the initial model records about its head; `labels` is None if it is not a sentence classifier."""
 
     source: str
     labels: Labels | None
@@ -296,8 +300,9 @@ class _Known(NamedTuple):
 
 
 class _Data(NamedTuple):
-    """The files that will be needed, None for those that will not. Of a training file that a part is held out of,
-    `label_names` are those of the whole."""
+    """The contents of the files that are needed, None for the others. If a part of the training file is held out,
+    `label_names` are those of the whole file.
+    """
 
     train: SentenceFile | None
     evaluation: SentenceFile | None
@@ -314,7 +319,7 @@ class _Data(NamedTuple):
 
 
 def _read_all(sources: Sources, settings: FinetuneSettings, known: _Known) -> _Data:
-    """The examples that will be needed. Without a file to evaluate on, a part of the training file is held out."""
+    """Reads the examples that are needed. Without an evaluation file, a part of the training file is held out."""
     options = _reading_options(settings, known)
     holds_out = settings.do_eval and not sources.evaluation and settings.eval_fraction > 0
     train = evaluation = prediction = None
@@ -365,7 +370,7 @@ def _score_range(given: Sequence[float | str] | None) -> tuple[float, float] | N
 
 
 def _split(file: SentenceFile, settings: FinetuneSettings) -> tuple[SentenceFile, SentenceFile]:
-    """The rest and the part that is held out."""
+    """The remaining part and the held-out part."""
     rows = list(zip(file.lines, file.examples, strict=True))
     parts = hold_out(rows, settings.eval_fraction, settings.seed)
     rest, held_out = (
@@ -381,7 +386,9 @@ def _split(file: SentenceFile, settings: FinetuneSettings) -> tuple[SentenceFile
 
 
 def _check_alike(data: _Data, takes_pairs: bool | None, model: str) -> None:
-    """All files have pairs or none has; a model answers what it was trained on."""
+    """Checks that either all files have pairs or none has: a model must be used on the input form that it was trained
+    on.
+    """
     first = data.files[0]
     expected, of = (first.has_pairs, first.path) if takes_pairs is None else (takes_pairs, model)
     for file in data.files:
@@ -402,7 +409,7 @@ def _needed(path: str | None, what: str, flag: str, name: str) -> str:
 def _with_special_tokens(
     tokenizer: Tokenizer, settings: FinetuneSettings, data: _Data, known: _Known, begin: str | None
 ) -> Tokenizer:
-    """The tokenizer that has the tokens that were asked for, and the markers of a relation, as one piece each."""
+    """The tokenizer with the requested special tokens, and the markers of a relation, as one piece each."""
     markers = _reading_options(settings, known).markers if any(file.has_markers for file in data.files) else ()
     larger = with_special_tokens(tokenizer, [*settings.additional_special_tokens, *markers])
     if larger is not tokenizer and not settings.do_train:
@@ -417,9 +424,9 @@ def _with_special_tokens(
 
 
 def _choose_labels(data: _Data, known: _Known, settings: FinetuneSettings) -> Labels:
-    """The labels of the model: those that the weights to begin with know, if they know all that the training has.
+    """The labels of the model: those of the initial weights, if they include all training labels.
 
-    To predict alone, a model must have labels.
+    A model that is only to predict must have labels.
     """
     if not settings.do_train or data.train is None:
         return known.labels or Labels(())
@@ -438,7 +445,7 @@ def _choose_labels(data: _Data, known: _Known, settings: FinetuneSettings) -> La
 def _make_model(
     config: BertConfig, begin: str | None, settings: FinetuneSettings, chosen: Labels, vocab_size: int
 ) -> models.BertForSequenceClassification:
-    """The model, with a row of the embeddings for each new special token."""
+    """Creates the model, with an embedding row for each new special token."""
     if not settings.do_train:
         return MODEL.from_pretrained(begin or "", config=config, require_trained=True)
     named = {"labels": chosen.names, "problem_type": chosen.problem_type}
@@ -451,7 +458,7 @@ def _make_model(
 
 
 def _to_keep(settings: FinetuneSettings, data: _Data, known: _Known, chosen: Labels) -> ClassifierSettings:
-    """What will stand beside the weights; thresholds may still be chosen."""
+    """The settings to be saved with the weights; thresholds may still be chosen."""
     first = data.files[0]
     thresholds = None
     if chosen.kind == problems.MULTI_LABEL:
@@ -477,7 +484,7 @@ def _to_keep(settings: FinetuneSettings, data: _Data, known: _Known, chosen: Lab
 
 
 class _Encoding:
-    """Examples to arrays, and how many had to be cut."""
+    """Converts examples to arrays, and counts truncated ones."""
 
     def __init__(self, tokenizer: Tokenizer, max_seq_length: int, num_workers: int):
         self._tokenizer, self._max_seq_length, self._num_workers = tokenizer, max_seq_length, num_workers
@@ -498,7 +505,9 @@ class _Encoding:
 
 
 def training_batches(features: dict[str, np.ndarray], batch_size: int, *, seed: int) -> tf.data.Dataset:
-    """Endless shuffled batches. Row numbers are shuffled, not rows: the saved state of the iterator stays small."""
+    """Endless shuffled batches. Row numbers are shuffled, not rows, so that the saved state of the iterator is
+    small.
+    """
     rows = len(features["labels"])
     tensors = {name: tf.constant(array) for name, array in features.items()}
     dataset = tf.data.Dataset.range(rows).shuffle(rows, seed=seed).repeat().batch(batch_size, drop_remainder=True)
@@ -506,7 +515,9 @@ def training_batches(features: dict[str, np.ndarray], batch_size: int, *, seed: 
 
 
 def _like_lengths(inputs: dict[str, np.ndarray], order: np.ndarray, batch_size: int) -> Iterable[dict]:
-    """Batches in this order, each cut to a multiple of 32 that holds its longest row: a few shapes in all."""
+    """Batches in this order, each truncated to the smallest multiple of 32 that holds its longest row: only a few
+    shapes.
+    """
     longest = inputs["input_mask"].shape[1]
     for first in range(0, len(order), batch_size):
         rows = order[first : first + batch_size]
@@ -515,13 +526,15 @@ def _like_lengths(inputs: dict[str, np.ndarray], order: np.ndarray, batch_size: 
 
 
 class _Answering(NamedTuple):
-    """A model that answers examples, where the job runs."""
+    """A model that predicts examples with the job's strategy."""
 
     model: models.BertForSequenceClassification
     job: TrainingJob
 
     def scores(self, inputs: dict[str, np.ndarray], batch_size: int) -> np.ndarray:
-        """float32 [examples, labels], as `problems.scores` makes them; texts of like length are computed together."""
+        """float32 [examples, labels], as computed by `problems.scores`; texts of similar length are batched
+        together.
+        """
         order = np.argsort(inputs["input_mask"].sum(axis=1), kind="stable")
         batches = _like_lengths(inputs, order, batch_size)
         logits = loop.predict(self.model, batches, strategy=self.job.strategy)["logits"]
@@ -531,7 +544,7 @@ class _Answering(NamedTuple):
 
 
 class _Dev(NamedTuple):
-    """What is evaluated on."""
+    """The evaluation data."""
 
     examples: Sequence[Example]
     inputs: dict[str, np.ndarray]
@@ -543,14 +556,14 @@ class _Dev(NamedTuple):
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-# What early stopping looks at, of the scores of `sentence_metrics`.
+# The score of `sentence_metrics` used for early stopping.
 _DEV_SCORES = {problems.SINGLE_LABEL: "accuracy", problems.MULTI_LABEL: "f1_micro", problems.REGRESSION: "spearman"}
 
 
 def _dev_score(answering: _Answering, run: _Prepared, dev: _Dev) -> float:
     answers = answering.scores(dev.inputs, run.settings.eval_batch_size)
     score = _scores(run, run.kept, answers, dev.targets)[_DEV_SCORES[run.labels.kind]]
-    return -1.0 if score is None else float(score)  # A model that gives one number to all is the worst there is.
+    return -1.0 if score is None else float(score)  # A model that predicts one constant gets the worst score.
 
 
 def _scores(run: _Prepared, kept: ClassifierSettings, answers: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
@@ -559,7 +572,7 @@ def _scores(run: _Prepared, kept: ClassifierSettings, answers: np.ndarray, targe
 
 
 def _evaluate(answering: _Answering, run: _Prepared, dev: _Dev) -> tuple[ClassifierSettings, dict[str, Any]]:
-    """What is kept, with thresholds where they were to be chosen here, and the scores."""
+    """The saved settings, with thresholds if they were to be chosen here, and the scores."""
     kept, names, job = run.kept, run.labels.names, answering.job
     answers = answering.scores(dev.inputs, run.settings.eval_batch_size)
     if run.settings.choose_thresholds:
@@ -590,7 +603,7 @@ def _predict(
 def _choose_thresholds(
     job: TrainingJob, kept: ClassifierSettings, answers: np.ndarray, targets: np.ndarray, names: Sequence[str]
 ) -> ClassifierSettings:
-    """The thresholds that are best for these examples, written into the model directory beside the others."""
+    """The best thresholds for these examples; also written into the model directory with the other settings."""
     chosen = [round(float(value), 6) for value in problems.choose_thresholds(answers, targets)]
     kept = dataclasses.replace(kept, thresholds=dict(zip(names, chosen, strict=True)))
     _say("thresholds chosen on the examples that the scores below are of: on others they will be a little lower")
@@ -615,7 +628,7 @@ def _write_scores(output_dir: str, scores: dict, global_step: int, labels: Seque
 
 
 class _AnswerFormat(NamedTuple):
-    """How the answers of a model stand in a line of predictions.tsv."""
+    """The format of a model's predictions in a line of predictions.tsv."""
 
     labels: Labels
     thresholds: Mapping[str, float] | None
@@ -639,7 +652,7 @@ class _AnswerFormat(NamedTuple):
 def write_predictions(
     path: str, examples: Sequence[Example], answers: np.ndarray, answer_format: _AnswerFormat
 ) -> None:
-    """A TSV with a header: the id; the predicted label, labels or number; the probability of every label."""
+    """Writes a TSV with a header: id, predicted label (labels, number), and the probability of every label."""
     with files.whole_file(path) as file:
         file.write("\t".join(answer_format.header) + "\n")
         for example, row in zip(examples, answers, strict=True):

@@ -1,16 +1,17 @@
-"""Feature vectors of the lines of a file, as extract_features.py of the original BERT writes them.
+"""Extracts feature vectors of the lines of a file, in the format of extract_features.py of the original BERT.
 
-A line is a text, or a pair with ` ||| ` between. The file of features holds, by `--format`:
+A line is a text, or a pair separated by ` ||| `. The features are written in one of these formats (`--format`):
 
     jsonl     a line of JSON for each input, in the original's form: {"linex_index": 0, "features": [{"token": "[CLS]",
               "layers": [{"index": -1, "values": [0.123456, ...]}, ...]}, ...]}; numbers are rounded to 6 digits
     npz       for NumPy: `layers` [K], and for input i `tokens_i` [T] and `values_i` float32 [T, K, H]
     tfrecord  `tf.train.Example`s: `linex_index`, `tokens`, `layers`, `values` (flat) and its `shape` [T, K, H]
 
-With a `pooling` each input has one vector: `{"linex_index": 0, "values": [...]}`; `embeddings` float32 [inputs, H]; or
-`values` alone. With `output_attentions` there are "attentions" too, [K, N, T, T]: how much each token attends to each.
+With `pooling`, each input has one vector: `{"linex_index": 0, "values": [...]}`; `embeddings` float32 [inputs, H]; or
+`values` alone. `output_attentions` adds "attentions", [K, N, T, T]: the weight with which each token attends to each
+other.
 
-This is the one call that `tools/extract_features.py` makes.
+`tools/extract_features.py` makes one call to this module.
 """
 
 import dataclasses
@@ -35,19 +36,21 @@ _PAIR = re.compile(r"^(.*) \|\|\| (.*)$")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExtractionSettings:
-    """What is asked for; the fields are the flags of `tools/extract_features.py`.
+    """The settings; the fields are the flags of `tools/extract_features.py`.
 
     Attributes:
-      input_file: UTF-8 text, a text or a pair a line. An empty line is a text without tokens: lines keep their numbers.
-      output_file: where the features go, in the `format` "jsonl", "npz" or "tfrecord".
-      init_checkpoint: a model directory, TF1 checkpoint or hub id, whatever heads it has.
-      bert_config_file, vocab_file: None: those beside the weights.
-      tokenizer_settings: the tokenizer flags that the command line has.
-      layers: numbers of layers with commas between, -1 the last and 0 the first.
-      max_seq_length: tokens of a row; a longer text is cut, of a pair the longer text first, and counted.
-      pooling: "tokens", or one vector for each input: "mean", "cls" or "pooled", as `Embedder.embed` makes it.
-      output_attentions: the attention weights of `layers` too.
-      overwrite: replaces a file of features; a file that is none never is.
+      input_file: UTF-8 text, one text or pair per line. An empty line is a text without tokens, so that line numbers
+        are kept.
+      output_file: the file of features, in the `format` "jsonl", "npz" or "tfrecord".
+      init_checkpoint: a model directory, TF1 checkpoint or hub id, with any heads.
+      bert_config_file, vocab_file: None: those in the folder of the weights.
+      tokenizer_settings: the tokenizer flags on the command line.
+      layers: comma-separated layer numbers; -1 is the last and 0 the first.
+      max_seq_length: maximum tokens of a row; a longer text is truncated (in a pair, the longer text first) and
+        counted.
+      pooling: "tokens", or one vector per input: "mean", "cls" or "pooled", as in `Embedder.embed`.
+      output_attentions: also writes the attention weights of `layers`.
+      overwrite: replaces an existing file of features; any other file is never replaced.
     """
 
     input_file: str
@@ -72,7 +75,9 @@ class _Line(NamedTuple):
 
 
 def extract(settings: ExtractionSettings) -> dict:
-    """Writes the file of features; the summary: how many inputs, pairs and tokens, and how many were cut."""
+    """Writes the file of features. Returns a summary: the numbers of inputs, pairs and tokens, and how many were
+    truncated.
+    """
     outputs.refuse_inputs({"output_file": settings.output_file}, {"input_file": settings.input_file})
     feature_files.check_output(settings.output_file, overwrite=settings.overwrite)
     pooled = settings.pooling != "tokens"
@@ -140,7 +145,7 @@ def _embedder(settings: ExtractionSettings) -> Embedder:
 
 
 def _read_lines(path: str) -> list[tuple[str, str | None]]:
-    """(text, second text or None) of each line, as the original parts them: at the last ` ||| `."""
+    """Yields (text, second text or None) of each line, split as in the original at the last ` ||| `."""
     found: list[tuple[str, str | None]] = []
     for line in files.read_lines(path):
         pair = _PAIR.match(line.strip())
@@ -151,7 +156,7 @@ def _read_lines(path: str) -> list[tuple[str, str | None]]:
 
 
 def _rows(texts: Sequence[tuple[str, str | None]], maker: Embedder, max_seq_length: int) -> tuple[list[_Line], int]:
-    """The rows, and how many of them were cut to `max_seq_length`."""
+    """The rows, and how many of them were truncated to `max_seq_length`."""
     tokenizer, cut = maker.tokenizer, 0
     firsts = tokenizer.encode_ids_batch([first for first, _ in texts])
     seconds = iter(tokenizer.encode_ids_batch([second for _, second in texts if second is not None]))
@@ -169,7 +174,9 @@ def _rows(texts: Sequence[tuple[str, str | None]], maker: Embedder, max_seq_leng
 
 
 def _cut_pair(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:
-    """The original's `_truncate_seq_pair`: from the end of the longer, of two equal ones from the second."""
+    """The original's `_truncate_seq_pair`: removes tokens from the end of the longer text, or of the second if both are
+    equally long.
+    """
     surplus = max(0, len(first) + len(second) - room)
     from_longer = min(surplus, abs(len(first) - len(second)))
     of_both = surplus - from_longer

@@ -1,4 +1,4 @@
-"""Files of feature vectors: JSON lines in the original's form, NumPy's .npz, and TFRecords."""
+"""Files of feature vectors: JSON lines in the original's format, NumPy's .npz, and TFRecords."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ _DIGITS = 6
 class Entry(NamedTuple):
     """The features of one input.
 
-    `values` float32 [tokens, layers, hidden], or [hidden] where there are no `tokens`; `attentions` float32 [layers,
+    `values` is float32 [tokens, layers, hidden], or [hidden] if there are no `tokens`; `attentions` is float32 [layers,
     heads, tokens, tokens] or None.
     """
 
@@ -29,7 +29,7 @@ class Entry(NamedTuple):
 
 
 def write(path: str, file_format: str, entries: Iterable[Entry], *, layers: Sequence[int]) -> None:
-    """Writes a file of features, one entry in memory at a time, so that it appears whole or not at all."""
+    """Writes a file of features atomically, with one entry in memory at a time."""
     writers: dict[str, Callable[[IO[bytes], Iterable[Entry], list[int]], None]] = {
         "jsonl": _write_jsonl,
         "npz": _write_npz,
@@ -45,7 +45,9 @@ def check_output(path: str, *, overwrite: bool) -> None:
 
 
 def _is_ours(path: str) -> bool:
-    """By its form: JSON lines with "linex_index", a record with that feature, or an archive with our arrays."""
+    """Recognises our files by their contents: JSON lines with "linex_index", a record with that feature, or an archive
+    with our arrays.
+    """
     with files.open_binary(path) as file:
         head = file.read(1 << 16)
     if head.startswith(b'{"linex_index"'):
@@ -80,7 +82,7 @@ def _write_jsonl(file: IO[bytes], entries: Iterable[Entry], layers: list[int]) -
 
 
 def _rounded(values: np.ndarray) -> list:
-    """As the original rounds: Python's `round` of the number in double precision."""
+    """Rounds like the original: Python's `round` in double precision."""
     if values.ndim > 1:
         return [_rounded(part) for part in values]
     return [round(value, _DIGITS) for value in values.tolist()]
@@ -115,7 +117,7 @@ def _arrays(entry: Entry) -> dict[str, np.ndarray]:
 
 
 def _add_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
-    # With a ZipInfo of its own the archive has no times of day in it: equal features are equal bytes.
+    # An explicit ZipInfo avoids timestamps in the archive, so that equal features give equal bytes.
     with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
         np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
 
@@ -153,6 +155,6 @@ def _floats(values: np.ndarray) -> tf.train.Feature:
 
 
 def read_jsonl(path: str) -> Iterator[dict]:
-    """The inputs of a file of JSON lines, one after the other."""
+    """Yields the inputs of a file of JSON lines."""
     for number, line in enumerate(files.read_lines(path), start=1):
         yield files.parse_json(line, path, dict, first_line=number)

@@ -1,4 +1,4 @@
-"""A part of a training file kept from the training, to evaluate on where there is no file for that."""
+"""Holds out a part of a training file for evaluation when there is no evaluation file."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -11,7 +11,7 @@ Example = TypeVar("Example")
 
 
 def hold_out(examples: Sequence[Example], fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """(the rest, a fraction drawn at random): the same ones whenever the examples and the seed are the same."""
+    """Returns (the rest, a random fraction); the split depends only on the examples and the seed."""
     count = round(len(examples) * fraction)
     if not 0 < count < len(examples):
         raise InputError(f"--eval_fraction={fraction} of {len(examples)} examples leaves nothing on one side")

@@ -1,10 +1,10 @@
-"""What can be known about a TPU run without a TPU: compiles the N-step program that training would run, and counts.
+"""Checks a TPU run without a TPU: compiles the N-step program that training would run, and reports its costs.
 
-The program is the whole of it: forward, backward, clipping and optimizer in a loop of N steps, of one of all replicas,
-with the sums of gradients and metrics over them. By default XLA compiles one replica's part for the CPU: that every
-operation has an XLA kernel and every shape is static is thereby known. With `tpu_compiler` the TPU's own compiler,
-libtpu, compiles the program for all cores of the topology (`kobert_tf2/tpu`): whether it compiles and fits is then its
-answer, no estimate. No TPU is touched either way.
+The program is complete: forward and backward pass, clipping and optimizer in a loop of N steps, for one of the
+replicas, with the all-reduces of gradients and metrics. By default XLA compiles one replica's part for the CPU, which
+verifies that every operation has an XLA kernel and every shape is static. With `tpu_compiler`, the TPU's own compiler,
+libtpu, compiles the program for all cores of the topology (`kobert_tf2/tpu`), so that whether it compiles and fits in
+memory is the compiler's result, not an estimate. Neither uses a TPU.
 """
 
 import dataclasses
@@ -27,24 +27,24 @@ from kobert_tf2.training.settings import EpochTaskSettings, TaskSettings, Tuning
 _GIB, _MIB = 1 << 30, 1 << 20
 _UTILISATION = 0.4
 _LARGEST = 5
-# libtpu 0.0.42.1 fuses, and computes again what it does not keep. In bfloat16 at length 128 its temporaries for
-# 4 layers of 256 (v3) and for 12 of 768 (v3, v5e) were the gradients and what these factors make, within 2 %.
+# libtpu 0.0.42.1 fuses operations and recomputes what it does not store. In bfloat16 at length 128, its temporaries for
+# 4 layers of 256 (v3) and 12 layers of 768 (v3, v5e) were the gradients plus what these factors give, within 2 %.
 _KEPT, _COPIES_OF_LOGITS = 0.27, 4.5
-_SOME_STEPS = 1000  # The length of a run without data; the program is the same for any.
-USUAL_VOCABULARY = 32_000  # Of a run without data, where the configuration leaves vocab_size out.
-_LANES = 128  # The innermost axis of an array on a TPU fills whole multiples of this.
+_SOME_STEPS = 1000  # The number of steps of a run without data; it does not affect the program.
+USUAL_VOCABULARY = 32_000  # For a run without data, if the configuration has no vocab_size.
+_LANES = 128  # On a TPU the innermost axis of an array is padded to a multiple of this.
 _UNPROVED = "the run on hardware: TensorFlow's own bridge to it and its versions there, speed, infeed"
 _UNPROVED_BY_XLA = f"compilation by libtpu (--tpu_compiler), the all-reduces, {_UNPROVED}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PreflightSettings:
-    """What a preflight is asked for; the fields are flags of the training tools.
+    """The settings of a preflight; the fields are flags of the training tools.
 
     Attributes:
-      tpu_topology: a name such as v3-8, see `topologies.find`, or several with commas between them.
+      tpu_topology: a name such as v3-8 (see `topologies.find`), or several separated by commas.
       tpu_compiler: whether libtpu compiles the program.
-      preflight_timeout: seconds that one compilation by libtpu may take.
+      preflight_timeout: the time limit of one libtpu compilation in seconds.
     """
 
     tpu_topology: str = "v3-8"
@@ -54,15 +54,15 @@ class PreflightSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """The run that is looked at: training, or, without `training`, the forward pass that predicts and evaluates.
+    """The run to check: training or, without `training`, the forward pass of prediction and evaluation.
 
     Attributes:
-      model: what is trained or asked.
-      training: the optimizer and the task, as `loop.train` takes them.
+      model: the model to train or to predict with.
+      training: the optimizer and the task, as passed to `loop.train`.
       batch: {feature: spec [global batch, ...]}.
-      batch_flag: the flag that says how many rows that is.
+      batch_flag: the flag for the number of rows in a global batch.
       iterations_per_loop: steps in one call of the compiled program.
-      micro_batch_size: rows of a replica whose gradients are taken at once; None: all.
+      micro_batch_size: rows of a replica whose gradients are computed at once; None: all.
     """
 
     model: keras.Model
@@ -81,7 +81,7 @@ class PlannedRun:
         features: dict[str, tuple],
         schedule: dict,
     ) -> "PlannedRun":
-        """The training of these settings, made as the tools make it; `features` are {name: (shape of a row, dtype)}."""
+        """The training run of these settings, set up as by the tools; `features` is {name: (shape of a row, dtype)}."""
         job = TrainingJob(dataclasses.replace(settings, do_train=True), tf.distribute.get_strategy())
         made = job.make(model)
         if isinstance(settings, TuningSettings):
@@ -97,7 +97,7 @@ class PlannedRun:
 
     @classmethod
     def to_ask(cls, model: keras.Model, features: dict[str, tuple], rows: int, batch_flag: str) -> "PlannedRun":
-        """The forward pass over a batch of so many rows."""
+        """The forward pass over a batch of this many rows."""
         return cls(model=model, training=None, batch=_specs(features, rows), batch_flag=batch_flag)
 
     @property
@@ -105,7 +105,7 @@ class PlannedRun:
         return next(iter(self.batch.values())).shape[0]
 
     def lower(self, replicas: int, rows: int) -> program.Lowered:
-        """The program of one of so many replicas, for a global batch of `rows`."""
+        """The program of one of this many replicas, for a global batch of `rows`."""
         batch = {name: tf.TensorSpec([rows, *x.shape[1:]], x.dtype, name=name) for name, x in self.batch.items()}
         if self.training is None:
             return program.lower_forward(self.model, batch, replicas=replicas)
@@ -126,11 +126,12 @@ def _specs(features: dict[str, tuple], rows: int) -> dict[str, tf.TensorSpec]:
 
 
 def preflight(run: PlannedRun, settings: PreflightSettings) -> dict:
-    """Compiles and counts; shows what was found on standard error and returns the report.
+    """Compiles the program, prints the findings to stderr and returns the report.
 
-    Of one topology it is that topology's report, and an `InputError`, after it, says what a TPU would not run: the
-    batch cannot be divided, an operation has no kernel there, a shape is not static, the memory does not suffice (then
-    with what would). Of several topologies it is {"topologies": {name: report}}, where such a sentence is a "refused".
+    For one topology, returns that topology's report, and raises `InputError` after printing it if a TPU could not run
+    the program: the batch is not divisible, an operation has no kernel, a shape is not static, or memory is
+    insufficient (then with a setting that fits). For several topologies, returns {"topologies": {name: report}}, with
+    such a message under "refused".
     """
     names = [name.strip() for name in settings.tpu_topology.split(",") if name.strip()] or [settings.tpu_topology]
     found = [topologies.find(name) for name in names]
@@ -158,7 +159,7 @@ def _preflight(run: PlannedRun, topology: Topology, settings: PreflightSettings)
     report = _counted(run, topology, rows, source)
     if settings.tpu_compiler:
         report |= _compiled(run, lowered, source, topology, settings.preflight_timeout)
-        report.pop("steps_per_second_at_40_percent_of_peak")  # The compiler's program has a bound of its own.
+        report.pop("steps_per_second_at_40_percent_of_peak")  # The compiler has its own time limit.
         _compare_estimate(report)
     else:
         lowered.compile_for_cpu()
@@ -172,7 +173,7 @@ def _preflight(run: PlannedRun, topology: Topology, settings: PreflightSettings)
 
 
 def table(reports: dict[str, dict]) -> str:
-    """The reports of several topologies as a table in Markdown, as the README has it."""
+    """The reports of several topologies as a Markdown table, as in the README."""
     lines = [
         "| TPU | rows a core | GiB of a core | of | all-reduces | % of bytes in products | at most, steps a second |",
         "|---|---|---|---|---|---|---|",
@@ -199,11 +200,10 @@ def of_fine_tuning(
     targets: dict[str, list[int]],
     lengths_vary: bool,
 ) -> dict:
-    """The preflight of a fine-tuning tool, which needs no data: its longest rows, a head with few labels.
+    """The preflight of a fine-tuning tool. It needs no data: it assumes the longest rows and a head with few labels.
 
-    `targets` are {feature of labels: shape of a row's}, int32. Where the lengths of batches vary, a call makes one
-    step, and there is a program for each length; it is the longest that is looked at. A run that does not train, but
-    predicts or evaluates, is the forward pass.
+    `targets` is {label feature: shape per row}, int32. If batch lengths vary, each call executes one step and there is
+    one program per length; the longest is checked. For a run that only predicts or evaluates, it is the forward pass.
     """
     loop.set_precision(settings.precision)
     source = settings.bert_config_file or settings.init_checkpoint
@@ -244,7 +244,7 @@ def _refuse_what_has_no_kernel(source: hlo.Program, lowered: program.Lowered) ->
 
 
 def _show(report: dict) -> None:
-    """On standard error what is found, a line for each thing; the figures of a run that fits are the tool's to show."""
+    """Prints the findings to stderr, one per line; the numbers of a run that fits are shown by the tool."""
     for name, value in report.items():
         if isinstance(value, list):
             for line in value:
@@ -259,7 +259,7 @@ def _show(report: dict) -> None:
 
 
 def _counted(run: PlannedRun, topology: Topology, rows: int, source: hlo.Program) -> dict:
-    """What is known before any compiler has worked."""
+    """The findings from the program before compilation."""
     flops = source.flops * steps.micro_batches(rows, run.micro_batch_size) * topology.cores
     memory = _estimated_memory(run, run.micro_batch_size or rows)
     book = {"flops_per_step_by_the_book": expected_flops(run.model.config, run.batch)} if _pretrains(run) else {}
@@ -286,7 +286,7 @@ def _counted(run: PlannedRun, topology: Topology, rows: int, source: hlo.Program
 def _compiled(
     run: PlannedRun, lowered: program.Lowered, source: hlo.Program, topology: Topology, timeout: float
 ) -> dict:
-    """What the TPU compiler says of the program; with "fits": False where it takes too much memory."""
+    """The TPU compiler's findings; with "fits": False if the program needs too much memory."""
     serialized = lowered.hlo()
     try:
         found = compiler.compile_program(serialized, topology, topology.cores, timeout=timeout)
@@ -322,7 +322,7 @@ def _compiled(
 
 
 def _compare_estimate(report: dict) -> None:
-    """Adds by how much our estimate of the memory is above (or below) what the compiler found."""
+    """Adds the difference between our memory estimate and the compiler's result."""
     found = report.get("memory_per_core_gib_by_the_compiler")
     if found and found["total"]:
         estimate = sum(report["memory_per_core_gib"].values())
@@ -334,7 +334,7 @@ def _in_gib(sizes: dict[str, int]) -> dict[str, float]:
 
 
 def _where(message: str, lowered: program.Lowered) -> str:
-    """Behind the compiler's sentence: the place of the first operation of ours that its message names."""
+    """A suffix for the compiler's message: the source line of the first of our operations that it names."""
     named = next(
         (name for name in sorted(lowered.places, key=len, reverse=True) if name in message and "/" in name), ""
     )
@@ -342,14 +342,14 @@ def _where(message: str, lowered: program.Lowered) -> str:
 
 
 def _float32_products(step: hlo.Step, lowered: program.Lowered) -> dict:
-    """Where products are in float32 though the run computes in bfloat16; those of the small heads are meant to be."""
+    """The places of float32 matrix products in a bfloat16 run; those of the small heads are intended."""
     if keras.config.dtype_policy().compute_dtype == "float32":
         return {}
     return {"float32_products": [lowered.place(name) for name in step.float32_products]}
 
 
 def _largest(module: hlo.Module, lowered: program.Lowered) -> list[str]:
-    """The largest arrays of a step and of what the program is given, by our names; alike ones are counted."""
+    """The largest arrays of a step and of the program's arguments, by our names; identical ones are counted."""
     given = list(zip(hlo.arguments(module), lowered.arguments, strict=False))
     computed = [(shape, lowered.place(name)) for name, shape in hlo.largest_results(module, 4 * _LARGEST) if name]
     found: dict[tuple, list[str]] = {}
@@ -363,7 +363,7 @@ def _largest(module: hlo.Module, lowered: program.Lowered) -> list[str]:
 
 
 def _roofline(flops: int, moved: int, topology: Topology) -> dict:
-    """The least time of a step by the chip's published peaks; nothing runs at both of them."""
+    """A lower bound of a step's time from the chip's published peaks; no program reaches both at once."""
     compute, memory = flops / (topology.peak * 1e12), moved / (topology.bandwidth * 1e9)
     return {
         "roofline_milliseconds": {"products": round(compute * 1e3, 3), "memory": round(memory * 1e3, 3)},
@@ -402,7 +402,7 @@ def _does_not_fit(report: dict, topology: Topology) -> str:
 
 
 def _what_would_fit(run: PlannedRun, rows: int, topology: Topology, timeout: float) -> str:
-    """The largest --micro_batch_size that the TPU compiler finds to fit, and what takes the memory then."""
+    """The largest --micro_batch_size that fits according to the TPU compiler, and the memory use at that size."""
     reports: dict[int, dict] = {}
 
     def fits(size: int) -> bool:
@@ -422,7 +422,7 @@ def _what_would_fit(run: PlannedRun, rows: int, topology: Topology, timeout: flo
 
 
 def largest_that(fits: Callable[[int], bool], sizes: list[int]) -> int | None:
-    """The largest of the rising `sizes` that fits, by bisection; None where none does."""
+    """The largest of the ascending `sizes` that fits, by bisection; None if none does."""
     low, high = 0, len(sizes)
     while low < high:
         middle = (low + high) // 2
@@ -443,8 +443,9 @@ def _pretrains(run: PlannedRun) -> bool:
 
 
 def expected_flops(config: BertConfig, batch: dict) -> int:
-    """FLOPs of a pre-training step's matrix products by the book: forward, and twice that for backward. The last layer
-    is computed at the first token and at the masked positions alone."""
+    """FLOPs of a pre-training step's matrix products by the usual formula: forward, plus twice that for backward. The
+    last layer is computed only at the first token and the masked positions.
+    """
     rows, length = batch["input_ids"].shape
     predictions = batch["masked_lm_ids"].shape[1]
     layers = (config.num_hidden_layers - 1) * _layer_flops(config, rows, length, length)
@@ -455,14 +456,14 @@ def expected_flops(config: BertConfig, batch: dict) -> int:
 
 
 def _layer_flops(config: BertConfig, rows: int, queries: int, length: int) -> int:
-    """Forward, with so many query positions in a row, each attending to all `length` positions."""
+    """The forward FLOPs with this many query positions per row, each attending to all `length` positions."""
     width, inner = config.hidden_size, config.intermediate_size
     of_all, of_queries = 2 * width * width, 2 * width * width + 2 * width * inner
     return 2 * rows * (length * of_all + queries * of_queries + 2 * queries * length * width)
 
 
 def _estimated_memory(run: PlannedRun, rows: int) -> dict[str, float]:
-    """Bytes of one core, without the code; activations are an estimate."""
+    """Bytes per core, without the code; activations are estimated."""
     parameters = sum(math.prod(v.shape) * 4 for v in run.model.variables)
     batches = sum(run.iterations_per_loop * math.prod(x.shape) * 4 for x in run.batch.values())
     if run.training is None:
@@ -480,7 +481,9 @@ def _estimated_memory(run: PlannedRun, rows: int) -> dict[str, float]:
 
 
 def _activations(config: BertConfig, batch: dict, rows: int) -> float:
-    """Korthikanti et al. 2022, "Reducing Activation Recomputation", eq. 2, times what the TPU compiler keeps of it."""
+    """Korthikanti et al. 2022, "Reducing Activation Recomputation", eq. 2, times the fraction that the TPU compiler
+    keeps.
+    """
     length = batch["input_ids"].shape[1]
     bytes_a_number = 2 if keras.config.dtype_policy().compute_dtype == "bfloat16" else 4
     layer = rows * length * (17 * config.hidden_size + 2.5 * config.num_attention_heads * length)

@@ -1,4 +1,4 @@
-"""Masked LM and next sentence pre-training, from TFRecords to a model directory.
+"""Masked LM and next-sentence pre-training, from TFRecords to a model directory.
 
     output_dir/run_config.json    the resolved settings
                checkpoints/       what a run resumes from
@@ -6,7 +6,7 @@
                model/             a model directory
                eval_results.txt   under the keys of the original run_pretraining
 
-This is the one call that `tools/pretrain.py` makes.
+`tools/pretrain.py` makes one call to this module.
 """
 
 import contextlib
@@ -38,26 +38,26 @@ from kobert_tf2.training.settings import TaskSettings
 
 TASK = loop.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
 _SHUFFLE_BUFFER = 10_000
-# The loss of a masked LM that has learnt nothing is ln(vocab_size). If it is less than this below that after the
-# warm-up, something is broken.
+# The loss of an untrained masked LM is ln(vocab_size). If the loss is less than this amount below it after the warm-up,
+# something is broken.
 _LEARNT_SOMETHING = 0.5
-# The unigram baseline: the loss of a masked LM that knows how frequent each piece is and nothing of the text is the
-# entropy of their frequencies. A model less than this below it long after the warm-up stays there: the hidden states of
-# all positions have become alike.
+# The unigram baseline is the entropy of the piece frequencies: the loss of a masked LM that knows only how frequent
+# each piece is. A model less than this amount below it long after the warm-up is stuck there: the hidden states of all
+# positions have become alike.
 _LEARNT_MORE_THAN_FREQUENCIES = 0.1
 _BATCHES_COUNTED, _ROWS_COUNTED = 10, 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PretrainSettings(TaskSettings):
-    """What a pre-training run is asked for; the fields are the flags of `tools/pretrain.py`.
+    """The settings of a pre-training run; the fields are the flags of `tools/pretrain.py`.
 
     Attributes:
-      input_file: TFRecords, globs separated by commas. They lead to the tokenizer too where `vocab_file` is None.
+      input_file: TFRecords, as comma-separated globs. If `vocab_file` is None, the tokenizer is found through them too.
       eval_file: TFRecords to evaluate on; None: those of `input_file`.
-      max_seq_length, max_predictions_per_seq: None: as the records were made.
-      eval_batch_size: rows of all replicas together.
-      max_eval_steps: batches to evaluate at most.
+      max_seq_length, max_predictions_per_seq: None: those of the records.
+      eval_batch_size: rows in a global batch, over all replicas.
+      max_eval_steps: maximum number of batches to evaluate.
     """
 
     may_grow = "num_train_steps"
@@ -74,15 +74,15 @@ class PretrainSettings(TaskSettings):
 
     @property
     def schedule(self) -> dict:
-        """The learning rate's course, as `TrainingJob.optimizer` takes it."""
+        """The learning rate schedule, as arguments of `TrainingJob.optimizer`."""
         return {"num_train_steps": self.num_train_steps, "num_warmup_steps": self.num_warmup_steps}
 
 
 def pretrain(settings: PretrainSettings) -> dict:
     """Trains, evaluates or both.
 
-    Returns a summary: `global_step`, `resumed_from`, the metrics, `model_dir`. Raises `InputError` for what a user
-    can mend.
+    Returns a summary: `global_step`, `resumed_from`, the metrics, `model_dir`. Raises `InputError` for errors that a
+    user can fix.
     """
     _check_asked(settings)
     output_dir, init_checkpoint = settings.output_dir, settings.init_checkpoint
@@ -172,12 +172,12 @@ def _evaluate(job: TrainingJob, model: keras.Model, data: "_Records", settings: 
 
 
 def training_batches(input_file: str, batch_size: int, seed: int = 0) -> tf.data.Dataset:
-    """The batches that a run trains on, endless, in the lengths of the records."""
+    """The endless training batches, with the lengths of the records."""
     return _Records.find(input_file, None, None).training_batches(batch_size, seed)
 
 
 def preflight(settings: PretrainSettings, asked: preflight_module.PreflightSettings) -> dict:
-    """Compiles the training program of these settings as a TPU would run it and counts; needs no TPU and no data."""
+    """Compiles the training program of these settings as for a TPU and reports its costs; needs no TPU and no data."""
     loop.set_precision(settings.precision)
     sidecar = (tfrecord.read_sidecar(record_files(settings.input_file)) if settings.input_file else None) or {}
     features = _features(settings.max_seq_length, settings.max_predictions_per_seq, sidecar)
@@ -199,7 +199,7 @@ def preflight(settings: PretrainSettings, asked: preflight_module.PreflightSetti
 
 
 class _Records(NamedTuple):
-    """TFRecord files, their side-car ({} where there is none) and the features that both agree on."""
+    """TFRecord files, their sidecar ({} if there is none) and the features that both agree on."""
 
     patterns: str
     shards: list[str]
@@ -214,7 +214,7 @@ class _Records(NamedTuple):
         return cls(patterns, shards, sidecar, _features(max_seq_length, max_predictions_per_seq, sidecar))
 
     def training_batches(self, batch_size: int, seed: int) -> tf.data.Dataset:
-        """Endless batches in an order that the seed alone decides, anew in each epoch."""
+        """Endless batches, reshuffled in each epoch in an order determined by the seed alone."""
         return tfrecord.dataset(
             self.shards,
             self.features,
@@ -226,7 +226,7 @@ class _Records(NamedTuple):
         )
 
     def of(self, patterns: str) -> "_Records":
-        """Other files of the same features."""
+        """Other files with the same features."""
         return self._replace(patterns=patterns, shards=record_files(patterns))
 
 
@@ -238,7 +238,9 @@ def _features(max_seq_length: int | None, max_predictions_per_seq: int | None, s
 
 
 def record_files(patterns: str) -> list[str]:
-    """The TFRecord files; `corpus.tfrecord*` matches the side-car too, `*` the page."""
+    """The TFRecord files, without others that a glob matches: `corpus.tfrecord*` also matches the sidecar, `*` the HTML
+    page.
+    """
     paths = [path for path in files.match(patterns) if not path.endswith((".json", ".html"))]
     if not paths:
         raise InputError(f"{patterns}: expected TFRecord files, but only side-cars (.json) match")
@@ -246,7 +248,7 @@ def record_files(patterns: str) -> list[str]:
 
 
 def _agreed(name: str, given: int | None, sidecar: dict, default: int) -> int:
-    """The length that flag and side-car agree on; a flag that is not given follows the data."""
+    """The length on which flag and sidecar agree; if the flag is not given, that of the data."""
     if given is not None and name in sidecar and given != sidecar[name]:
         raise InputError(
             f"--{name}={given}, but the records were made with {name}={sidecar[name]} (their side-car says)"
@@ -255,10 +257,10 @@ def _agreed(name: str, given: int | None, sidecar: dict, default: int) -> int:
 
 
 def _find_tokenizer(settings: PretrainSettings, sidecar: dict) -> Tokenizer | None:
-    """The tokenizer whose files go into the model directory: the one named, or one beside what is named.
+    """The tokenizer whose files go into the model directory: the one given, or one found next to the given files.
 
-    It must have the vocabulary that the records were made with. None where there is none: then the model directory
-    has no tokenizer, and standard error says so.
+    Its vocabulary must be the one that the records were made with. Returns None if there is none: the model directory
+    then has no tokenizer, which is reported on stderr.
     """
     tokenizer = pretrained.from_flags(
         Tokenizer,
@@ -298,7 +300,7 @@ def _check_config(config: BertConfig, path: str | None, features: dict, vocab_si
 
 
 def _has_pairs(data: _Records) -> bool:
-    """Whether a second segment stands in the first records; a broken shard is reported by the training."""
+    """Whether the first records have a second segment; a corrupt shard is reported by training."""
     first = tfrecord.dataset(data.shards[:1], data.features, batch_size=_ROWS_COUNTED).take(_BATCHES_COUNTED)
     with contextlib.suppress(tf.errors.OpError):
         return any(batch["segment_ids"].numpy().any() for batch in first)
@@ -306,7 +308,9 @@ def _has_pairs(data: _Records) -> bool:
 
 
 def _make_model(config: BertConfig, settings: PretrainSettings) -> models.BertForPreTraining:
-    """To evaluate alone, a checkpoint of the run or `--init_checkpoint` must hold all of the model."""
+    """Creates the model. For evaluation only, a checkpoint of the run or `--init_checkpoint` must contain the whole
+    model.
+    """
     is_here = settings.do_train or checkpoints.steps_in(f"{settings.output_dir}/checkpoints")
     if settings.init_checkpoint and not is_here:
         return models.BertForPreTraining.from_pretrained(settings.init_checkpoint, config=config, require_trained=True)
@@ -324,7 +328,7 @@ def _load_newest(model: keras.Model, output_dir: str) -> int:
 
 @contextlib.contextmanager
 def _naming_the_shard(data: _Records) -> Iterator[None]:
-    """tf.data's errors name no file: when one comes, all files are read again until the broken record is found."""
+    """tf.data's errors do not name the file. On an error, reads all files again to find the corrupt record."""
     try:
         yield
     except InputError as error:
@@ -343,7 +347,7 @@ def _find_broken(data: _Records, error: InputError) -> None:
         tfrecord.check(data.shards, data.features, limits=data.limits)
     except InputError as broken:
         said = str(error)
-        if record_check.is_refusal(said):  # TensorFlow's words about it say nothing to a user.
+        if record_check.is_refusal(said):  # TensorFlow's message would not help a user.
             said = said.partition(": ")[0]
         raise InputError(f"{said}; {broken}") from error
 
@@ -354,7 +358,7 @@ def _find_broken(data: _Records, error: InputError) -> None:
 
 
 def _resolved(job: TrainingJob, data: _Records, settings: PretrainSettings) -> dict:
-    """What run_config.json says beside the settings. Batch sizes are rows of all replicas together."""
+    """The entries of run_config.json in addition to the settings. Batch sizes are global, over all replicas."""
     batches = {}
     if settings.do_train:
         batches["train_batch_size"] = settings.train_batch_size
@@ -376,7 +380,7 @@ def _entropy_of_frequencies(data: _Records, vocab_size: int) -> float:
     counts = np.zeros(vocab_size)
     first = tfrecord.dataset(data.shards[:1], data.features, batch_size=_ROWS_COUNTED, limits=data.limits)
     rows = 0
-    with contextlib.suppress(tf.errors.OpError):  # A broken shard is reported by the training.
+    with contextlib.suppress(tf.errors.OpError):  # A corrupt shard is reported by training.
         for batch in first.take(_BATCHES_COUNTED):
             rows += len(batch["input_ids"])
             ids, weights = (batch[name].numpy().ravel() for name in ("masked_lm_ids", "masked_lm_weights"))
@@ -391,8 +395,9 @@ def _entropy_of_frequencies(data: _Records, vocab_size: int) -> float:
 
 
 class _Health:
-    """Called with each record of the log: reports the first loss beside that of a uniform guess and the unigram
-    baseline, and warns once of each if the loss stays there."""
+    """Called with each log record. Reports the first loss together with the loss of a uniform guess and the unigram
+    baseline, and warns once for each if the loss stays there.
+    """
 
     def __init__(self, vocab_size: int, entropy: float, num_warmup_steps: int, *, fresh: bool):
         self._chance, self._entropy, self._warmup = math.log(vocab_size), entropy, max(num_warmup_steps, 1)

@@ -1,4 +1,5 @@
-"""Fine-tuning a reader and predicting with it, from files of questions to files of answers.
+"""Fine-tunes a reader (extractive question answering) and predicts with it, from files of questions to files of
+answers.
 
     output_dir/checkpoints/            what a run resumes from
                train_log.jsonl         and events/ for TensorBoard
@@ -10,7 +11,7 @@
                null_odds.json          SQuAD 2.0: how much "no answer" is preferred to the best answer
                eval_results.txt        where the file of questions has answers
 
-This is the one call that `tools/finetune_mrc.py` makes.
+`tools/finetune_mrc.py` makes one call to this module.
 """
 
 import dataclasses
@@ -52,18 +53,19 @@ TASK = loop.Task(weights=losses.span_weights, sums=losses.span_sums)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinetuneSettings(EpochTaskSettings):
-    """What a reader's run is asked for; the fields are the flags of `tools/finetune_mrc.py`.
+    """The settings of a reader run; the fields are the flags of `tools/finetune_mrc.py`.
 
     Attributes:
       train_file, predict_file: KorQuAD or SQuAD JSON.
-      max_seq_length, doc_stride, max_query_length: tokens; see `windows.make_windows`.
-      n_best_size: answers for each question in nbest_predictions.json.
-      max_answer_length: tokens of an answer at most.
-      version_2_with_negative: SQuAD 2.0, some questions have no answer.
-      null_score_diff_threshold: then "no answer" is given where its score is higher by more than this.
-      unanswerable_windows: what happens to windows to train on that lack the answer: "keep", "drop" or "sample".
-      strip_josa: whether predictions.json has answers without particles; None: where the tokenizer knows no morphemes.
-      metric: one of `metrics.METRICS`; None: by what the questions are, or squad2 with `version_2_with_negative`.
+      max_seq_length, doc_stride, max_query_length: in tokens; see `windows.make_windows`.
+      n_best_size: answers per question in nbest_predictions.json.
+      max_answer_length: maximum tokens of an answer.
+      version_2_with_negative: SQuAD 2.0, in which some questions have no answer.
+      null_score_diff_threshold: in SQuAD 2.0, "no answer" is predicted if its score is higher by more than this.
+      unanswerable_windows: how training windows without the answer are handled: "keep", "drop" or "sample".
+      strip_josa: whether answers in predictions.json are stripped of particles; None: if the tokenizer has no
+        morphemes.
+      metric: one of `metrics.METRICS`; None: depends on the questions, or squad2 with `version_2_with_negative`.
     """
 
     max_seq_length: int = 384
@@ -79,7 +81,7 @@ class FinetuneSettings(EpochTaskSettings):
 
     @property
     def reading(self) -> ReadingSettings:
-        """The part of the settings that says how texts are read."""
+        """The settings that determine how texts are read."""
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(ReadingSettings)}
         threshold = self.null_score_diff_threshold if self.version_2_with_negative else None
         return ReadingSettings(**given | {"null_score_diff_threshold": threshold})
@@ -90,7 +92,7 @@ def _is_nbest(path: str) -> bool:
     return isinstance(entries, list) and all(isinstance(entry, dict) and "stripped_start" in entry for entry in entries)
 
 
-# With each file of this task what tells it from one of the same name that is not ours.
+# For each file of this task, a function that recognises our file of that name.
 _WRITTEN = {
     "alignment_report.json": lambda path: {"counts", "repaired_or_noted"} <= files.read_json(path, dict).keys(),
     "nbest_predictions.json": _is_nbest,
@@ -101,8 +103,8 @@ _WRITTEN = {
 def finetune(settings: FinetuneSettings) -> dict:
     """Trains, predicts or both.
 
-    Returns a summary: `global_step`, `padding`, `predictions`, and, where gold answers are known, `exact_match`, `f1`
-    (of predictions.json), `raw` and `stripped`. Raises `InputError` for what a user can mend.
+    Returns a summary: `global_step`, `padding`, `predictions` and, if gold answers are known, `exact_match`, `f1` (of
+    predictions.json), `raw` and `stripped`. Raises `InputError` for errors that a user can fix.
     """
     _check_asked(settings)
     output_dir, init_checkpoint = settings.output_dir, settings.init_checkpoint
@@ -141,7 +143,7 @@ def finetune(settings: FinetuneSettings) -> dict:
 
 
 def preflight(settings: FinetuneSettings, asked: preflight_module.PreflightSettings) -> dict:
-    """Compiles the training program of these settings as a TPU would run it and counts; needs no TPU and no data."""
+    """Compiles the training program of these settings as for a TPU and reports its costs; needs no TPU and no data."""
     targets: dict[str, list[int]] = {"start_positions": [], "end_positions": []}
     return preflight_module.of_fine_tuning(
         models.BertForQuestionAnswering, TASK, settings, asked, targets=targets, lengths_vary=True
@@ -202,7 +204,7 @@ def _predict(
     make_windows: Callable[..., Windows],
     tokenizer: Tokenizer,
 ) -> dict:
-    """Answers the questions of a file."""
+    """Predicts the answers to the questions of a file."""
     path = settings.predict_file or ""
     questions = squad_files.read_squad(path)
     windows = make_windows(path, questions)
@@ -217,7 +219,7 @@ def _predict(
 def _answers(
     job: TrainingJob, model: keras.Model, settings: FinetuneSettings, questions: Sequence[Question], windows: Windows
 ) -> tuple[list[Answer], list]:
-    """The answers to the questions, and the batches in which they were computed."""
+    """The answers to the questions, and the batches used to compute them."""
     widths = batches_by_length.bucket_widths(windows.lengths, longest=windows.input_ids.shape[1])
     batches = batches_by_length.prediction_batches(windows.lengths, widths, settings.predict_batch_size)
 
@@ -238,7 +240,7 @@ def _dev_score(
     make_windows: Callable[..., Windows],
     tokenizer: Tokenizer,
 ) -> Callable[[], float] | None:
-    """For early stopping: F1 of the answers to `predict_file`, where it has gold answers."""
+    """For early stopping: the F1 of the answers to `predict_file`, if it has gold answers."""
     if not settings.looks_at_score or not settings.predict_file:
         return None
     questions = squad_files.read_squad(settings.predict_file)
@@ -273,7 +275,7 @@ def _metric(settings: FinetuneSettings, questions: Sequence[Question]) -> str:
 
 
 class _TrainingData:
-    """The windows to train on, and the order of the batches for all epochs."""
+    """The training windows, and the order of the batches for all epochs."""
 
     def __init__(self, settings: FinetuneSettings, make_windows: Callable[..., Windows]):
         path, batch_size, epochs = settings.train_file or "", settings.train_batch_size, settings.num_train_epochs
@@ -305,7 +307,7 @@ class _TrainingData:
 def write_predictions(
     settings: FinetuneSettings, questions: Sequence[Question], found: Sequence[Answer], tokenizer: Tokenizer
 ) -> dict:
-    """Writes the files of answers and scores; the summary of them."""
+    """Writes the files of answers and scores, and returns their summary."""
     output_dir, threshold = settings.output_dir, settings.reading.null_score_diff_threshold
     stripper = JosaStripper(tokenizer.analyser)
     nbest, raw, stripped = {}, {}, {}
@@ -339,7 +341,7 @@ _NOTHING = {"text": "", "stripped": ""}
 
 
 def _entry(question: Question, span: Span, stripper: JosaStripper) -> dict:
-    """One of the n best as the original writes it, with its place in the context and the stripped text."""
+    """One of the n best answers in the original's format, with its offset in the context and the stripped text."""
     start, end = stripper(question.context, span.start, span.end)
     return {
         "text": span.text,
@@ -362,7 +364,7 @@ def _scores(
     metric: str,
     odds: dict[str, float | None] | None,
 ) -> dict:
-    """EM and F1 (or ROUGE-W) of the raw and the stripped answers, where the file has gold answers."""
+    """EM and F1 (or ROUGE-W) of the raw and the stripped answers, if the file has gold answers."""
     gold = squad_files.gold_answers(questions)
     none_said = not any(gold.values()) and not any(question.is_impossible for question in questions)
     if none_said or (not all(gold.values()) and metric not in metrics.WITH_NO_ANSWER):

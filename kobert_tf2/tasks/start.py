@@ -1,8 +1,9 @@
-"""What a task starts from: one rule for `--bert_config_file` and `--init_checkpoint` in every tool.
+"""The initial configuration and weights of a task: one rule for `--bert_config_file` and `--init_checkpoint` in all
+tools.
 
-A configuration is that of `--bert_config_file` (Google's file, a Hugging Face `config.json`, a model directory or a hub
-id), or else the one beside `--init_checkpoint`. Weights are those of `--init_checkpoint`, unless the run is resumed.
-The tokenizer's rule stands in `tokenization/pretrained.py`.
+The configuration is that of `--bert_config_file` (Google's file, a Hugging Face `config.json`, a model directory or a
+hub id), otherwise the one in the folder of `--init_checkpoint`. The weights are those of `--init_checkpoint`, unless
+the run is resumed. The tokenizer's rule is in `tokenization/pretrained.py`.
 """
 
 import sys
@@ -20,10 +21,10 @@ from kobert_tf2.training.checkpoints import steps_in
 def find_config(
     bert_config_file: str | None, init_checkpoint: str | None = None, *, vocab_size: int | None = None
 ) -> BertConfig:
-    """The configuration that the flags name, and one line on standard error that says which.
+    """The configuration that the flags select; prints one line to stderr that says which.
 
-    In Google's format "gelu" is the tanh form, in Hugging Face's the erf form. A file of Google's that leaves
-    `vocab_size` out gets the given one.
+    "gelu" means the tanh form in Google's format and the erf form in Hugging Face's. A Google file without `vocab_size`
+    gets the given one.
     """
     path = bert_config_file or init_checkpoint
     if not path:
@@ -43,7 +44,7 @@ def _config_in_file(path: str, vocab_size: int | None) -> BertConfig:
 
 
 def check_fits(config: BertConfig, source: str | None, *, vocab_size: int, max_seq_length: int) -> None:
-    """Holds a configuration, from `source`, against the vocabulary and the length asked for."""
+    """Checks a configuration, from `source`, against the vocabulary and the requested length."""
     if vocab_size > config.vocab_size:
         raise InputError(f"{source}: vocab_size is {config.vocab_size}, but the vocabulary has {vocab_size} pieces")
     if max_seq_length > config.max_position_embeddings:
@@ -54,13 +55,13 @@ def check_fits(config: BertConfig, source: str | None, *, vocab_size: int, max_s
 
 
 def trained_model(output_dir: str) -> str | None:
-    """The model directory that a run wrote into its `output_dir`; None where it has not."""
+    """The model directory that a run wrote into its `output_dir`; None if it has not."""
     path = f"{output_dir}/model"
     return path if files.exists(f"{path}/config.json") else None
 
 
 def model_to_predict_with(output_dir: str, init_checkpoint: str | None) -> str:
-    """What this `output_dir` trained before, or else `--init_checkpoint`."""
+    """The model trained earlier in this `output_dir`, otherwise `--init_checkpoint`."""
     path = trained_model(output_dir) or init_checkpoint
     if not path:
         raise InputError(
@@ -73,17 +74,17 @@ def model_to_predict_with(output_dir: str, init_checkpoint: str | None) -> str:
 def model_to_train(
     cls: Any, config: BertConfig, init_checkpoint: str | None, output_dir: str, **kwargs: Any
 ) -> keras.Model:
-    """A model with the weights of `--init_checkpoint`; with random ones where there is none, or where the run is
-    resumed, whose checkpoint has all of them.
+    """A model with the weights of `--init_checkpoint`. The weights are random if there is none, or if the run is
+    resumed, because its checkpoint has all weights.
 
-    `TrainingJob.train` reports its `parts_at_random`: those that the run began with at random.
+    `TrainingJob.train` reports its `parts_at_random`: the parts that were random at the start of the run.
     """
     resumes = steps_in(f"{output_dir}/checkpoints")
     if init_checkpoint and not resumes:
         print(f"starting from the weights of {init_checkpoint}, with a new schedule from step 0", file=sys.stderr)
         model = cls.from_pretrained(init_checkpoint, config=config, **kwargs)
     else:
-        # A run that began with a decoder of its own goes on with one.
+        # A run that started with an untied decoder continues with one.
         config = pretrained.config_as_tied(config, init_checkpoint) if init_checkpoint else config
         model = cls(config, **kwargs)
     model.parts_at_random = tuple(pretrained.parts_not_in(model, init_checkpoint))

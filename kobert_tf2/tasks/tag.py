@@ -1,4 +1,4 @@
-"""Fine-tuning a tagger of entities and predicting with it, from files of entities to files of entities.
+"""Fine-tunes a named entity tagger and predicts with it, from files of entities to files of entities.
 
     output_dir/checkpoints/           what a run resumes from
                train_log.jsonl        and events/ for TensorBoard
@@ -8,7 +8,7 @@
                predictions.json       [{"id", "text", "entities": [{"text", "type", "start", "end", "score"}]}]
                predictions.tsv        the same in KLUE's format
 
-This is the one call that `tools/finetune_ner.py` makes; `labelling` reads, aligns, decodes and scores.
+`tools/finetune_ner.py` makes one call to this module; `labelling` reads, aligns, decodes and scores.
 """
 
 import dataclasses
@@ -49,17 +49,17 @@ TASK = loop.Task(weights=losses.token_weights, sums=losses.token_sums)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinetuneSettings(EpochTaskSettings):
-    """What a tagger's run is asked for; the fields are the flags of `tools/finetune_ner.py`.
+    """The settings of a tagger run; the fields are the flags of `tools/finetune_ner.py`.
 
     Attributes:
       train_file, eval_file: entities in one of `entity_files.FORMATS`.
-      predict_file: such a file, or plain text, a text a line.
-      file_format: of all files; None: recognised.
-      eval_fraction: without an `eval_file`, this part of the training file is held out.
-      max_seq_length, doc_stride: tokens of a window of a long text, and from one to the next. None: as the trained
-        model keeps them, or 128 and half a window.
-      strip_josa: whether predicted entities lose their particles; None: as the trained model keeps it, or where the
-        tokenizer knows no morphemes.
+      predict_file: such a file, or plain text with one text per line.
+      file_format: the format of all files; None: detected.
+      eval_fraction: the fraction of the training file that is held out if there is no `eval_file`.
+      max_seq_length, doc_stride: tokens of a window of a long text, and from one window to the next. None: the trained
+        model's, or 128 and half a window.
+      strip_josa: whether predicted entities are stripped of particles; None: as in the trained model, or if the
+        tokenizer has no morphemes.
     """
 
     max_seq_length: int | None = None  # type: ignore[assignment]  # replaced before anything uses it
@@ -73,7 +73,7 @@ class FinetuneSettings(EpochTaskSettings):
 
     @property
     def window_length(self) -> int:
-        """`max_seq_length`, or else its default."""
+        """`max_seq_length` or its default."""
         return self.max_seq_length or EpochTaskSettings.max_seq_length
 
 
@@ -82,7 +82,7 @@ def _are_predictions(path: str) -> bool:
     return all(isinstance(row, dict) and row.keys() == {"id", "text", "entities"} for row in rows)
 
 
-# With each file of this task what tells it from one of the same name that is not ours.
+# For each file of this task, a function that recognises our file of that name.
 _WRITTEN = {
     "alignment_report.json": lambda path: {"edges_inside_a_token", "lost"} <= files.read_json(path, dict).keys(),
     "predictions.json": _are_predictions,
@@ -94,7 +94,7 @@ def finetune(settings: FinetuneSettings) -> dict:
     """Trains, evaluates, predicts.
 
     Returns a summary: `global_step`, the scores (`entity_f1`, `entity_macro_f1`, `character_macro_f1`, `types`),
-    `labels`, the paths of what was written. Raises `InputError` for what a user can mend.
+    `labels`, and the paths of the files written. Raises `InputError` for errors that a user can fix.
     """
     _check_asked(settings)
     job = TrainingJob.start(settings)
@@ -134,7 +134,7 @@ def finetune(settings: FinetuneSettings) -> dict:
 
 
 def preflight(settings: FinetuneSettings, asked: preflight_module.PreflightSettings) -> dict:
-    """Compiles the training program of these settings as a TPU would run it and counts; needs no TPU and no data."""
+    """Compiles the training program of these settings as for a TPU and reports its costs; needs no TPU and no data."""
     settings = _as_kept(settings, None)
     targets: dict[str, list[int]] = {"labels": [settings.window_length]}
     return preflight_module.of_fine_tuning(
@@ -143,21 +143,23 @@ def preflight(settings: FinetuneSettings, asked: preflight_module.PreflightSetti
 
 
 def _choose_labels(types: Sequence[str], begin: str | None, config: BertConfig) -> list[str]:
-    """The labels of the model to begin with, in its order, if it is a tagger of all these types; else theirs alone."""
+    """The labels of the initial model, in its order, if it is a tagger of all these types; otherwise only those of the
+    types.
+    """
     held = weights.held_labels(BertForTokenClassification, begin, config) if begin else None
     names = held.names if held is not None and entities.are_bio(held.names) else None
     return choose(entities.label_list(types), names)
 
 
 def _as_kept(settings: FinetuneSettings, source: str | None) -> FinetuneSettings:
-    """The settings, with what a model that is not trained on keeps where nothing else was asked for."""
+    """The settings, with values that were not given taken from the model if it is not trained further."""
     config_file = None if settings.do_train or source is None else find_source(source).config
     kept = TaggerSettings() if config_file is None else TaggerSettings.kept_in(config_file)
     same_length = settings.max_seq_length in (None, kept.max_seq_length)
     return dataclasses.replace(
         settings,
         max_seq_length=settings.max_seq_length or kept.max_seq_length or EpochTaskSettings.max_seq_length,
-        # The stride belongs to the length.
+        # The stride depends on the length.
         doc_stride=settings.doc_stride or (kept.doc_stride if same_length else None),
         strip_josa=kept.strip_josa if settings.strip_josa is None else settings.strip_josa,
     )
@@ -188,7 +190,7 @@ def _check_asked(settings: FinetuneSettings) -> None:
 
 
 def _read_all(settings: FinetuneSettings) -> tuple[list[TaggedText], list[TaggedText], list[TaggedText]]:
-    """The texts that will be needed. Without a file to evaluate on, a part of the training file is held out."""
+    """Reads the texts that are needed. Without an evaluation file, a part of the training file is held out."""
     train: list[TaggedText] = []
     evaluation: list[TaggedText] = []
     holds_out = settings.do_eval and not settings.eval_file
@@ -203,7 +205,7 @@ def _read_all(settings: FinetuneSettings) -> tuple[list[TaggedText], list[Tagged
 
 
 def _read(path: str, file_format: str | None) -> list[TaggedText]:
-    """The texts of a file. Eojeols that are tagged whole lose their particles: these belong to no entity."""
+    """The texts of a file. Eojeols tagged as a whole are stripped of particles, which are not part of an entity."""
     found = entity_files.read(path, file_format)
     for line in found.irregular[:10]:
         print(f"{path}, {line}", file=sys.stderr)
@@ -217,7 +219,7 @@ def _read(path: str, file_format: str | None) -> list[TaggedText]:
 
 
 def read_texts(path: str, file_format: str | None = None) -> list[TaggedText]:
-    """Texts to predict on: those of a file of entities, or else every line that is not blank."""
+    """Texts to predict on: those of a file of entities, otherwise every non-blank line."""
     if file_format or entity_files.recognise(path):
         return entity_files.read(path, file_format).texts
     lines = enumerate(files.read_lines(path), start=1)
@@ -228,7 +230,7 @@ def read_texts(path: str, file_format: str | None = None) -> list[TaggedText]:
 
 
 def strip_josa(texts: Sequence[TaggedText]) -> tuple[list[TaggedText], int]:
-    """The texts with their entities' particles taken off, and how many entities had any."""
+    """The texts with particles stripped from their entities, and how many entities had any."""
     stripper, stripped, without = JosaStripper(), 0, []
     for text in texts:
         spans = [stripper(text.text, entity.start, entity.end) for entity in text.entities]
@@ -246,7 +248,7 @@ def strip_josa(texts: Sequence[TaggedText]) -> tuple[list[TaggedText], int]:
 def _dev_score(
     job: TrainingJob, model: Any, tagger: "_Tagger", texts: Sequence[TaggedText], labels: list[str]
 ) -> float:
-    """For early stopping: entity F1."""
+    """For early stopping: the entity F1."""
     return entity_metrics.score(texts, tagger.predict(job, model, texts, labels), labels)["entity_f1"]
 
 
@@ -287,12 +289,12 @@ def _train(
 
 
 class _Tagger:
-    """Texts to windows, and a model's logits to texts with entities."""
+    """Converts texts to windows, and a model's logits to texts with entities."""
 
     def __init__(self, settings: FinetuneSettings, tokenizer: Tokenizer):
         self.settings, self.tokenizer = settings, tokenizer
         strip = settings.strip_josa
-        self.unknown_share = 0.0  # of the texts that were encoded last
+        self.unknown_share = 0.0  # of the texts encoded last
         self._strip = tokenizer.settings()["pre_tokenizer"] != "mecab" if strip is None else strip
 
     def _encode(self, texts: Sequence[TaggedText]) -> list:
@@ -311,14 +313,14 @@ class _Tagger:
         )
 
     def to_keep(self) -> dict[str, dict]:
-        """What stands beside the weights."""
+        """The settings saved with the weights."""
         names = ("max_seq_length", "doc_stride", "strip_josa")
         return TaggerSettings(**{name: getattr(self.settings, name) for name in names}).to_config()
 
     def training_windows(
         self, job: TrainingJob, texts: Sequence[TaggedText], labels: list[str]
     ) -> entities.TokenWindows:
-        """Windows with labels; what the tokens cannot say of the entities is counted, and listed in a report."""
+        """Windows with labels. Entities that the tokens cannot represent are counted, and listed in a report."""
         encodings = self._encode(texts)
         alignment = entities.align(texts, encodings, labels)
         report = {
@@ -337,7 +339,7 @@ class _Tagger:
         return self._windows(encodings, alignment.labels)
 
     def predict(self, job: TrainingJob, model: Any, texts: Sequence[TaggedText], labels: list[str]) -> list[TaggedText]:
-        """The texts with the entities that the model finds."""
+        """The texts with the entities predicted by the model."""
         encodings = self._encode(texts)
         windows = self._windows(encodings)
         logits = self._logits(job, model, windows)
@@ -350,7 +352,7 @@ class _Tagger:
         return strip_josa(found)[0] if self._strip else found
 
     def _logits(self, job: TrainingJob, model: Any, windows: entities.TokenWindows) -> np.ndarray:
-        """float32 [W, S, L], computed in batches of like length."""
+        """float32 [W, S, L], computed in batches of similar length."""
         lengths = windows.input_mask.sum(axis=1)
         widths = batches_by_length.bucket_widths(lengths, longest=self.settings.max_seq_length)
         batches = batches_by_length.prediction_batches(lengths, widths, self.settings.predict_batch_size)
@@ -376,7 +378,7 @@ class _Tagger:
 def _evaluate(
     job: TrainingJob, model: Any, tagger: _Tagger, texts: Sequence[TaggedText], labels: list[str], global_step: int
 ) -> dict:
-    entities.align(texts, tagger._encode(texts), labels)  # a type that the model does not know is an error here
+    entities.align(texts, tagger._encode(texts), labels)  # a type unknown to the model raises an error here
     predicted = tagger.predict(job, model, texts, labels)
     scores = entity_metrics.score(texts, predicted, labels)
     if job.is_chief:
