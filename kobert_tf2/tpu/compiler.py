@@ -1,7 +1,7 @@
-"""Asks the TPU's own compiler, libtpu, to compile a program for a TPU that is not there.
+"""Compiles a program with the TPU's own compiler, libtpu, without a TPU.
 
-The compiler runs in a process of its own (`compiler_process.py`) without network; this module starts it, waits, and
-reads what it answered. Neither TensorFlow nor jax is imported here.
+The compiler runs in a separate process (`compiler_process.py`) without network access; this module starts it, waits,
+and reads its answer. Neither TensorFlow nor jax is imported here.
 """
 
 import dataclasses
@@ -17,23 +17,23 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.tpu import compiler_process
 from kobert_tf2.tpu.topologies import Topology
 
-# The one set of versions that was tried; the extra `tpu_compiler` of setup.cfg pins the same.
+# The only tested set of versions; the extra `tpu_compiler` in setup.cfg pins the same.
 VERSIONS = {"jax": "0.10.2", "jaxlib": "0.10.2", "libtpu": "0.0.42.1"}
 INSTALL = "pip install 'kobert_tf2[tpu_compiler]'"
-# The Python that has jax and libtpu, where that is not the one that runs us.
+# The Python interpreter with jax and libtpu, if it is not the running one.
 PYTHON_VARIABLE = "KOBERT_TPU_COMPILER_PYTHON"
 _SECONDS_TO_LOOK = 60
 
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """What the TPU compiler made of a program, for one core. It fits: a program that does not fails to compile.
+    """The TPU compiler's result for one core. A compiled program fits in memory; one that does not fails to compile.
 
     Attributes:
       hlo: the optimized program as text.
-      memory: bytes, {"arguments", "outputs", "aliased", "temporaries", "code"}; an aliased output takes none.
-      seconds, cpu_seconds: how long the compiler took, and worked on all its threads; far apart on a busy machine.
-      isolated: whether it ran without network.
+      memory: bytes, {"arguments", "outputs", "aliased", "temporaries", "code"}; an aliased output takes no memory.
+      seconds, cpu_seconds: wall time and CPU time (over all threads) of the compiler; far apart on a busy machine.
+      isolated: whether it ran without network access.
     """
 
     hlo: str
@@ -44,13 +44,13 @@ class Compiled:
 
     @property
     def memory_used(self) -> int:
-        """Bytes of a core while the program runs."""
+        """Bytes used per core while the program runs."""
         held = {name: size for name, size in self.memory.items() if name != "aliased"}
         return sum(held.values()) - self.memory["aliased"]
 
 
 class CompilationError(InputError):
-    """The compiler refused the program. `message` is all that it said."""
+    """The compiler rejected the program. `message` is its full output."""
 
     def __init__(self, message: str) -> None:
         super().__init__(f"the TPU compiler refuses the program: {first_sentence(message)}")
@@ -62,7 +62,7 @@ class CompilationError(InputError):
 
 
 def first_sentence(message: str) -> str:
-    """The compiler's first sentence, without the code that it begins with."""
+    """The first sentence of the compiler's message, without the leading status code."""
     line = next((line.strip() for line in message.splitlines() if line.strip()), "no message")
     status, colon, rest = line.partition(": ")
     return rest if colon and status.isupper() else line
@@ -73,7 +73,7 @@ def python() -> str:
 
 
 def what_is_missing() -> str | None:
-    """Why the compiler cannot be used, as a sentence; None where the set of versions is installed."""
+    """A sentence that says why the compiler cannot be used; None if the tested versions are installed."""
     script = (
         "import importlib.metadata as m, json\n"
         "found = {d.metadata['Name'].lower(): d.version for d in m.distributions() if d.metadata['Name']}\n"
@@ -89,7 +89,7 @@ def what_is_missing() -> str | None:
 
 
 def mismatch(found: dict[str, str | None]) -> str | None:
-    """The first package of `VERSIONS` that is missing or of another version, as a sentence."""
+    """A sentence about the first package of `VERSIONS` that is missing or has another version."""
     for name, version in VERSIONS.items():
         if found.get(name) is None:
             return f"the TPU compiler needs {name}=={version}, which is not installed: {INSTALL}"
@@ -101,10 +101,10 @@ def mismatch(found: dict[str, str | None]) -> str | None:
 
 
 def compile_program(hlo: bytes, topology: Topology, replicas: int, *, timeout: float | None = None) -> Compiled:
-    """Compiles a serialized HloModuleProto for `replicas` cores of `topology`; at most `timeout` seconds.
+    """Compiles a serialized HloModuleProto for `replicas` cores of `topology`, in at most `timeout` seconds.
 
-    Raises `CompilationError` where the compiler refuses it, memory included, and `InputError` where there is no
-    compiler, or not enough time.
+    Raises `CompilationError` if the compiler rejects it, for lack of memory for example, and `InputError` if there is
+    no compiler or the time runs out.
     """
     with tempfile.TemporaryDirectory(prefix="kobert-tpu-") as folder:
         paths = {name: os.path.join(folder, name) for name in ("hlo", "compiled", "answer")}
@@ -128,7 +128,7 @@ def compile_program(hlo: bytes, topology: Topology, replicas: int, *, timeout: f
 
 
 def _run(request: pathlib.Path, timeout: float | None) -> str:
-    """The process from its start to its end; what it wrote to standard error."""
+    """Runs the process to its end; returns its standard error."""
     command = [python(), "-P", compiler_process.__file__, str(request)]
     environment = {**os.environ, **compiler_process.ENVIRONMENT}
     with subprocess.Popen(
@@ -146,7 +146,7 @@ def _run(request: pathlib.Path, timeout: float | None) -> str:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """Nothing of the compiler stays behind, whatever ended the wait."""
+    """Terminates the compiler and its children, for whatever reason the wait ended."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
 

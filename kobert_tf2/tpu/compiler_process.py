@@ -1,15 +1,15 @@
-"""Compiles one program with the TPU's own compiler; run as a file, in a process that does nothing else.
+"""Compiles one program with the TPU's own compiler. Runs as a script in a process of its own.
 
     python compiler_process.py REQUEST.json
 
-The request says {"hlo": path of a serialized HloModuleProto, "topology": "v3:2x2", "topology_options": {}, "replicas":
-8, "compiled": path for the optimized HLO text, "answer": path for the answer}. The answer is JSON: either "failed" (the
-compiler's message), or "memory" (bytes of a core), "seconds" and "cpu_seconds", and always "versions" and "isolated":
-whether the process had no network.
+The request is {"hlo": path of a serialized HloModuleProto, "topology": "v3:2x2", "topology_options": {}, "replicas": 8,
+"compiled": path for the optimized HLO text, "answer": path for the answer}. The answer is JSON: either "failed" (the
+compiler's message), or "memory" (bytes of a core), "seconds" and "cpu_seconds", and always "versions" and "isolated"
+(whether the process had no network access).
 
-Neither TensorFlow nor this package is imported here: TensorFlow and jaxlib each bring an XLA of their own. libtpu
-compiles alone. It is never asked for a device, nor for the cloud's metadata (TPU_SKIP_MDS_QUERY), and the process
-leaves the network before it loads it.
+Neither TensorFlow nor this package is imported here, because TensorFlow and jaxlib each contain their own XLA. libtpu
+only compiles: it is not asked for a device or the cloud metadata (TPU_SKIP_MDS_QUERY), and the process leaves the
+network before loading it.
 """
 
 import ctypes
@@ -19,15 +19,17 @@ import sys
 import time
 from typing import Any
 
-# No question to the cloud's metadata server, no search for devices, and several compilations beside each other: libtpu
-# would lock the machine's TPU for one process, and none of ours uses it.
+# No queries to the cloud metadata server, no device search, and concurrent compilations: libtpu would lock the
+# machine's TPU for one process, but none of ours uses it.
 ENVIRONMENT = {"TPU_SKIP_MDS_QUERY": "1", "JAX_PLATFORMS": "cpu", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _LOOPBACK = "lo"
 
 
 def leave_network() -> bool:
-    """Moves the process into a network namespace of its own, which has no network. False where the kernel refuses."""
+    """Moves the process into a new network namespace without network access. Returns False if the kernel does not allow
+    it.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET) and libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
         return False
@@ -43,7 +45,7 @@ def versions() -> dict[str, str]:
 
 
 def parsed(hlo: bytes) -> Any:
-    """The program as an MLIR module (StableHLO), within its context."""
+    """The program as an MLIR module (StableHLO) in its context."""
     from jax._src.interpreters import mlir
     from jaxlib import _jax
     from jaxlib.mlir import ir
@@ -55,7 +57,9 @@ def parsed(hlo: bytes) -> Any:
 
 
 def _replace_copies(block: Any) -> None:
-    """`mhlo.copy` by its operand: TensorFlow's bridge makes such copies, and the TPU compiler cannot legalize them."""
+    """Replaces each `mhlo.copy` by its operand: TensorFlow's bridge creates such copies, and the TPU compiler cannot
+    legalize them.
+    """
     for operation in list(block.operations):
         for region in operation.regions:
             for inner in region:
@@ -66,7 +70,7 @@ def _replace_copies(block: Any) -> None:
 
 
 def compiled(module: Any, topology: str, topology_options: dict, replicas: int) -> Any:
-    """The executable for the first `replicas` devices of the topology, none of which exists."""
+    """The executable for the first `replicas` devices of the topology, without real devices."""
     import numpy as np
     from jax.experimental import topologies
     from jaxlib import _jax
@@ -83,7 +87,7 @@ def compiled(module: Any, topology: str, topology_options: dict, replicas: int) 
 
 
 def memory_of(executable: Any) -> dict[str, int]:
-    """Bytes of one core."""
+    """Memory in bytes per core."""
     stats = executable.get_compiled_memory_stats()
     return {
         "arguments": stats.argument_size_in_bytes,
@@ -95,7 +99,7 @@ def memory_of(executable: Any) -> dict[str, int]:
 
 
 def answer(request: dict) -> dict:
-    """What is asked for, or the compiler's message."""
+    """The result of a request, or the compiler's message."""
     isolated = leave_network()
     os.environ.update(ENVIRONMENT)
     said: dict = {"isolated": isolated}
@@ -105,7 +109,7 @@ def answer(request: dict) -> dict:
         with open(request["hlo"], "rb") as file:
             module = parsed(file.read())
         executable = compiled(module, request["topology"], request["topology_options"], request["replicas"])
-    except Exception as error:  # jaxlib raises its own types, RuntimeError and ValueError; the message says it all.
+    except Exception as error:  # jaxlib raises its own types, RuntimeError and ValueError; the message is enough.
         return said | {"failed": f"{error}" or type(error).__name__}
     with open(request["compiled"], "w", encoding="utf-8") as file:
         file.write(executable.hlo_modules()[0].to_string())

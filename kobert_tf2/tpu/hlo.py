@@ -1,8 +1,8 @@
-"""Reads HLO text, XLA's own notation of a program: what TensorFlow hands over, and what the TPU compiler made of it.
+"""Parses HLO text, XLA's notation of programs: TensorFlow's source program and the TPU compiler's optimized one.
 
     %fusion.7 = bf16[32,128,256]{2,1,0:T(8,128)(2,1)} fusion(%a, %b), kind=kLoop, calls=%fused.3, metadata={...}
 
-Only what is counted is parsed. No XLA library is needed.
+Only the counted elements are parsed. No XLA library is needed.
 """
 
 import math
@@ -24,17 +24,17 @@ _BITS = {
     "u32": 32,
 }
 _BITS |= {"f32": 32, "s64": 64, "u64": 64, "f64": 64, "c64": 64, "c128": 128}
-# Types that a TPU does not have. It has no strings either; 64-bit integers are emulated in pairs of 32 bits.
+# Types that a TPU does not support. It has no strings either; 64-bit integers are emulated as pairs of 32-bit ones.
 FOREIGN_TYPES = ("f64", "c128", "c64")
 WIDE_INTEGERS = ("s64", "u64")
 _MAIN_MEMORY = (0,)
-# Moves data to or from the host, wherever it stands.
+# Operations that move data to or from the host, anywhere in a program.
 _HOST = ("infeed", "outfeed", "send", "recv", "send-done", "recv-done")
 _PRODUCTS = ("convolution", "dot")
 _PICKING = ("gather", "dynamic-slice", "slice")
-# Copies between the two memories of a chip that run beside the work.
+# Asynchronous copies between the two memories of a chip.
 _PREFETCHES = ("copy-start", "slice-start", "dynamic-slice-start")
-# Names for what is there already; they move no bytes.
+# Operations that only name existing data and move no bytes.
 _FREE = frozenset(
     """parameter constant get-tuple-element tuple bitcast while conditional call iota partition-id replica-id after-all
     add-dependency""".split()
@@ -53,7 +53,9 @@ _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 
 
 class Shape(NamedTuple):
-    """One array. `order` lists the axes from the innermost on; `tile` is what its innermost axes are padded to."""
+    """The shape of one array. `order` lists the axes, innermost first; the innermost axes are padded to multiples of
+    `tile`.
+    """
 
     dtype: str
     dims: tuple[int, ...]
@@ -64,12 +66,12 @@ class Shape(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes of the elements."""
+        """Bytes of the elements, without padding."""
         return math.prod(self.dims) * _BITS.get(self.dtype, 0) // 8
 
     @property
     def padded_size(self) -> int:
-        """Bytes in the chip's memory: the innermost axes fill whole tiles."""
+        """Bytes in the chip's memory, with the innermost axes padded to whole tiles."""
         dims = [self.dims[axis] for axis in reversed(self.order)] if len(self.order) == len(self.dims) else self.dims
         padded = list(dims)
         for back, tile in enumerate(reversed(self.tile), start=1):
@@ -81,19 +83,19 @@ class Shape(NamedTuple):
 class Instruction(NamedTuple):
     name: str
     opcode: str
-    shapes: tuple[Shape, ...]  # one, or those of a tuple
-    operands: tuple[str, ...]  # of a parameter its number
-    rest: str  # what stands behind the operands
+    shapes: tuple[Shape, ...]  # one shape, or those of a tuple
+    operands: tuple[str, ...]  # for a parameter, its number
+    rest: str  # the text after the operands
 
     @property
     def op_name(self) -> str:
-        """The TensorFlow operation that it comes from."""
+        """The TensorFlow operation that the instruction comes from."""
         match = _OP_NAME.search(self.rest)
         return match[1] if match else ""
 
     @property
     def target(self) -> str:
-        """Of a custom call."""
+        """The target of a custom call."""
         match = _TARGET.search(self.rest)
         return match[1] if match else ""
 
@@ -145,7 +147,9 @@ def _instruction(line: str) -> Instruction | None:
 
 
 def _split_type(text: str) -> tuple[str, str]:
-    """The type that an instruction's line begins with, and the rest. A tuple's type has spaces, an array's has none."""
+    """Splits off the type at the start of an instruction's line. A tuple's type contains spaces, an array's does
+    not.
+    """
     if text.startswith("("):
         return _split_parentheses(text)
     types, _, rest = text.partition(" ")
@@ -153,7 +157,7 @@ def _split_type(text: str) -> tuple[str, str]:
 
 
 def _split_parentheses(text: str) -> tuple[str, str]:
-    """What begins with "(" up to where that is closed, and the rest."""
+    """Splits the text after the parenthesis that closes the initial "("."""
     depth = 0
     for match in re.finditer(r"[()]", text):
         depth += 1 if match[0] == "(" else -1
@@ -180,12 +184,14 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# What a TPU cannot run, in a program as TensorFlow hands it over
+# What a TPU cannot run, in TensorFlow's source program
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 class Program(NamedTuple):
-    """The source program. Dynamic shapes and foreign operations are {what: the TensorFlow operation it comes from}."""
+    """Counts of a source program. Dynamic shapes and foreign operations are {what: the TensorFlow operation it comes
+    from}.
+    """
 
     flops: int  # of the matrix products in one step (in one micro-batch) whose results are used
     dynamic: dict[str, str]
@@ -196,7 +202,7 @@ class Program(NamedTuple):
 
 
 def survey(module: Module) -> Program:
-    """Counts in a source program. The body of the loop over the steps stands there once, so one step is counted."""
+    """Counts operations in a source program. The body of the step loop occurs once, so one step is counted."""
     flops, count, emulated, all_reduces = 0, 0, 0, 0
     dynamic: dict[str, str] = {}
     foreign: dict[str, str] = {}
@@ -216,9 +222,9 @@ def survey(module: Module) -> Program:
 
 
 def _used(computation: dict[str, Instruction]) -> set[str]:
-    """The instructions that the last one, the computation's result, depends on.
+    """The instructions on which the last one, the computation's result, depends.
 
-    TensorFlow takes the gradients of weights that do not learn too, and leaves it to XLA to drop what nobody reads.
+    TensorFlow also computes the gradients of frozen weights, and leaves the removal of unused results to XLA.
     """
     pending, used = list(computation)[-1:], set()
     while pending:
@@ -235,19 +241,19 @@ def _foreign(found: Instruction) -> list[str]:
 
 
 def _flops_of_dot(found: Instruction, computation: dict[str, Instruction]) -> int:
-    """Twice the elements of the result times how many products are added up for one."""
+    """Twice the number of result elements times the number of products summed for each."""
     dims = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", found.rest)
     left = computation[found.operands[0]].shapes[0].dims
     return 2 * math.prod(found.shapes[0].dims) * math.prod(left[axis] for axis in _numbers(dims[1] if dims else ""))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# What the TPU compiler made of it
+# The program optimized by the TPU compiler
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 class Step(NamedTuple):
-    """One training step of an optimized program; places are TensorFlow operations."""
+    """Counts of one training step of an optimized program; places are TensorFlow operations."""
 
     all_reduces: int
     all_reduce_bytes: int
@@ -260,13 +266,13 @@ class Step(NamedTuple):
     pads: int
     float32_products: list[str]
     host_transfers: list[str]
-    cycles: int  # by the compiler's own estimate, where it has one
+    cycles: int  # by the compiler's own estimate, if it has one
 
 
 def step_of(module: Module, *, inner_repeats: int = 1) -> Step:
-    """Counts in the loop over the steps, or in the whole program where it has no loop.
+    """Counts operations in the step loop, or in the whole program if it has no loop.
 
-    `inner_repeats` is how often a loop within a step (over micro-batches) goes round.
+    `inner_repeats` is the iteration count of a loop within a step (over micro-batches).
     """
     total = dict.fromkeys(
         ("reductions", "reduced", "moved", "touched", "product", "copies", "copied", "pads", "cycles"), 0
@@ -307,7 +313,7 @@ def _step_body(module: Module) -> str:
 
 
 def _counted(module: Module, name: str, inner_repeats: int, times: int = 1) -> Iterator[tuple[dict, Instruction, int]]:
-    """Each instruction that runs by itself in a step, with its computation and how often it runs."""
+    """Each instruction that runs separately in a step, with its computation and how often it runs."""
     computation = module.computations[name]
     for found in computation.values():
         if found.opcode == "while":
@@ -330,8 +336,8 @@ def _with_fused(module: Module, found: Instruction) -> Iterator[Instruction]:
 
 
 def _bytes_moved(module: Module, found: Instruction, computation: dict[str, Instruction]) -> int:
-    """Read and written in the chip's main memory; what stays in the core's own memory is not counted."""
-    if found.opcode in _PREFETCHES:  # The result lists both ends, which hold the same.
+    """Bytes read and written in the chip's main memory; accesses to the core's own memory are not counted."""
+    if found.opcode in _PREFETCHES:  # The result lists source and destination, which hold the same data.
         ends = [shape for shape in found.shapes if shape.dims]
         size = min((shape.padded_size for shape in ends), default=0)
         return size * sum(shape.memory_space in _MAIN_MEMORY for shape in ends)
@@ -343,7 +349,7 @@ def _bytes_moved(module: Module, found: Instruction, computation: dict[str, Inst
 
 
 def _bytes_touched(module: Module, found: Instruction, computation: dict[str, Instruction]) -> int:
-    """Read and written by an operation, in whichever memory; moving data nearer beforehand is none."""
+    """Bytes read and written by an operation in either memory; prefetches are not counted."""
     if found.opcode.endswith(("-start", "-done")):
         return 0
     read = _arrays_read(module, found, computation)
@@ -353,14 +359,14 @@ def _bytes_touched(module: Module, found: Instruction, computation: dict[str, In
 def _arrays_read(
     module: Module, found: Instruction, computation: dict[str, Instruction]
 ) -> Iterator[tuple[Shape, int]]:
-    """Each array that is an operand, with how many bytes of it are read."""
+    """Each operand array, with the number of bytes read from it."""
     for number, name in enumerate(found.operands):
         for shape in computation[name].shapes if name in computation else ():
             yield shape, min(shape.padded_size, _bytes_picked(module, found, number) or shape.padded_size)
 
 
 def _bytes_picked(module: Module, found: Instruction, number: int) -> int:
-    """Of an operand of which rows or a slice alone are read, how much; 0 where it is read as a whole."""
+    """The bytes read from an operand of which only rows or a slice are read; 0 if it is read as a whole."""
     if found.opcode in _PICKING:
         return sum(shape.padded_size for shape in found.shapes) if number == 0 else 0
     if found.opcode != "fusion":
@@ -374,7 +380,7 @@ def _bytes_picked(module: Module, found: Instruction, number: int) -> int:
 
 
 def _float32_products(module: Module) -> list[str]:
-    """Places of matrix products whose factors are float32, which take a TPU several passes."""
+    """The places of matrix products with float32 factors, which take a TPU several passes."""
     places = set()
     for computation in module.computations.values():
         for found in computation.values():
@@ -385,13 +391,13 @@ def _float32_products(module: Module) -> list[str]:
 
 
 def arguments(module: Module) -> list[Shape]:
-    """The arrays that the program is given, in order, in their layouts on the chip."""
+    """The program's argument arrays in order, with their layouts on the chip."""
     parameters = [x for x in module.computations[module.entry].values() if x.opcode == "parameter"]
     return [shape for found in sorted(parameters, key=lambda x: int(x.operands[0])) for shape in found.shapes]
 
 
 def largest_results(module: Module, count: int) -> list[tuple[str, Shape]]:
-    """The largest arrays that a step computes, each with the TensorFlow operation that it comes from."""
+    """The largest arrays computed in a step, each with the TensorFlow operation that it comes from."""
     found: dict[str, Shape] = {}
     for _, instruction, _ in _counted(module, _step_body(module), 1):
         for shape in instruction.shapes:

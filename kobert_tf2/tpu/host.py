@@ -1,6 +1,6 @@
-"""The machine beside a TPU: the versions that are installed, the names that are given, how fast it can feed the chips.
+"""Checks of a TPU's host machine: installed versions, TPU names, and how fast it can feed the chips.
 
-These are what made other people's runs fail before their first step. Nothing here touches a TPU or a network.
+These are the common causes of runs that fail before their first step. Nothing here uses a TPU or a network.
 """
 
 import re
@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-# The last TensorFlow for TPUs on the package index, and the libtpu of its time. With newer ones (0.0.42, 0.0.52) the
-# process was seen to abort without a message: a symbol is gone. Nothing of it was seen on hardware.
+# The last TensorFlow for TPUs on the package index, and the libtpu of the same date. With newer versions (0.0.42,
+# 0.0.52) the process aborted without a message, because a symbol was removed. None of this was tested on hardware.
 VERSIONS = {"tensorflow-tpu": "2.20.0", "libtpu": "0.0.21"}
-_TEXT = "2.20."  # tensorflow-text belongs to one minor version of TensorFlow.
+_TEXT = "2.20."  # tensorflow-text requires one minor version of TensorFlow.
 INSTALL = (
     "pip install tensorflow-tpu==2.20.0 libtpu==0.0.21 'keras>=3.12'",
     "pip install --no-deps 'tensorflow-text==2.20.*' keras-nlp keras-hub",
@@ -33,9 +33,9 @@ _ADDRESS = re.compile(r"grpc://[\w.-]+(:\d+)?")
 
 
 def version_problems(found: Mapping[str, str]) -> list[str]:
-    """What of the installed packages, {name: version or ""}, does not fit a TPU machine, a sentence each.
+    """The problems of the installed packages, {name: version or ""}, on a TPU machine, one sentence each.
 
-    Where this is not empty TensorFlow must not be asked for the TPU: it may end the process.
+    If there are any, TensorFlow must not connect to the TPU: it may abort the process.
     """
     problems = []
     for name, version in VERSIONS.items():
@@ -57,7 +57,7 @@ def version_problems(found: Mapping[str, str]) -> list[str]:
 
 
 def name_problems(tpu_name: str | None, tpu_zone: str | None) -> list[str]:
-    """What is wrong with the form of a TPU's name and zone; whether there is such a TPU the cloud alone knows."""
+    """Errors in the format of a TPU's name and zone; whether the TPU exists is known only to the cloud."""
     problems = []
     if tpu_name and not (_NAME.fullmatch(tpu_name) or _ADDRESS.fullmatch(tpu_name)):
         problems.append(
@@ -71,7 +71,7 @@ def name_problems(tpu_name: str | None, tpu_zone: str | None) -> list[str]:
 
 
 def shape_problems(element_spec: Mapping[str, tf.TensorSpec]) -> list[str]:
-    """The features of a dataset's batches that no TPU takes: strings, and shapes that are not known."""
+    """The batch features of a dataset that a TPU does not support: strings, and unknown shapes."""
     problems = []
     for name, spec in element_spec.items():
         if spec.dtype == tf.string:
@@ -82,7 +82,9 @@ def shape_problems(element_spec: Mapping[str, tf.TensorSpec]) -> list[str]:
 
 
 def batches_per_second(dataset: tf.data.Dataset, *, seconds: float = 3.0, warm_up: int = 2) -> float:
-    """How many batches this machine reads, parses and shuffles in a second, for so long or to the end of the data."""
+    """The number of batches per second that this machine reads, parses and shuffles, measured for this long or to the
+    end of the data.
+    """
     batches = iter(dataset)
     for _ in range(warm_up):
         next(batches, None)

@@ -1,8 +1,8 @@
-"""The very program that a TPU would run, as HLO: N training steps of one of several replicas, or one forward pass.
+"""The exact program that a TPU would run, as HLO: N training steps of one of several replicas, or one forward pass.
 
-TensorFlow lowers it as it lowers what `tf.function(jit_compile=True)` compiles. The replicas' part of `tf.distribute`
-is played by a replica context whose sums are XLA's all-reduces over all replicas and whose number is asked of XLA when
-the program runs, so that the one program is that of every replica, as on a TPU.
+TensorFlow lowers it in the same way as `tf.function(jit_compile=True)`. A replica context replaces that of
+`tf.distribute`: its sums are XLA all-reduces over all replicas, and it gets its number from XLA at run time, so that
+one program serves every replica, as on a TPU.
 """
 
 import re
@@ -22,7 +22,7 @@ _FUNCTIONS_OF_AN_OPERATION = ("body", "cond", "then_branch", "else_branch", "f")
 
 
 class Replica(tf.distribute.ReplicaContext):
-    """One of `count` replicas, whichever of them runs the program."""
+    """The context of one of `count` replicas; which one is known only at run time."""
 
     def __init__(self, count: int) -> None:
         super().__init__(tf.distribute.get_strategy(), 0)
@@ -37,7 +37,7 @@ class Replica(tf.distribute.ReplicaContext):
         return xla.replica_id() if self._count > 1 else tf.constant(0)
 
     def all_reduce(self, reduce_op: tf.distribute.ReduceOp, value: Any, options: object = None) -> Any:
-        """The sum over the replicas; our programs ask for no other reduction."""
+        """The sum over the replicas; our programs use no other reduction."""
         if reduce_op != tf.distribute.ReduceOp.SUM:
             raise NotImplementedError(f"expected a sum over the replicas, but got {reduce_op}")
         if self._count == 1:
@@ -49,12 +49,12 @@ class Replica(tf.distribute.ReplicaContext):
 
 
 class Lowered(NamedTuple):
-    """A program before any compiler has optimized it.
+    """A program before optimization by any compiler.
 
     Attributes:
       stages: `stages(stage="hlo_serialized")` and so on, as `experimental_get_compiler_ir` returns it.
-      places: {TensorFlow operation: the line of this package that made it}, "kobert_tf2/bert/layers.py:123".
-      arguments: the names of what the program is given, in order.
+      places: {TensorFlow operation: the line of this package that created it}, "kobert_tf2/bert/layers.py:123".
+      arguments: the names of the program's arguments, in order.
     """
 
     stages: Callable
@@ -69,7 +69,9 @@ class Lowered(NamedTuple):
         return self._stage("hlo")
 
     def compile_for_cpu(self) -> None:
-        """To the end, whatever comes of it: what XLA cannot compile is an `InputError`."""
+        """Compiles the program fully for the CPU and discards the result. Raises `InputError` if XLA cannot compile
+        it.
+        """
         self._stage("optimized_hlo_serialized")
 
     def _stage(self, stage: str) -> Any:
@@ -79,7 +81,7 @@ class Lowered(NamedTuple):
             raise refusal(error, self.places) from error
 
     def place(self, operation: str) -> str:
-        """`operation` as HLO names it, in our words, and the line of ours that it comes from where that is known."""
+        """A readable name of `operation` (as named in HLO), and the line of our code that it comes from, if known."""
         return place(operation, self.places)
 
 
@@ -106,7 +108,7 @@ def lower_training(
 
 
 def lower_forward(model: keras.Model, inputs: dict[str, tf.TensorSpec], *, replicas: int = 1) -> Lowered:
-    """One forward pass of one of `replicas` over its rows of a global batch, {feature: spec [global batch, ...]}."""
+    """One forward pass of one of `replicas` over its rows of a global batch {feature: spec [global batch, ...]}."""
     check_static(inputs)
 
     def forward(batch: dict) -> dict:
@@ -116,12 +118,12 @@ def lower_forward(model: keras.Model, inputs: dict[str, tf.TensorSpec], *, repli
 
 
 def _names(variables: Iterable[keras.Variable]) -> dict[int, str]:
-    """By the variable's handle, which is what a traced function captures."""
+    """Variable names by handle, because a traced function captures handles."""
     return {id(variable.value.handle): variable.path for variable in variables}
 
 
 def check_static(batch: dict[str, tf.TensorSpec]) -> None:
-    """Refuses features that no TPU takes: strings, and shapes that are not known."""
+    """Rejects features that a TPU does not support: strings, and unknown shapes."""
     for name, spec in batch.items():
         if spec.dtype == tf.string:
             raise InputError(f"feature {name!r}: a TPU takes no strings; tokenize before the records are written")
@@ -130,7 +132,7 @@ def check_static(batch: dict[str, tf.TensorSpec]) -> None:
 
 
 def _lower(function: Callable, arguments: tuple, replicas: int, names: dict[int, str]) -> Lowered:
-    """`function(*arguments)` as one replica's program; nested arguments become flat ones, which XLA wants."""
+    """Lowers `function(*arguments)` as one replica's program; nested arguments are flattened, as XLA requires."""
     flat = tf.nest.flatten(arguments)
 
     def program(*values: tf.Tensor) -> Any:
@@ -149,12 +151,12 @@ def _lower(function: Callable, arguments: tuple, replicas: int, names: dict[int,
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Which of our lines an operation comes from
+# The source lines of operations
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 def _operations(graph: tf.Graph) -> Iterator[tf.Operation]:
-    """Of the graph and of all functions that it calls."""
+    """All operations of the graph and of all functions that it calls."""
     for operation in graph.get_operations():
         yield operation
         for attribute in _FUNCTIONS_OF_AN_OPERATION:
@@ -172,7 +174,7 @@ def _graph_of(graph: tf.Graph, name: str) -> tf.Graph | None:
 
 
 def _line_of(operation: tf.Operation) -> str:
-    """The innermost line of this package on the way to the operation; "" where there is none."""
+    """The innermost line of this package in the operation's traceback; "" if there is none."""
     for frame in reversed(operation.traceback or ()):
         if _OURS in frame.filename and _THIS_ROOM not in frame.filename:
             return f"{_OURS.strip('/')}/{frame.filename.rpartition(_OURS)[2]}:{frame.lineno}"
@@ -180,10 +182,10 @@ def _line_of(operation: tf.Operation) -> str:
 
 
 def place(operation: str, places: dict[str, str]) -> str:
-    """The name of a TensorFlow operation in our words, with the line that it comes from.
+    """A readable name of a TensorFlow operation, with the line that it comes from.
 
     "gradient_tape/while/bert_1/encoder_layer_0_1/MatMul" -> "gradient of encoder_layer_0/MatMul
-    (kobert_tf2/bert/kernels/plain.py:61)". XLA puts the names of the loops before those of the operations.
+    (kobert_tf2/bert/kernels/plain.py:61)". XLA prefixes the operations' names with those of the loops.
     """
     parts = operation.split(";")[0].split("/")
     backward = "gradient_tape" in parts
@@ -195,17 +197,19 @@ def place(operation: str, places: dict[str, str]) -> str:
 
 
 def _candidates(parts: list[str]) -> Iterator[str]:
-    """An operation's name, then those of what it was made within: a gradient's ends with that of its operation."""
+    """Yields an operation's name, then the names of its enclosing scopes. A gradient's name ends with that of its
+    operation.
+    """
     for start in range(len(parts)):
         for end in range(len(parts), start, -1):
-            if parts[start:end] != ["while"]:  # The loop itself made nothing.
+            if parts[start:end] != ["while"]:  # The loop is not an operation of ours.
                 yield "/".join(parts[start:end])
         if parts[start] != "while":
             return
 
 
 def refusal(error: Exception, places: dict[str, str]) -> InputError:
-    """TensorFlow's refusal to lower a program: its first sentence, and where the operation was made."""
+    """The error for a program that TensorFlow cannot lower: its first sentence, and where the operation was created."""
     message = str(error)
     node = re.search(r"\{\{node ([^}]+)\}\}", message)
     reason = next((line.strip() for line in message.splitlines() if line.strip()), type(error).__name__)
