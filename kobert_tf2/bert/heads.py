@@ -1,7 +1,7 @@
-"""The architectures that we know: the parts that each computes with, and which of them a checkpoint holds.
+"""The supported architectures: the parts that each uses, and which of them a checkpoint contains.
 
-A part is the encoder, the pooler or a head. A checkpoint holds a part or it does not; a part that it does not hold
-starts with random weights and may train, but nothing may answer with it.
+A part is the encoder, the pooler or a head. A part that a checkpoint does not contain starts with random weights; it
+may be trained, but not used for predictions.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -15,7 +15,7 @@ from kobert_tf2.bert.labels import Labels
 from kobert_tf2.bert.weight_names import TABLE, Row, is_required, part
 from kobert_tf2.errors import InputError
 
-# Hugging Face's class: the parts that it computes with beside the encoder. A BertModel may have a pooler.
+# {Hugging Face class: the parts that it uses besides the encoder}. A BertModel may have a pooler.
 ARCHITECTURES: dict[str, tuple[str, ...]] = {
     "BertModel": (),
     "BertForPreTraining": ("pooler", "masked_lm", "next_sentence"),
@@ -25,7 +25,7 @@ ARCHITECTURES: dict[str, tuple[str, ...]] = {
     "BertForSequenceClassification": ("pooler", "classifier"),
     "BertForTokenClassification": ("classifier",),
 }
-# Our models' outputs: the parts that they take beside the encoder. `logits` are of whatever classifier there is.
+# {output of our models: the parts that it needs besides the encoder}. `logits` are those of either classifier.
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "pooled_output": ("pooler",),
     "masked_lm_logits": ("masked_lm",),
@@ -34,7 +34,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "end_logits": ("span",),
     "logits": ("classifier",),
 }
-# What a message calls a part.
+# The names of the parts in messages.
 DESCRIPTIONS = {
     "encoder": "encoder",
     "pooler": "pooler",
@@ -46,18 +46,20 @@ DESCRIPTIONS = {
 
 
 def parts_of(rows: Iterable[Row]) -> list[str]:
-    """The parts that these weights belong to, the encoder's layers and its embeddings as one."""
+    """The parts that these weights belong to; the encoder's layers and embeddings are one part."""
     found = {"encoder" if is_required(row) else part(row) for row in rows}
     return [name for name in DESCRIPTIONS if name in found]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# What is not held
+# Missing parts
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 def refuse_untrained(parts: Iterable[str], checkpoint: Checkpoint, why: str = "") -> None:
-    """An `InputError` that names each of these parts, which the checkpoint does not hold; `why` says who needs them."""
+    """Raises an `InputError` that names these parts, which are missing from the checkpoint; `why` says what needs
+    them.
+    """
     lacking = [f"{DESCRIPTIONS[name]} ({_prefix(name, checkpoint.format)})" for name in DESCRIPTIONS if name in parts]
     if lacking:
         raise InputError(
@@ -67,14 +69,16 @@ def refuse_untrained(parts: Iterable[str], checkpoint: Checkpoint, why: str = ""
 
 
 def refuse_untrained_model(new_parts: Collection[str]) -> None:
-    """`refuse_untrained` for a model in memory, whose weights came without these parts and were not trained since."""
+    """`refuse_untrained` for a model in memory: its weights were loaded without these parts, which were not trained
+    since.
+    """
     if new_parts:
         names = " and the ".join(DESCRIPTIONS[name] for name in new_parts)
         raise InputError(f"the {names} of this model came with no weights and was not trained: its answers are random")
 
 
 def _prefix(name: str, file_format: str) -> str:
-    """How a file names the weights of a part."""
+    """The prefix of a part's weight names in a file."""
     block = next((block for block in TABLE if block.keras == name), None)
     if block is None:
         return "bert"
@@ -84,24 +88,26 @@ def _prefix(name: str, file_format: str) -> str:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# What a configuration says of the heads
+# Heads in configuration files
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 class Described(NamedTuple):
-    """What a configuration file says beside sizes: `architecture` is None where it names none."""
+    """The contents of a configuration file besides sizes; `architecture` is None if it names none."""
 
     path: str
-    architecture: str | None  # of those named the first that we know, or else the first
+    architecture: str | None  # the first named one that we support, otherwise the first
     values: Mapping
 
     def has_other_classifier(self, architecture: str) -> bool:
-        """Whether the classification head is that of another class: by their names sentences' and tokens' are one."""
+        """Whether the classification head belongs to another class: heads for sentences and tokens have the same weight
+        names.
+        """
         return self.architecture != architecture and "classifier" in ARCHITECTURES.get(self.architecture or "", ())
 
     @property
     def task_settings(self) -> dict:
-        """What it says of a task beside the labels: how a reader cuts and answers."""
+        """The task settings besides the labels, such as how a reader makes windows and answers."""
         value = self.values.get("task_specific_params")
         return {"task_specific_params": value} if value else {}
 
@@ -111,9 +117,9 @@ class Described(NamedTuple):
 
 
 def describe(source: Source) -> Described:
-    """Reads `config.json`, or `bert_config.json`, in which our own conversion keeps what it knows of the head."""
+    """Reads `config.json`, or `bert_config.json`, in which our own conversion stores information about the head."""
     text = files.read_text(source.config) if files.exists(source.config) else "{}"
-    # A name that stands twice, in id2label, would lose a label.
+    # A duplicate name in id2label would lose a label.
     values = files.parse_json(text, source.config, dict, strict=True)
     named = [values.get("architecture")] if source.format == "tf1" else values.get("architectures") or []
     if not isinstance(named, list) or not all(isinstance(name, str | None) for name in named):
@@ -123,7 +129,7 @@ def describe(source: Source) -> Described:
 
 
 def architecture_of(parts: Iterable[str]) -> str:
-    """The class that has a place for the heads of a checkpoint whose configuration names none."""
+    """The class that has the heads of a checkpoint, for a configuration that names no class."""
     held = set(parts)
     if "masked_lm" in held:
         return "BertForPreTraining" if {"pooler", "next_sentence"} <= held else "BertForMaskedLM"
@@ -135,9 +141,9 @@ def architecture_of(parts: Iterable[str]) -> str:
 
 
 def to_google_dict(config: BertConfig, architecture: str, held: Labels | None) -> dict:
-    """What `bert_config.json` has no keys for, so that a classifier comes back as it was.
+    """Additional keys for `bert_config.json`, so that a classifier is restored exactly.
 
-    The original scripts pass over keys that they do not know. A checkpoint without a classifier needs none.
+    The original scripts ignore unknown keys. A checkpoint without a classifier needs none.
     """
     if held is None:
         return {}

@@ -1,8 +1,8 @@
-"""The labels of a classifier as `config.json` has them: a name for each row of the head, and the kind of problem.
+"""The labels of a classifier in `config.json`: a name for each row of the head, and the problem type.
 
     "id2label": {"0": "negative", "1": "positive"}, "label2id": {...}, "problem_type": "single_label_classification"
 
-Row 0 of the head belongs to `id2label["0"]`, whatever order the names have elsewhere.
+Row 0 of the head is `id2label["0"]`, whatever the order of names elsewhere.
 """
 
 import re
@@ -17,19 +17,20 @@ PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
 
 
 class Labels(NamedTuple):
-    """The names in the order of the head's rows. `problem_type` None: not said; `kind` is what it means then."""
+    """The names in the order of the head's rows. `problem_type` is None if not given; `kind` is then the default."""
 
     names: tuple[str, ...]
     problem_type: str | None = None
 
     @property
     def kind(self) -> str:
-        """The kind of problem, one of `PROBLEM_TYPES`. Where none is said, a head of one row gives a number and one of
-        several rows a single label, as `transformers` trains them."""
+        """The problem type, one of `PROBLEM_TYPES`. If none is given, a head with one row is a regression and a head
+        with several rows a single-label classification, as in `transformers`.
+        """
         return self.problem_type or (REGRESSION if len(self.names) == 1 else SINGLE_LABEL)
 
     def to_config(self) -> dict:
-        """The keys of `config.json`."""
+        """The entries of `config.json`."""
         kind = {"problem_type": self.problem_type} if self.problem_type else {}
         return {
             "id2label": {str(place): name for place, name in enumerate(self.names)},
@@ -42,16 +43,16 @@ _MOST_LABELS = 10_000_000
 
 
 def placeholders(count: int) -> tuple[str, ...]:
-    """The names that `transformers` gives to labels without any."""
+    """The default names of labels in `transformers`."""
     return tuple(f"LABEL_{place}" for place in range(count))
 
 
 def make(count: int | None, names: Sequence[str] | None, problem_type: str | None) -> Labels:
-    """The labels of a new model: `names`, or else `count` placeholders, two where that is not given either.
+    """The labels of a new model: `names`, otherwise `count` placeholders, two by default.
 
     Raises:
-        InputError: names that are not strings or not distinct, another number of them than `count`, another kind of
-            problem than `PROBLEM_TYPES`.
+        InputError: names that are not strings or not distinct, a number of names other than `count`, or a problem type
+        not in `PROBLEM_TYPES`.
     """
     _check_problem_type(problem_type, "problem_type")
     count = None if count is None else arguments.whole("num_labels", count, 1, _MOST_LABELS)
@@ -66,11 +67,11 @@ def make(count: int | None, names: Sequence[str] | None, problem_type: str | Non
 
 
 def read(values: dict, path: str, count: int) -> Labels:
-    """The labels in `values`, the contents of `path`, of a head with `count` rows; placeholders where it has no names.
+    """The labels in `values`, the contents of `path`, of a head with `count` rows; placeholders if there are no names.
 
     Raises:
-        InputError: names that cannot be those of `count` rows: holes, keys that are not numbers, a name twice, another
-            number of them; an unknown kind of problem.
+        InputError: names that do not match `count` rows (gaps, keys that are not numbers, a duplicate name, a wrong
+        number of names), or an unknown problem type.
     """
     problem_type = values.get("problem_type")
     _check_problem_type(problem_type, f"{path}: problem_type")
@@ -86,7 +87,7 @@ def read(values: dict, path: str, count: int) -> Labels:
 
 
 def _names(values: dict, path: str) -> tuple[str, ...] | None:
-    """The names of `id2label`, or those of `label2id` where it stands alone."""
+    """The names in `id2label`, or in `label2id` if there is only that."""
     by_id, by_name = values.get("id2label"), values.get("label2id")
     if by_name is not None and not isinstance(by_name, dict):
         raise InputError(f"{path}: label2id: expected an object, but found {by_name!r:.60}")
@@ -106,7 +107,7 @@ def _names(values: dict, path: str) -> tuple[str, ...] | None:
 
 
 def _by_place(by_id: dict, path: str) -> dict[int, str]:
-    """{row: name}, every row from 0 on."""
+    """{row: name}, for every row from 0."""
     named = {}
     for key, name in by_id.items():
         if not re.fullmatch("[0-9]+", str(key)):
@@ -127,7 +128,7 @@ def _by_place(by_id: dict, path: str) -> dict[int, str]:
 
 
 def _check_same(named: dict[int, str], by_name: dict, path: str) -> None:
-    """`label2id` may be left at its defaults, but not give another row to a name."""
+    """Checks `label2id`: it may have its default values, but must not assign a different row to a name."""
     for place, name in named.items():
         if by_name.get(name, place) not in (place, str(place)):
             raise InputError(f"{path}: id2label says that {name!r} is {place}, but label2id says {by_name[name]!r}")

@@ -1,7 +1,7 @@
-"""The model card of a model directory: README.md with the metadata that the Hugging Face hub reads.
+"""The model card of a model directory: README.md with the metadata for the Hugging Face hub.
 
-Ours is known by a last line with the hash of the text above it. A README.md without that line, or with another text
-above it, is the user's and stays.
+Our card has a last line with the hash of the text above it. A README.md without that line, or with a changed text, is
+the user's and is kept.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ FILE = "README.md"
 _SIGN = re.compile(r"\n<!-- kobert_tf2 ([0-9a-f]{64}) -->\n\Z")
 _MOST_SCORES = 20
 
-# Of each architecture: the hub's task, and how our package answers with it.
+# {architecture: (task on the hub, code that predicts with our package)}.
 _USES = {
     "BertForQuestionAnswering": ("question-answering", 'kb.Predictor.load(path).answer("질문", "본문")'),
     "BertForSequenceClassification": ("text-classification", 'kb.Classifier.load(path).predict(["문장"])'),
@@ -27,7 +27,9 @@ _ELSE = ("feature-extraction", "kb.BertBackbone.from_pretrained(path)")
 
 
 def write(folder: str, place: str, scores: Mapping[str, object] | None = None) -> None:
-    """Writes the card of the model in `folder`, which will become or is `place`; not where there is a user's own."""
+    """Writes the card of the model in `folder`, which is or will become `place`, unless the user has a card of their
+    own there.
+    """
     if files.exists(f"{place}/{FILE}") and not is_ours(f"{place}/{FILE}"):
         return
     config = files.read_json(f"{folder}/{HF_CONFIG}", dict)
@@ -39,13 +41,13 @@ def write(folder: str, place: str, scores: Mapping[str, object] | None = None) -
 
 
 def add_scores(folder: str, scores: Mapping[str, object]) -> None:
-    """Writes the card of a model directory anew, with these scores; nothing where there is no model."""
+    """Rewrites the card of a model directory with these scores; does nothing if there is no model."""
     if files.exists(f"{folder}/{HF_CONFIG}"):
         write(folder, folder, scores)
 
 
 def is_ours(path: str) -> bool:
-    """Whether a card is as this package wrote it."""
+    """Whether a card was written by this package and is unchanged."""
     with files.open_binary(path) as file:
         text = file.read().decode("utf-8", "replace")
     signed = _SIGN.search(text)
@@ -97,7 +99,7 @@ def _scores(scores: Mapping[str, object]) -> str:
 
 
 def _table(header: tuple[str, str], rows: Mapping[str, object]) -> str:
-    """A Markdown table; what a user named cannot end a cell or begin markup."""
+    """A Markdown table; user-defined names are escaped so that they cannot end a cell or start markup."""
 
     def cell(value: object) -> str:
         return re.sub(r"([|\\`*_<>\[\]])", r"\\\1", " ".join(str(value).split()))

@@ -1,6 +1,6 @@
-"""BERT as Keras models: the backbone and its four heads, wired from `layers.py`.
+"""BERT as Keras models: the backbone and its four heads, built from `layers.py`.
 
-Nothing here reads or writes a file of weights (`pretrained.py` does), knows a loss or sees text.
+Nothing here reads or writes weight files (`pretrained.py` does), computes a loss or processes text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-# What transformers, and so a tokenizer's call, names our inputs.
+# The names of our inputs in transformers, and thus in the result of a tokenizer call.
 _SAME_INPUT = {"attention_mask": "input_mask", "token_type_ids": "segment_ids"}
 
 
@@ -41,11 +41,10 @@ def _backbone_inputs() -> dict:
 
 
 class _BertModel(keras.Model):
-    """What all models here share: chosen inputs, serialisation, and the way to and from a model directory."""
+    """Base class of all models here: input selection, serialisation, loading and saving of model directories."""
 
     def __call__(self, inputs: dict, *args: object, **kwargs: Any) -> dict:
-        """Takes a batch with more keys than the model's inputs: Keras would pair values with inputs by order
-        alone."""
+        """Accepts a batch with more keys than the model's inputs; Keras would match values to inputs by order only."""
         return super().__call__(self._chosen(inputs), *args, **kwargs)
 
     def _chosen(self, inputs: dict) -> dict:
@@ -60,7 +59,9 @@ class _BertModel(keras.Model):
         return {name: inputs[name] for name in self.input}
 
     def _refuse_pairs(self, segment_ids: Any) -> None:
-        """Where the numbers are there to be looked at: compiled by XLA, a second segment would be answered for."""
+        """Raises for a second segment that the model does not support, if the values are known; in a compiled graph it
+        passes unnoticed.
+        """
         is_known = isinstance(segment_ids, np.ndarray) or hasattr(segment_ids, "numpy")
         if is_known and keras.ops.convert_to_numpy(segment_ids).any():
             self.config.check_takes_pairs("segment_ids", "a second segment was given")
@@ -75,40 +76,41 @@ class _BertModel(keras.Model):
 
     @classmethod
     def from_pretrained(cls, path: str, **kwargs: Any) -> Self:
-        """Loads a model directory, a TF1 checkpoint (its prefix, its `.index`, or its folder) or a hub id.
+        """Loads a model from a model directory, a TF1 checkpoint (its prefix, its `.index`, or its folder) or a hub id.
 
-        A weight of the backbone that is missing or misshapen is an `InputError` that lists all of them; a head that
-        the files do not have starts new, and standard error says so: `new_parts` lists them until they are trained.
-        With `require_trained` it is an `InputError`. A classifier has the labels of the files; where `labels` names
-        others its head starts new. `kwargs` go to the constructor.
+        A missing or misshapen weight of the backbone raises an `InputError` that lists all of them. A head that the
+        files do not contain is initialised at random and reported on stderr: `new_parts` lists such parts until they
+        are trained. With `require_trained` it raises `InputError`. A classifier takes its labels from the files; if
+        `labels` differ, its head is initialised at random. `kwargs` are passed to the constructor.
         """
         return pretrained.from_pretrained(cls, path, **kwargs)
 
     @property
     def new_parts(self) -> tuple[str, ...]:
-        """The parts that the loaded files did not have and that still hold their random start: `("span",)`.
+        """The parts that were missing from the loaded files and still have their random initial values: `("span",)`.
 
-        Nothing may answer with these. A model that was made by its constructor has none: its weights are the caller's.
+        They may not be used for predictions. A model created by its constructor has none: its weights are up to the
+        caller.
         """
         return pretrained.new_parts(self)
 
     def save_pretrained(
         self, folder: str, tokenizer: Any = None, *, task_specific_params: Mapping | None = None
     ) -> None:
-        """Writes a model directory, which Hugging Face's `transformers` loads too; whole or not at all.
+        """Writes a model directory, which Hugging Face's `transformers` can load too. The write is atomic.
 
-        `task_specific_params` stand in config.json under this name: for each task what it needs beside the weights. Not
-        given: those of the folder that this model with its head was loaded from.
-        `new_parts` are left out, and standard error says so: the folder must not pass for a trained model.
+        `task_specific_params` are written to config.json under this name: the settings that each task needs besides the
+        weights. By default, those of the folder that this model with its head was loaded from. `new_parts` are omitted
+        and reported on stderr, so that the folder cannot be mistaken for a trained model.
         """
         pretrained.save_pretrained(self, folder, tokenizer, task_specific_params=task_specific_params)
 
     def resize_token_embeddings(self, vocab_size: int) -> Self:
-        """A new model with the first `vocab_size` words of this one, and new ones where it had fewer."""
+        """A new model with the first `vocab_size` word embeddings of this one, and new ones if it had fewer."""
         return resizing.resize_token_embeddings(self, vocab_size)
 
     def add_tokens(self, tokenizer: object, pieces: Iterable[str]) -> tuple:
-        """A new model and a new tokenizer that know `pieces` too; see `resizing.add_tokens`."""
+        """A new model and a new tokenizer that include `pieces`; see `resizing.add_tokens`."""
         return resizing.add_tokens(self, tokenizer, pieces)
 
 
@@ -116,16 +118,16 @@ class _BertModel(keras.Model):
 class BertBackbone(_BertModel):
     """The encoder.
 
-    Inputs: `{"input_ids", "input_mask", "segment_ids"}`, int32 [batch, sequence]; `input_mask` is 1 on tokens and
-    0 on padding. Outputs: `sequence_output` [batch, sequence, hidden]; `pooled_output` [batch, hidden] unless
-    `add_pooling_layer` is false; `hidden_states`, a list of `num_hidden_layers` + 1 tensors like
-    `sequence_output`, where `output_hidden_states` asks for it; `attentions`, for each layer float32 [batch, heads,
-    sequence, sequence], how much each token attends to each (without dropout), where `output_attentions` does.
+    Inputs: `{"input_ids", "input_mask", "segment_ids"}`, int32 [batch, sequence]; `input_mask` is 1 on tokens and 0 on
+    padding. Outputs: `sequence_output` [batch, sequence, hidden]; `pooled_output` [batch, hidden] unless
+    `add_pooling_layer` is false; `hidden_states`, a list of `num_hidden_layers` + 1 tensors like `sequence_output`,
+    with `output_hidden_states`; `attentions`, for each layer float32 [batch, heads, sequence, sequence], the attention
+    weights (without dropout), with `output_attentions`.
 
-    Called with `output_positions`, int32 [batch, positions], `sequence_output` is [batch, positions, hidden], of these
-    alone, and there are no `hidden_states` and no `attentions`. The last layer computes no more than these and the
-    first token, so a head that reads few positions saves most of a layer; a head that reads the pooled output alone
-    asks for [batch, 0].
+    If called with `output_positions`, int32 [batch, positions], `sequence_output` is [batch, positions, hidden], at
+    these positions only, and there are no `hidden_states` and `attentions`. The last layer is computed only at these
+    positions and the first token, so a head that reads few positions saves most of a layer; a head that needs only the
+    pooled output passes [batch, 0].
     """
 
     def __init__(
@@ -168,7 +170,7 @@ class BertBackbone(_BertModel):
             outputs["attentions"] = attentions
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
 
-        # Record: with the torch backend, a model takes attributes only once it is made
+        # With the torch backend, a model accepts attributes only after construction
         self.config = config
         self.embeddings = embeddings
         self.attention_mask = attention_mask
@@ -193,8 +195,9 @@ class BertBackbone(_BertModel):
     def at_positions(
         self, positions: keras.KerasTensor, inputs: dict, training: bool | None
     ) -> tuple[dict, keras.KerasTensor]:
-        """The outputs at `positions` [batch, positions], and the table of words [vocabulary, hidden], for an output
-        layer that is tied to it."""
+        """The outputs at `positions` [batch, positions], and the word embedding table [vocabulary, hidden] for a tied
+        output layer.
+        """
         mask_scores = self.attention_mask(inputs["input_mask"])
         hidden, table = self.embeddings(inputs["input_ids"], inputs["segment_ids"], training=training, with_table=True)
         *layers, last = self.encoder_layers
@@ -202,7 +205,7 @@ class BertBackbone(_BertModel):
             hidden = layer(hidden, mask_scores, training=training)
         if self.pooler is None:
             return {"sequence_output": last(hidden, mask_scores, positions, training=training)}, table
-        positions = ops.pad(ops.cast(positions, "int32"), ((0, 0), (1, 0)))  # The first token is what is pooled.
+        positions = ops.pad(ops.cast(positions, "int32"), ((0, 0), (1, 0)))  # The pooler uses the first token.
         states = last(hidden, mask_scores, positions, training=training)
         return {"sequence_output": states[:, 1:], "pooled_output": self.pooler(states)}, table
 
@@ -264,7 +267,9 @@ class BertForPreTraining(_BertModel):
         self._layer_policy = backbone._layer_policy
 
     def call(self, inputs: dict, training: bool | None = None, mask: keras.KerasTensor | None = None) -> dict:
-        """As wired, but that the table of words goes from the embeddings to the head as a value: see `embed_words`."""
+        """As built by the constructor, except that the word embedding table is passed from the embeddings to the head
+        as a value: see `embed_words`.
+        """
         inputs = {name: ops.cast(inputs[name], "int32") for name in self.input}
         encoded, table = self.backbone.at_positions(inputs["masked_lm_positions"], inputs, training)
         return {
@@ -275,7 +280,7 @@ class BertForPreTraining(_BertModel):
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")
 class BertForQuestionAnswering(_BertModel):
-    """The start and the end of an answer. Outputs, float32 [batch, sequence]: `start_logits`, `end_logits`."""
+    """Predicts the start and the end of an answer. Outputs, float32 [batch, sequence]: `start_logits`, `end_logits`."""
 
     def __init__(self, config: BertConfig, *, dtype: str | keras.DTypePolicy | None = None, **kwargs: Any) -> None:
         backbone = BertBackbone(config, add_pooling_layer=False, dtype=dtype, name="backbone")
@@ -293,10 +298,10 @@ class BertForQuestionAnswering(_BertModel):
 
 
 class _Classifier(_BertModel):
-    """What the two classification models share: their labels.
+    """Base class of the two classification models: their labels.
 
-    `labels` are the names in the order of the logits, LABEL_0, LABEL_1 ... where none were given; `problem_type` is
-    one of `labels.PROBLEM_TYPES`, or None.
+    `labels` are the names in the order of the logits, LABEL_0, LABEL_1 ... if none were given; `problem_type` is one of
+    `labels.PROBLEM_TYPES`, or None.
     """
 
     def get_config(self) -> dict:
@@ -311,11 +316,11 @@ def _classifier_dropout(config: BertConfig, policy: keras.DTypePolicy) -> Dropou
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")
 class BertForSequenceClassification(_Classifier):
-    """A label for a text or a pair of texts. Outputs: `logits`, float32 [batch, num_labels].
+    """Predicts a label for a text or a pair of texts. Outputs: `logits`, float32 [batch, num_labels].
 
     Args:
-        num_labels: how many, 2 where neither it nor `labels` is given.
-        labels: their names, in the order of the logits.
+        num_labels: the number of labels; 2 if neither it nor `labels` is given.
+        labels: the names of the labels, in the order of the logits.
         problem_type: "single_label_classification", "multi_label_classification" or "regression", for `config.json`.
     """
 
@@ -348,7 +353,7 @@ class BertForSequenceClassification(_Classifier):
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")
 class BertForTokenClassification(_Classifier):
-    """A label for every token; the arguments are those of `BertForSequenceClassification`.
+    """Predicts a label for every token; the arguments are those of `BertForSequenceClassification`.
 
     Outputs: `logits`, float32 [batch, sequence, num_labels].
     """

@@ -1,6 +1,6 @@
-"""Models from checkpoints and model directories from models.
+"""Loads models from checkpoints and saves them as model directories.
 
-`matching.py` finds what of a checkpoint belongs where, and reports what does not fit.
+`matching.py` maps a checkpoint's weights to a model's, and reports mismatches.
 """
 
 import dataclasses
@@ -25,27 +25,27 @@ from kobert_tf2.errors import InputError
 
 
 def variables(model: keras.Model) -> dict[Row, keras.Variable]:
-    """The weights of one of our models, in the table's order."""
+    """The weights of one of our models, in the order of the table."""
     by_path = {variable.path: variable for variable in model.weights}
     return {row: by_path[row.keras] for row in table(model.config.num_hidden_layers) if row.keras in by_path}
 
 
 def load(model: keras.Model, path: str, *, allow_pickle: bool = False) -> list[str]:
-    """Loads a checkpoint into a model; returns the parts that it did not have (`["span"]`), which stay as they are.
+    """Loads a checkpoint into a model; returns the parts missing from it (`["span"]`), which are left unchanged.
 
-    Everything that does not fit is one `InputError`, and then no weight of the model has changed.
+    All mismatches are reported in one `InputError`; in that case no weight of the model has changed.
     """
     with checkpoint_files.open_checkpoint(path, allow_pickle=allow_pickle) as checkpoint:
         return load_checkpoint(model, checkpoint)
 
 
 def load_checkpoint(model: keras.Model, checkpoint: Checkpoint) -> list[str]:
-    """`load`, from a checkpoint that is open."""
+    """`load` from an open checkpoint."""
     return load_contents(model, matching.scan(checkpoint, model.config))
 
 
 def load_contents(model: keras.Model, contents: Contents) -> list[str]:
-    """`load`, from a checkpoint that is open and was scanned."""
+    """`load` from an open, scanned checkpoint."""
     targets, matched = variables(model), match_model(model, contents)
     for row in matched.found:
         targets[row].assign(read(contents, row))
@@ -54,18 +54,20 @@ def load_contents(model: keras.Model, contents: Contents) -> list[str]:
 
 
 def match_model(model: keras.Model, contents: Contents) -> Match:
-    """`matching.match`, with what a model needs."""
+    """`matching.match` for the weights that a model needs."""
     return matching.match(contents, {row: tuple(variable.shape) for row, variable in variables(model).items()})
 
 
 def read(contents: Contents, row: Row) -> Any:
-    """One weight to assign to a variable: TensorFlow takes over a tensor's memory, the others want NumPy's."""
+    """Reads one weight to assign to a variable: a tensor for TensorFlow, which takes over its memory, and a NumPy array
+    for the other backends.
+    """
     values = contents.read(row)
     return values if keras.backend.backend() == "tensorflow" else np.asarray(values)
 
 
 def announce(contents: Contents, matched: Match) -> None:
-    """Reports on standard error what starts new and what was not used: neither is dropped in silence."""
+    """Reports on stderr which parts are initialised at random and which weights were not used."""
     checkpoint = contents.checkpoint
     if contents.prefix:
         print(f"{checkpoint.path}: {contents.prefix!r} was taken off the names of its weights", file=sys.stderr)
@@ -85,9 +87,9 @@ def from_pretrained(
     require_trained: bool = False,
     **kwargs: Any,
 ) -> keras.Model:
-    """A model of class `cls` with the weights at `path`; `config` stands in for the one beside the weights.
+    """A model of class `cls` with the weights at `path`; `config` overrides the one in the folder of the weights.
 
-    A part that the weights do not hold starts new; with `require_trained` it is an `InputError`.
+    A part missing from the weights is initialised at random; with `require_trained` it raises `InputError`.
     """
     source = checkpoint_files.find_source(path, allow_pickle=allow_pickle, needs_config=config is None)
     config = config or BertConfig.from_source(source)
@@ -103,19 +105,19 @@ def from_pretrained(
     _initialize(model, new)
     mark_new(model, new)
     described = heads.describe(source)
-    if described.architecture == architecture(model):  # They belong to the head.
+    if described.architecture == architecture(model):  # They belong to this head.
         keep_task_settings(model, described.task_settings.get("task_specific_params"))
     return model
 
 
 def keep_task_settings(model: keras.Model, settings: Mapping | None) -> None:
-    """Remembers the `task_specific_params` of a model's files, for the folder that it is saved into."""
-    # As text: Keras would make a dict of its own of an attribute.
+    """Stores the `task_specific_params` of a model's files, to be written again when it is saved."""
+    # As text, because Keras would convert a dict attribute to its own type.
     model._task_settings = json.dumps(settings, sort_keys=False) if settings else None
 
 
 def task_settings(model: keras.Model) -> dict | None:
-    """What `keep_task_settings` remembered; None where there is nothing."""
+    """The settings that `keep_task_settings` stored; None if there are none."""
     kept = getattr(model, "_task_settings", None)
     return json.loads(kept) if kept else None
 
@@ -124,7 +126,7 @@ _ROOM = 1 << 26
 
 
 def _refuse_far_larger(config: BertConfig, contents: Contents) -> None:
-    """An encoder of far more numbers than the checkpoint holds is reported before it takes the memory for them."""
+    """Reports an encoder with far more parameters than the checkpoint before memory for it is allocated."""
     needed = {row: keras_shape(row, config) for row in table(config.num_hidden_layers) if is_required(row)}
     held = sum(math.prod(shape) for shape in contents.checkpoint.shapes.values())
     if sum(map(math.prod, needed.values())) > 2 * held + _ROOM:
@@ -132,7 +134,9 @@ def _refuse_far_larger(config: BertConfig, contents: Contents) -> None:
 
 
 def as_tied(config: BertConfig, contents: Contents) -> BertConfig:
-    """The configuration of a model with a place for each weight that a checkpoint holds apart; reports the change."""
+    """The configuration of a model with a variable for each weight that is untied in a checkpoint; reports the
+    change.
+    """
     if not contents.untied or not config.tie_word_embeddings:
         return config
     names = ", ".join(contents.found[row] for row in contents.untied)
@@ -145,7 +149,7 @@ def as_tied(config: BertConfig, contents: Contents) -> BertConfig:
 
 
 def config_as_tied(config: BertConfig, path: str) -> BertConfig:
-    """`as_tied`, with the weights at `path`: what `from_pretrained(path, config=config)` makes its model of."""
+    """`as_tied` for the weights at `path`: the configuration that `from_pretrained(path, config=config)` uses."""
     if not config.tie_word_embeddings:
         return config
     with checkpoint_files.open_source(checkpoint_files.find_source(path, needs_config=False)) as checkpoint:
@@ -155,7 +159,7 @@ def config_as_tied(config: BertConfig, path: str) -> BertConfig:
 def uninitialized(
     cls: Callable[..., keras.Model], config: BertConfig, contents: Contents, **kwargs: Any
 ) -> keras.Model:
-    """A model for a checkpoint's weights. Those of its backbone hold nothing until they are loaded."""
+    """A model for a checkpoint's weights. The weights of its backbone are uninitialised until they are loaded."""
     if _has_labels(cls) and kwargs.get("labels") is None and contents.num_labels:
         kwargs = {"num_labels": contents.num_labels, **kwargs}
     with layers.uninitialized_weights():
@@ -163,24 +167,26 @@ def uninitialized(
 
 
 def _initialize(model: keras.Model, new: list[str]) -> None:
-    """Gives the parts that the checkpoint did not have their random start."""
+    """Initialises the parts missing from the checkpoint at random."""
     for row, variable in variables(model).items():
         if part(row) in new and len(variable.shape) == 2:
             variable.assign(layers.initial_values(model.config)(variable.shape))
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Parts that start new
+# Newly initialised parts
 # ------------------------------------------------------------------------------------------------------------------
 
 
 def mark_new(model: keras.Model, parts: Iterable[str]) -> None:
-    """Remembers the random start of these parts: whatever trains them, they are new for as long as they hold it."""
+    """Records hashes of the random initial values of these parts: a part counts as new until its values change, by
+    whatever training.
+    """
     model._start_of_new_parts = tuple((name, _digest(model, name)) for name in parts)
 
 
 def new_parts(model: keras.Model) -> tuple[str, ...]:
-    """The parts that were marked and have not changed since."""
+    """The marked parts that have not changed since."""
     marked = getattr(model, "_start_of_new_parts", ())
     return tuple(name for name, start in marked if _digest(model, name) == start)
 
@@ -194,7 +200,7 @@ def _digest(model: keras.Model, name: str) -> str:
 
 
 def parts_not_in(model: keras.Model, path: str | None) -> list[str]:
-    """The parts of a model that the weights at `path` do not hold, by their names alone; None: all of them."""
+    """The parts of a model missing from the weights at `path`, judged by names only; all parts if `path` is None."""
     held = []
     if path is not None:
         source = checkpoint_files.find_source(path)
@@ -217,7 +223,7 @@ def _has_labels(cls: Callable[..., keras.Model]) -> bool:
 
 
 def held_labels(cls: Callable[..., keras.Model], path: str, config: BertConfig) -> Labels | None:
-    """The labels of the classification head for `cls` that the weights at `path` hold; None where they hold none."""
+    """The labels of the classification head for `cls` in the weights at `path`; None if there is none."""
     source = checkpoint_files.find_source(path)
     with checkpoint_files.open_source(source) as checkpoint:
         contents = matching.scan(checkpoint, config)
@@ -230,16 +236,17 @@ def held_labels(cls: Callable[..., keras.Model], path: str, config: BertConfig) 
 def _with_labels(
     cls: Callable[..., keras.Model], source: Source, contents: Contents, kwargs: dict
 ) -> tuple[Contents, dict]:
-    """What a checkpoint holds, and the arguments of a classifier's constructor: the checkpoint's labels by default.
+    """The checkpoint's contents and the arguments of a classifier's constructor; by default its labels are the
+    checkpoint's.
 
-    A head that is not used is left out: it starts new.
+    An unused head is removed from the contents, so that the model's head is initialised at random.
     """
     if not _has_labels(cls) or contents.num_labels is None:
         return contents, kwargs
     described, names = heads.describe(source), kwargs.get("labels")
     held = described.labels(contents.num_labels)
     if names is None and kwargs.get("num_labels") not in (None, contents.num_labels):
-        return contents, kwargs  # The report of shapes says what to do.
+        return contents, kwargs  # The shape mismatch report says what to do.
     asked = Labels(held.names if names is None else tuple(names), kwargs.get("problem_type"))
     reason = _why_not_used(source, contents, cls, asked)
     if reason:
@@ -255,7 +262,7 @@ def _with_labels(
 
 
 def _why_not_used(source: Source, contents: Contents, cls: Callable[..., keras.Model], asked: Labels) -> str | None:
-    """Why a checkpoint's classification head is not one for these labels; None where it is."""
+    """The reason why a checkpoint's classification head cannot be used for these labels; None if it can."""
     described = heads.describe(source)
     held = described.labels(contents.num_labels or 0)
     if described.has_other_classifier(cls.__name__):
@@ -268,17 +275,17 @@ def _why_not_used(source: Source, contents: Contents, cls: Callable[..., keras.M
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# A model as a folder
+# Model directories
 # ------------------------------------------------------------------------------------------------------------------
 
 
 def architecture(model: keras.Model) -> str:
-    """The Hugging Face class of one of our models."""
+    """The name of the Hugging Face class that corresponds to one of our models."""
     return {"BertBackbone": "BertModel"}.get(type(model).__name__, type(model).__name__)
 
 
 def labels_of(model: keras.Model) -> Labels | None:
-    """The labels of a classifier, None of another model."""
+    """The labels of a classifier; None for other models."""
     return Labels(model.labels, model.problem_type) if hasattr(model, "labels") else None
 
 
@@ -291,7 +298,7 @@ def hf_config(config: BertConfig, architecture: str, labels: Labels | None = Non
 
 
 def check_folder(folder: str, tokenizer: Any = None) -> None:
-    """Raises `InputError` if a model, and a tokenizer where one is given, may not be saved into this folder."""
+    """Raises `InputError` if a model (and a tokenizer, if given) may not be saved into this folder."""
     names = (checkpoint_files.SAFETENSORS, checkpoint_files.HF_CONFIG)
     outputs.check_folder(folder, names, what="a model that kobert_tf2 saved", is_ours=_is_own_folder)
     if hasattr(tokenizer, "check_folder"):
@@ -299,7 +306,7 @@ def check_folder(folder: str, tokenizer: Any = None) -> None:
 
 
 def _is_own_folder(folder: str) -> bool:
-    """Whether config.json carries our sign, or has the keys that version 0.1 wrote."""
+    """Whether config.json has our signature, or the keys that version 0.1 wrote."""
     path = f"{folder}/{checkpoint_files.HF_CONFIG}"
     keys = files.read_json(path, dict).keys()
     written_by_0_1 = {"architectures", "layer_norm_eps", "pad_token_id", "position_embedding_type"}
@@ -309,10 +316,10 @@ def _is_own_folder(folder: str) -> bool:
 def save_pretrained(
     model: keras.Model, folder: str, tokenizer: Any = None, *, task_specific_params: Mapping | None = None
 ) -> None:
-    """Writes the model's directory (and the tokenizer's files where one is given), whole or not at all.
+    """Writes the model directory (and the tokenizer's files, if given) atomically.
 
-    Over an earlier model of ours, whose files are replaced and other files stay; a file of one of these names that is
-    not ours is an `InputError`.
+    The files of an earlier model of ours are replaced and other files are kept. Raises `InputError` if a file of one of
+    these names is not ours.
     """
     check_folder(folder, tokenizer)
     untrained = new_parts(model)
