@@ -1,4 +1,4 @@
-"""ASGI middleware for a service that leaves the loopback interface: who may ask (`--api_key_file`)."""
+"""ASGI middleware that checks API keys (`--api_key_file`), for a service reachable beyond the loopback interface."""
 
 import hmac
 import re
@@ -11,22 +11,22 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.serving.bounds import refuse
 
 _SHORTEST_KEY = 16
-# Every character that may stand in a bearer token (RFC 6750).
+# The characters allowed in a bearer token (RFC 6750).
 _KEY = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 
 def read_keys(path: str) -> list[str]:
-    """The keys of a file, one a line; empty lines and lines that begin with # are passed over.
+    """Reads the keys of a file, one per line; skips empty lines and lines that begin with #.
 
     Raises:
-        InputError: no key, or one that is short or has other characters than a bearer token may have.
+        InputError: there is no key, or a key is too short or has characters not allowed in a bearer token.
     """
     lines = files.read_text(path).splitlines()
     keys = []
     for number, line in enumerate(map(str.strip, lines), 1):
         if not line or line.startswith("#"):
             continue
-        # The key itself stays out of the message.
+        # The message must not contain the key itself.
         if len(line) < _SHORTEST_KEY or not _KEY.fullmatch(line):
             raise InputError(
                 f"{path}:{number}: expected a key of at least {_SHORTEST_KEY} characters A-Z a-z 0-9 - . _ ~ + /, "
@@ -39,9 +39,9 @@ def read_keys(path: str) -> list[str]:
 
 
 class ApiKeys:
-    """Lets requests through that carry one of `keys`, as `Authorization: Bearer KEY` or `X-API-Key: KEY`.
+    """Accepts only requests that carry one of `keys`, as `Authorization: Bearer KEY` or `X-API-Key: KEY`.
 
-    `public` paths need none: whether the service lives, and the page, which asks for the key.
+    `public` paths need no key: the health check, and the page, which prompts for the key.
     """
 
     def __init__(self, app: ASGIApp, keys: Iterable[str], public: Iterable[str]):
@@ -58,5 +58,5 @@ class ApiKeys:
         headers = dict(scope["headers"])
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         given = token.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
-        # All keys are compared, each in constant time, so that the time of an answer tells nothing.
+        # Compares all keys, each in constant time, so that the response time reveals nothing about them.
         return sum(hmac.compare_digest(given, key) for key in self._keys) > 0

@@ -1,7 +1,8 @@
-"""The page /docs, with which the interface can be read and tried: Swagger UI from a package, nothing from elsewhere.
+"""The page /docs, interactive documentation of the API: Swagger UI served from a package, with no external resources.
 
-FastAPI's own page loads its script and style from a content delivery network. Those files are also in the package
-fastapi-offline, and with a script of its own instead of one inside the page, the strict headers of the other page hold.
+FastAPI's own page loads its script and style from a content delivery network. The package fastapi-offline contains the
+same files. The start-up script is a separate file instead of inline, so that the strict security headers of the
+service's main page apply here too.
 """
 
 import importlib.resources
@@ -36,7 +37,7 @@ _ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/cs
 
 
 def add_docs(app: FastAPI) -> None:
-    """Adds /docs and its files; raises ImportError where fastapi-offline is not installed."""
+    """Adds /docs and its files; raises ImportError if fastapi-offline is not installed."""
     folder = importlib.resources.files("fastapi_offline") / "static"
     for path, content, kind in (("/docs", _HTML, "text/html"), ("/docs/start.js", _START, "text/javascript")):
         app.add_api_route(path, _sender(content, kind), include_in_schema=False)

@@ -1,7 +1,7 @@
-"""ASGI middleware that holds a request to the service's limits, whatever its endpoint.
+"""ASGI middleware that enforces the service's limits on every request, whatever its endpoint.
 
-The body is read here, whole, within its time and size; a client that has gone ends its request's work; so does the
-total time. Requests of one address are counted. Every refusal is `{"error": one sentence}`.
+It reads the whole body within the time and size limits. It cancels a request when its client disconnects or its total
+time is over. It limits the concurrent requests of each address. Every refusal is `{"error": one sentence}`.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _CLOSE = (b"connection", b"close")
 
 
 class Bounds:
-    """The middleware; `limits` are those of `make_app`."""
+    """The middleware; `limits` are the ones given to `make_app`."""
 
     def __init__(self, app: ASGIApp, limits: Limits):
         self._app, self._limits = app, limits
@@ -93,7 +93,7 @@ class Bounds:
 
 
 async def refuse(send: Send, status: int, error: str, *headers: tuple[bytes, bytes]) -> None:
-    """A whole response that says in one sentence why there is none."""
+    """Sends a complete response whose body gives the reason for the refusal in one sentence."""
     body = json.dumps({"error": error}, ensure_ascii=False).encode()
     kind = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*kind, *headers]})
@@ -111,7 +111,7 @@ def _replay(body: bytes) -> Receive:
     async def receive() -> Message:
         if messages:
             return messages.pop()
-        await asyncio.Event().wait()  # The middleware ends the application when the client is gone.
+        await asyncio.Event().wait()  # The middleware cancels the application when the client disconnects.
         raise AssertionError
 
     return receive
@@ -123,11 +123,11 @@ async def _until_gone(receive: Receive) -> None:
 
 
 class _TooLargeError(Exception):
-    """The body is larger than it may be."""
+    """The body exceeds its size limit."""
 
 
 class _NoRoomError(Exception):
-    """The bodies of all clients together are larger than they may be, and this one is the largest."""
+    """The unfinished bodies of all clients together exceed their limit, and this one is the largest."""
 
 
 class _GoneError(Exception):
@@ -135,7 +135,7 @@ class _GoneError(Exception):
 
 
 class _Unfinished:
-    """A body that is coming in."""
+    """A body that is still being received."""
 
     def __init__(self, timeout: asyncio.Timeout):
         self.body = bytearray()
@@ -143,20 +143,20 @@ class _Unfinished:
         self._timeout = timeout
 
     def refuse(self) -> None:
-        """Ends the wait for its next part at once."""
+        """Ends the wait for its next part immediately."""
         self.is_refused = True
         self._timeout.reschedule(asyncio.get_running_loop().time())
 
 
 class _UnfinishedBodies:
-    """Reads bodies, and bounds what those that are still coming in hold together."""
+    """Reads bodies, and limits the total memory of the unfinished ones."""
 
     def __init__(self, limits: Limits):
         self._limits = limits
         self._unfinished: set[_Unfinished] = set()
 
     async def read(self, receive: Receive) -> bytes:
-        """A whole body. Raises `_TooLargeError`, `_NoRoomError`, `_GoneError`, and `TimeoutError` after its time."""
+        """Reads a whole body. Raises `_TooLargeError`, `_NoRoomError`, `_GoneError`, or `TimeoutError` if late."""
         async with asyncio.timeout(self._limits.body_seconds) as timeout:
             one = _Unfinished(timeout)
             self._unfinished.add(one)
@@ -172,7 +172,7 @@ class _UnfinishedBodies:
                 self._unfinished.discard(one)
 
     async def _read_part(self, receive: Receive, one: _Unfinished) -> bool:
-        """Adds the next part; whether another will come."""
+        """Appends the next part; returns whether another will follow."""
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _GoneError

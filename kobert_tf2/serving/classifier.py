@@ -1,7 +1,7 @@
-"""Texts and pairs of texts classified by a model that is loaded once: a label, several labels, or a number.
+"""Classifies texts and pairs of texts with a model that is loaded once: one label, several labels, or a number.
 
-How long texts may be, whether they come in pairs and from which probability a label is given stands in the model's
-`config.json` (`labelling/settings.py`), so the answers are those of the training's own evaluation.
+The maximum length, whether texts come in pairs, and the probability thresholds of labels are read from the model's
+`config.json` (`labelling/settings.py`), so the predictions equal those of the evaluation during training.
 """
 
 import os
@@ -27,17 +27,17 @@ from kobert_tf2.serving.predictor import serving_batches
 from kobert_tf2.serving.saved_export import export_labels, find_export, read_export
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
-# Texts whose rows are in memory at the same time.
+# How many texts have their rows in memory at the same time.
 TEXTS_AT_ONCE = 4096
 
 Text = str | Sequence[str]
 
 
 class Classifier:
-    """Classifies texts. Make one with `Classifier.load`; it may be shared by threads.
+    """Classifies texts. Create one with `Classifier.load`; it is thread-safe.
 
-    `problem_type` is one of `problems`; `labels` are the model's, in the order of its logits; `thresholds` are those of
-    several labels, else empty; `takes_pairs` is None where the model does not say.
+    `problem_type` is one of `problems`. `labels` are the model's, in the order of its logits. `thresholds` apply to
+    multi-label models and are empty otherwise. `takes_pairs` is None if the model does not specify it.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class Classifier:
 
         Args:
             precision: "float32" or "bfloat16"; an export computes in float32.
-            max_seq_length: pieces of a row, longer ones are cut; by default as trained, or as many as the model has
-                positions for.
-            thresholds: where a text may have several labels, the probability from which each is given: one for all, or
-                {label: probability} for some; by default those that the model keeps, or 0.5.
+            max_seq_length: pieces in a row; longer rows are truncated. The default is the value used in training, or
+                else the model's number of positions.
+            thresholds: for a multi-label model, the minimum probability at which a label is assigned: one for all
+                labels, or {label: probability} for some. The default is the values stored with the model, or else 0.5.
 
         Raises:
-            InputError: nothing to load there, or a model without a trained classification head.
+            InputError: there is nothing to load, or the model has no trained classification head.
         """
         path = os.fspath(path)
         found = find_export(path)
@@ -106,15 +106,17 @@ class Classifier:
         )
 
     def predict(self, texts: Text | Iterable[Text]) -> Any:
-        """What the model says of each text, in order. A text is a string, or a pair (text, second text).
+        """Predictions for texts, in order. A text is a string, or a pair (text, second text).
 
-        Of one text (a string) the answer alone, of an iterable a list. An answer is a dict, by `problem_type`:
+        Returns one prediction for a single string, and a list for an iterable. A prediction is a dict that depends on
+        `problem_type`:
 
             single_label_classification    {"label": "긍정", "score": 0.98, "scores": {"긍정": 0.98, "부정": 0.02}}
             multi_label_classification     {"labels": [{"label": "방", "score": 0.91}], "scores": {"방": 0.91, ...}}
             regression                     {"score": 3.71}
 
-        Scores are probabilities, or the number of a regression; several labels come by falling score.
+        Scores are probabilities, or the predicted number of a regression. Several labels are sorted by descending
+        score.
         """
         if isinstance(texts, str):
             return self.predict([texts])[0]
@@ -148,11 +150,11 @@ class Classifier:
         return {"logits": outputs["logits"].numpy()}
 
     def answer(self, logits: np.ndarray) -> dict[str, Any]:
-        """What `predict` gives for one text, from its logits, float32 [labels]."""
+        """The prediction that `predict` returns for one text, from its logits, float32 [labels]."""
         return self._answer(problems.scores(logits[None], self.problem_type)[0])
 
     def check_text(self, text: Text, place: int = 0) -> None:
-        """Raises `InputError` for a pair where the model takes texts alone, or the other way round."""
+        """Raises `InputError` for a pair if the model takes single texts, and for a single text if it takes pairs."""
         self._example(place, text)
 
     def _answer(self, row: np.ndarray) -> dict[str, Any]:
@@ -168,7 +170,7 @@ class Classifier:
 
 
 class _Loaded(NamedTuple):
-    """A model ready to answer, from wherever it came."""
+    """A model ready to predict, whether loaded from a directory, the hub or an export."""
 
     forward: Callable[..., dict[str, tf.Tensor]]
     config: BertConfig
@@ -197,7 +199,7 @@ def _of_export(path: str, precision: str) -> _Loaded:
 def _thresholds(
     given: Mapping[str, float] | float | None, kept: Mapping[str, float] | None, labels: Labels
 ) -> dict[str, float]:
-    """The threshold of each label: the given one, or else the kept one."""
+    """The threshold of each label: the given one, or else the stored one."""
     if given is None:
         return dict(kept or {})
     if labels.kind != problems.MULTI_LABEL:

@@ -1,15 +1,15 @@
-"""A model directory to a SavedModel that stands alone.
+"""Exports a model directory as a self-contained SavedModel.
 
-    export/1          loads with TensorFlow alone: ids as int32 [batch, sequence], both dynamic, in; named float32
-                      outputs, computed in float32 whatever the model was trained in
-    export/text/1     the same signatures and `answer_text` (or `tag_text`), strings in and answers (or entities) out;
-                      needs tensorflow-text
+    export/1          loads with TensorFlow alone; takes ids, int32 [batch, sequence], both dimensions dynamic;
+                      returns named float32 outputs, computed in float32 whatever precision the model was trained in
+    export/text/1     the same signatures and `answer_text` (or `tag_text`), which takes strings and returns answers
+                      (or entities); needs tensorflow-text
 
-Both are numbered folders, as TensorFlow Serving expects: `export`, or `export/text`, is a model's base path. The second
-is there for a reader whose tokenizer is plain BERT's (`pre_tokenizer="none"`): Mecab cannot run in a graph. It is apart
-because a SavedModel with the operations of tensorflow-text cannot be loaded at all, not even for its other signatures,
-in a process that has not imported tensorflow-text. Vocabulary, configuration, tokenizer settings and what was exported
-lie in the `assets` of each. `signatures.py` has the signatures.
+Both are numbered folders, as TensorFlow Serving expects: `export` or `export/text` is a model's base path. The second
+is written for a reader whose tokenizer is plain BERT's (`pre_tokenizer="none"`), because Mecab cannot run in a graph.
+It is separate because a SavedModel with operations of tensorflow-text cannot be loaded at all, not even for its other
+signatures, in a process that has not imported tensorflow-text. The `assets` of each contain the vocabulary, the
+configuration, the tokenizer settings and a description of the export. `signatures.py` defines the signatures.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ FORMATS = ("saved_model", "onnx", "tflite")
 
 
 def head_of(source: checkpoint_files.Source) -> str:
-    """The head that a model's configuration names."""
+    """The head named in a model's configuration."""
     named = heads.describe(source).architecture
     if named is None and source.format == "tf1":
         raise InputError(f"{source.prefix}: a checkpoint does not name its head; ask for one of {', '.join(HEADS)}")
@@ -72,24 +72,22 @@ def export(
     weights: str = "float32",
     **reading: Any,
 ) -> dict:
-    """Writes the model directory (or TF1 checkpoint) as a SavedModel in `output_dir/version`, whole or not at all.
+    """Writes the model directory (or TF1 checkpoint) atomically as a SavedModel in `output_dir/version`.
 
     Args:
         file_format: "saved_model", or "onnx": `model.onnx` with the signature `serving_default`, and the same assets.
-        head: one of `HEADS`; by default what config.json says. A model with any head can be exported as "embedding",
-            without `pooled_output` where its weights hold no pooler.
-        with_text: the model with `answer_text` or `tag_text` too, in `output_dir/text/version`; by default for a reader
-            or a tagger (of BIO labels) with a plain
-            tokenizer, and for no other.
-        overwrite: an export that is there already under this version is replaced, its model with text too.
-        reading: fields of `ReadingSettings`, for a reader, that differ from those that it was trained with, or from the
-            defaults.
+        head: one of `HEADS`; the default is the head named in config.json. A model with any head can be exported as
+            "embedding", without `pooled_output` if its weights include no pooler.
+        with_text: whether to also write the model with `answer_text` or `tag_text`, in `output_dir/text/version`. The
+            default is True only for a reader or a tagger (of BIO labels) with a plain tokenizer.
+        overwrite: whether to replace an existing export of this version, including its model with text.
+        reading: for a reader, fields of `ReadingSettings` that override those it was trained with, or the defaults.
 
-    Returns: `path`, `head`, `signatures`, and where there is one `text_path`, `text_signatures`.
+    Returns: `path`, `head`, `signatures`, and `text_path` and `text_signatures` if a model with text was written.
 
     Raises:
-        InputError: no such model, weights that do not hold the head, a folder that is there already, a vocabulary that
-            is missing or of another size.
+        InputError: no such model, weights without the head, a folder that already exists, or a vocabulary that is
+            missing or has the wrong size.
     """
     targets = _check_targets(output_dir, version, overwrite)
     outputs.refuse_inputs({"output_dir": output_dir}, {"model_dir": model_dir}, replaced={"version": targets})
@@ -101,7 +99,7 @@ def export(
     model_class = getattr(models, HEADS[head].model)
     model = model_class.from_pretrained(model_dir, dtype="float32", require_trained=head != "embedding")
     if head == "tokens":
-        TaggerSettings.kept_in(source.config)  # an error where it holds what is none
+        TaggerSettings.kept_in(source.config)  # raises if the settings are invalid
     if head == "reading":
         kept = ReadingSettings.kept_in(source.config)
         reading = ReadingSettings.fitting(model.config.max_position_embeddings, kept=kept, **reading).to_dict()
@@ -132,10 +130,10 @@ def export_model(
     task_specific_params: Mapping | None = None,
     **reading: Any,
 ) -> dict:
-    """`export` of a model in memory, built under whatever precision policy or strategy; it is left as it is.
+    """`export` for a model in memory, built under any precision policy or strategy. Does not modify the model.
 
-    A head that was not in the loaded weights and was not trained since is an `InputError`. `weights` are those of a
-    TFLite file, one of `tflite.WEIGHTS`. `task_specific_params` go into the export's `config.json`, as in
+    Raises `InputError` if the head was neither in the loaded weights nor trained since. `weights` is the weight format
+    of a TFLite file, one of `tflite.WEIGHTS`. `task_specific_params` are written to the export's `config.json`, as in
     `save_pretrained`.
     """
     if weights != "float32" and file_format != "tflite":
@@ -165,7 +163,7 @@ def export_model(
 
 
 def _takes_text(asked: bool | None, head: str, model: keras.Model, tokenizer: Tokenizer, file_format: str) -> bool:
-    """Whether there will be a signature with strings; an error where it was asked for and cannot be."""
+    """Whether to write a signature with strings; raises if one was requested but is not possible."""
     lacking = _why_no_text(head, model, tokenizer, file_format)
     if asked and lacking:
         raise InputError(
@@ -192,7 +190,7 @@ def _why_no_text(head: str, model: keras.Model, tokenizer: Tokenizer, file_forma
 def _write_saved_models(
     servable: Servable, assets: "_Assets", targets: "_Targets", overwrite: bool, *, takes_text: bool
 ) -> dict:
-    """The model that every process can load comes last into its place: where it is, everything is."""
+    """Moves the model that any process can load into place last: if it exists, the export is complete."""
     signatures = sorted(servable.plain_signatures)
     written: dict[str, Any] = {"signatures": signatures}
     with _without_empty_folder(os.path.dirname(targets.text)), whole_version(targets.plain, overwrite) as folder:
@@ -202,13 +200,13 @@ def _write_saved_models(
             with whole_version(targets.text, overwrite) as text_folder:
                 _write_saved_model(servable, assets, written["text_signatures"], text_folder)
         elif files.exists(targets.text):
-            _remove_export(targets.text)  # belongs to the export that is replaced
+            _remove_export(targets.text)  # part of the export being replaced
     return written
 
 
 @contextlib.contextmanager
 def _without_empty_folder(path: str) -> Iterator[None]:
-    """Takes a folder away at the end if nothing is in it."""
+    """Removes a folder on exit if it is empty."""
     try:
         yield
     finally:
@@ -259,7 +257,7 @@ def _version_folder(output_dir: str, version: int) -> str:
 
 
 def _check_targets(output_dir: str, version: int, overwrite: bool) -> _Targets:
-    """The folders of this version. None may be there already: an older one with text would be of another model."""
+    """The folders of this version. None may exist yet: an older one with text would belong to another model."""
     text = os.path.join(output_dir, TEXT_FOLDER)
     targets = _Targets(_version_folder(output_dir, version), _version_folder(text, version))
     outputs.check_folder(output_dir, (), what="an export", is_ours=files.is_folder)
@@ -290,7 +288,7 @@ _OF_AN_EXPORT = re.compile(
 
 
 def _remove_export(path: str) -> None:
-    """Takes an export away, file by file; whatever else came to lie there stays."""
+    """Removes an export file by file; keeps any other files in the folder."""
     names = outputs.files_in(path) if not files.is_remote(path) else _names_below(path)
     outputs.remove_files(path, filter(_OF_AN_EXPORT.fullmatch, names))
     for name in ("variables", "assets", "assets.extra"):
@@ -305,7 +303,7 @@ def _names_below(path: str) -> list[str]:
 
 @contextlib.contextmanager
 def whole_version(path: str, overwrite: bool) -> Iterator[str]:
-    """A folder that becomes `path` at the end or not at all; an export that was there before goes then, as a whole."""
+    """A folder that becomes `path` on success or not at all; only then is a previous export removed, as a whole."""
     replaces = overwrite and files.exists(path)
     new = f"{path}.new-{os.getpid()}" if replaces else path
     with files.whole_folder(new) as folder:
@@ -318,7 +316,7 @@ def whole_version(path: str, overwrite: bool) -> Iterator[str]:
 
 
 def check_vocabulary(config: models.BertConfig, tokenizer: Tokenizer) -> None:
-    """A vocabulary may be smaller than the embedding (rows kept for later), never larger."""
+    """Checks the size: a vocabulary may be smaller than the embedding (spare rows), never larger."""
     if len(tokenizer.vocab) > config.vocab_size:
         raise InputError(
             f"expected a vocabulary of at most {config.vocab_size} pieces, the model's vocab_size, "
@@ -327,11 +325,11 @@ def check_vocabulary(config: models.BertConfig, tokenizer: Tokenizer) -> None:
 
 
 def in_float32(model: keras.Model, *, without_zeros: bool = False) -> keras.Model:
-    """The model itself; a copy where it computes in another precision or its variables are spread over replicas.
+    """The model itself, or a copy if it computes in another precision or its variables are distributed over replicas.
 
-    With `without_zeros` a variable that is all 0, such as the bias of a new layer, is 1e-30 in the copy, which changes
-    no sum in float32: with biases of 0 the file that tf2onnx 1.17 made (TensorFlow 2.21) failed in a Reshape, with
-    others it ran. Probably the graph is rewritten, before tf2onnx sees it, around an addition of zeros.
+    With `without_zeros`, a variable that is all 0, such as the bias of a new layer, becomes 1e-30 in the copy, which
+    changes no sum in float32. With zero biases, the file written by tf2onnx 1.17 (TensorFlow 2.21) failed in a Reshape;
+    with non-zero biases it ran. Probably the graph is rewritten around an addition of zeros before tf2onnx sees it.
     """
     values = [variable.value for variable in model.weights]
     spread = any(isinstance(value, tf.distribute.DistributedValues) for value in values)
@@ -347,7 +345,7 @@ def in_float32(model: keras.Model, *, without_zeros: bool = False) -> keras.Mode
 
 
 def _without_untrained_pooler(model: keras.Model) -> keras.Model:
-    """A backbone whose pooler holds random numbers, without it."""
+    """The backbone without its pooler, if that has random weights."""
     if not isinstance(model, models.BertBackbone) or "pooler" not in model.new_parts:
         return model
     print("the weights hold no pooler: there will be no pooled_output", file=sys.stderr)
@@ -359,13 +357,13 @@ def _without_untrained_pooler(model: keras.Model) -> keras.Model:
 
 
 def _label_names(model: keras.Model) -> list[str] | None:
-    """The names of a classifier's classes, in the order of its logits."""
+    """A classifier's class names, in the order of its logits."""
     named = pretrained.labels_of(model)
     return named and list(named.names)
 
 
 class _Assets:
-    """Vocabulary, configuration, tokenizer settings and what was exported: the files that go along."""
+    """The files that accompany an export: vocabulary, configuration, tokenizer settings, the export's description."""
 
     def __init__(
         self, scratch: str, model: keras.Model, tokenizer: Tokenizer, about: dict, task_specific_params: Mapping | None
@@ -374,7 +372,7 @@ class _Assets:
         self._task_settings = {"task_specific_params": dict(task_specific_params)} if task_specific_params else {}
 
     def write(self, signatures: list[str]) -> list[str]:
-        """Their paths, in a new folder."""
+        """Writes the files to a new folder; returns their paths."""
         folder = tempfile.mkdtemp(dir=self._scratch)
         self._tokenizer.save_pretrained(folder)
         files.write_json(os.path.join(folder, "config.json"), self._config())

@@ -1,7 +1,8 @@
-"""Entities inside a TensorFlow graph: windows over a long text, the best legal labels, and the entities they spell.
+"""Entity recognition in a TensorFlow graph: windows over a long text, the best valid label sequence, and its entities.
 
-The rules of `labelling/entities.py`, written with standard TensorFlow operations so that they can be exported; a
-property test holds them against NumPy's. Particles are not taken off, since Mecab cannot run in a graph.
+Implements the rules of `labelling/entities.py` with standard TensorFlow operations, so that they can be exported; a
+property test compares the results with the NumPy implementation. Particles are not stripped, since Mecab cannot run in
+a graph.
 
 Letters: B texts, W windows, S positions of a window, T tokens of the longest text, N tokens of all texts, L labels,
 E entities of the text with the most.
@@ -19,13 +20,13 @@ from kobert_tf2.serving.graph_reading import GraphWindows
 
 
 class GraphEntities(NamedTuple):
-    """The entities of each text in order; behind them start and end are -1, the type is empty and the score 0."""
+    """The entities of each text in order; as padding, start and end are -1, the type is empty and the score is 0."""
 
     start: tf.Tensor  # int32 [B, E], characters of the text
     end: tf.Tensor  # int32 [B, E]
     type: tf.Tensor  # string [B, E]
     score: tf.Tensor  # float32 [B, E], the mean probability of an entity's labels
-    count: tf.Tensor  # int32 [B], how many a text has
+    count: tf.Tensor  # int32 [B], the number of entities in each text
 
 
 def make_windows(
@@ -37,9 +38,9 @@ def make_windows(
     max_seq_length: int,
     doc_stride: int | None = None,
 ) -> GraphWindows:
-    """Lays texts, int32 [B, (tokens)], out as `entities.make_windows` does: [CLS] part of the text [SEP].
+    """Makes windows of texts, int32 [B, (tokens)], as `entities.make_windows` does: [CLS] part of the text [SEP].
 
-    Those are the windows of a context without a question, but for the [SEP] behind the question.
+    These are the windows of a context with an empty question, without the [SEP] after the question.
     """
     found = graph_reading.make_windows(
         ids[:, :0],
@@ -63,12 +64,14 @@ def make_windows(
 
 
 def _without_second(values: tf.Tensor) -> tf.Tensor:
-    """Without the second column."""
+    """Removes the second column."""
     return tf.concat([values[:, :1], values[:, 2:]], axis=1)
 
 
 def token_logits(windows: GraphWindows, logits: tf.Tensor, ids: tf.RaggedTensor) -> tf.RaggedTensor:
-    """float32 [B, (tokens), L] from the logits [W, S, L] of all windows: each token as its best window sees it."""
+    """float32 [B, (tokens), L] from the logits [W, S, L] of all windows: each token's logits come from its max-context
+    window.
+    """
     text = tf.repeat(tf.range(tf.size(windows.per_question)), windows.per_question)  # [W]
     places = tf.where(windows.max_context)  # [N, 2]
     token = tf.cast(tf.gather_nd(windows.token, places), tf.int64)
@@ -78,7 +81,7 @@ def token_logits(windows: GraphWindows, logits: tf.Tensor, ids: tf.RaggedTensor)
 
 
 def viterbi(log_probabilities: tf.Tensor, lengths: tf.Tensor, labels: Sequence[str]) -> tf.Tensor:
-    """int32 [B, T]: the most probable well-formed labels of each text; meaningless behind its `lengths` int64 [B].
+    """int32 [B, T]: the most probable valid label sequence of each text; undefined beyond its `lengths`, int64 [B].
 
     Args:
         log_probabilities: float32 [B, T, L], T at least 1.
@@ -86,7 +89,7 @@ def viterbi(log_probabilities: tf.Tensor, lengths: tf.Tensor, labels: Sequence[s
     allowed = tf.constant(entities.transitions(labels))[tf.newaxis]  # [1, from, to]
     begins = tf.constant([not label.startswith("I-") for label in labels])
     steps = tf.transpose(log_probabilities, [1, 0, 2])  # [T, B, L]
-    here = tf.broadcast_to(tf.range(len(labels)), tf.shape(steps)[1:])  # [B, L]: where each label comes from itself
+    here = tf.broadcast_to(tf.range(len(labels)), tf.shape(steps)[1:])  # [B, L]: each label's predecessor is itself
     total = tf.shape(steps)[0]
     came_from = tf.TensorArray(tf.int32, total, element_shape=[None, len(labels)])
 
@@ -117,11 +120,11 @@ def viterbi(log_probabilities: tf.Tensor, lengths: tf.Tensor, labels: Sequence[s
 def decode(
     logits: tf.RaggedTensor, starts: tf.RaggedTensor, ends: tf.RaggedTensor, labels: Sequence[str]
 ) -> GraphEntities:
-    """The entities of each text, as `entities.decode` finds them.
+    """Decodes the entities of each text, as `entities.decode` does.
 
     Args:
         logits: float32 [B, (tokens), L].
-        starts, ends: int32 [B, (tokens)], the characters that a token stands for.
+        starts, ends: int32 [B, (tokens)], the character span of each token.
     """
     lengths, row = logits.row_lengths(), logits.value_rowids()
     log_probabilities = tf.nn.log_softmax(logits.flat_values)  # [N, L]
@@ -130,7 +133,7 @@ def decode(
     label = tf.RaggedTensor.from_tensor(viterbi(dense, lengths, labels), lengths).flat_values  # [N]
     begins = tf.gather(tf.constant([name.startswith("B-") for name in labels]), label)
     within = begins | tf.gather(tf.constant([name.startswith("I-") for name in labels]), label)
-    # Which entity a token belongs to; those of none are left out.
+    # The index of each token's entity; tokens outside of entities are omitted.
     entity = tf.boolean_mask(tf.cumsum(tf.cast(begins, tf.int32)) - 1, within)
     count = tf.reduce_sum(tf.cast(begins, tf.int32))
     probability = tf.boolean_mask(tf.exp(tf.gather(log_probabilities, label, batch_dims=1)), within)

@@ -1,8 +1,9 @@
-"""Reading inside a TensorFlow graph: windows over a long context, the best spans, and their merging per question.
+"""Reading comprehension in a TensorFlow graph: windows over a long context, the best spans, and their merging per
+question.
 
-The rules of `reading/windows.py` and `reading/answers.py`, written with standard TensorFlow operations so that they can
-be exported; a property test holds them against NumPy's. Nothing here sees text: tokens come in as ids, spans go out as
-positions of tokens.
+Implements the rules of `reading/windows.py` and `reading/answers.py` with standard TensorFlow operations, so that they
+can be exported; a property test compares the results with the NumPy implementation. This module does not handle text:
+inputs are token ids, outputs are spans of token positions.
 
 Letters: B questions, W windows, S positions of a window, L `max_answer_length`, N `n_best_size`.
 """
@@ -12,31 +13,31 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-# Below every sum of two logits, and finite, so that it can be added and written as JSON.
+# Lower than any sum of two logits, and finite, so that it can be added and serialised as JSON.
 IMPOSSIBLE = -1e9
 
 
 class GraphWindows(NamedTuple):
-    """Windows over B contexts, those of one context next to each other."""
+    """Windows over B contexts; the windows of one context are adjacent."""
 
     inputs: dict[str, tf.Tensor]  # input_ids, input_mask, segment_ids: int32 [W, S]
     in_context: tf.Tensor  # bool [W, S]: a token of the context
-    max_context: tf.Tensor  # bool [W, S]: and of all windows that hold it, this one shows the most around it
-    token: tf.Tensor  # int32 [W, S]: which token of its context stands there; meaningless outside of it
-    per_question: tf.Tensor  # int64 [B]: how many windows each question has; their sum is W
+    max_context: tf.Tensor  # bool [W, S]: the token's max-context window, which has the most context around it
+    token: tf.Tensor  # int32 [W, S]: the token's index in its context; undefined outside the context
+    per_question: tf.Tensor  # int64 [B]: the number of windows of each question; they add up to W
 
 
 class Spans(NamedTuple):
-    """The N best spans, best first: places without one have start and end -1, score `IMPOSSIBLE`, probability 0."""
+    """The N best spans, best first; in padding, start and end are -1, score is `IMPOSSIBLE`, probability is 0."""
 
-    start: tf.Tensor  # int32 [rows, N], a position or a token
-    end: tf.Tensor  # int32 [rows, N], the last one, included
+    start: tf.Tensor  # int32 [rows, N], a position in a window or a token index
+    end: tf.Tensor  # int32 [rows, N], inclusive
     score: tf.Tensor  # float32 [rows, N], start logit + end logit
-    probability: tf.Tensor  # float32 [rows, N], among the N
+    probability: tf.Tensor  # float32 [rows, N], normalised over the N spans
 
 
 def context_positions(input_ids: tf.Tensor, input_mask: tf.Tensor, segment_ids: tf.Tensor, *, sep_id: int) -> tf.Tensor:
-    """bool [rows, S]: tokens of the context, which is segment 1 without its closing [SEP] and without padding."""
+    """bool [rows, S]: the tokens of the context, which is segment 1 without the final [SEP] and the padding."""
     return (segment_ids == 1) & (input_mask == 1) & (input_ids != sep_id)
 
 
@@ -53,18 +54,18 @@ def best_spans(
 
     Args:
         start_logits, end_logits: float32 [rows, S].
-        may_start, may_end: bool [rows, S], where a span may begin and end.
+        may_start, may_end: bool [rows, S], where a span may start and end.
     """
     starts = tf.where(may_start, start_logits, IMPOSSIBLE)
     ends = tf.pad(
         tf.where(may_end, end_logits, IMPOSSIBLE), [[0, 0], [0, max_answer_length - 1]], constant_values=IMPOSSIBLE
     )
     length = tf.shape(start_logits)[1]
-    # [S, L]: a start, and the L places where a span from there can end.
+    # [S, L]: for each start, the L positions where its span can end.
     places = tf.range(length)[:, tf.newaxis] + tf.range(max_answer_length)[tf.newaxis, :]
     scores = starts[:, :, tf.newaxis] + tf.gather(ends, places, axis=1)  # [rows, S, L]
     flat = tf.reshape(scores, [tf.shape(scores)[0], length * max_answer_length])
-    # A row may be shorter than N.
+    # A row may have fewer than N spans.
     flat = tf.pad(flat, [[0, 0], [0, n_best_size]], constant_values=2 * IMPOSSIBLE)
     score, place = tf.math.top_k(flat, n_best_size)
     start = place // max_answer_length
@@ -89,13 +90,13 @@ def make_windows(
     doc_stride: int,
     max_query_length: int,
 ) -> GraphWindows:
-    """Lays questions and contexts out as `windows.make_windows` does: [CLS] question [SEP] window of the context [SEP].
+    """Makes windows as `windows.make_windows` does: [CLS] question [SEP] part of the context [SEP].
 
     Args:
-        question_ids, context_ids: int32 [B, (tokens)]. A question is cut at `max_query_length`.
+        question_ids, context_ids: int32 [B, (tokens)]. A question is truncated to `max_query_length`.
 
-    S is the longest window's length, so that short texts cost little. `doc_stride` must be at most
-    `max_seq_length - max_query_length - 3`, or tokens between two windows would be lost.
+    S is the length of the longest window, so that short texts are cheap. `doc_stride` must be at most
+    `max_seq_length - max_query_length - 3`; otherwise tokens between two windows would be lost.
     """
     question_ids = question_ids[:, :max_query_length]
     question_length = question_ids.row_lengths()
@@ -112,7 +113,7 @@ def make_windows(
     )
     inputs = _pack(tf.gather(question_ids, question), window_ids, cls_id=cls_id, sep_id=sep_id, pad_id=pad_id)
 
-    # Where a window's tokens stand in its row: after [CLS], the question and [SEP].
+    # The positions of a window's tokens in its row: after [CLS], the question and [SEP].
     place = tf.range(tf.shape(inputs["input_ids"], tf.int64)[1])[tf.newaxis, :]
     offset = tf.gather(question_length, question)[:, tf.newaxis] + 2
     in_context = (place >= offset) & (place < offset + count[:, tf.newaxis])
@@ -137,10 +138,10 @@ def _pack(
 
 
 def _has_max_context(flat_place: tf.RaggedTensor, count: tf.Tensor, context_ids: tf.RaggedTensor) -> tf.Tensor:
-    """int32 [sum of count]: 1 where this window, of all that hold the token, shows the most around it.
+    """int32 [sum of count]: 1 where this window, of all that contain the token, has the most context around it.
 
-    By the original's formula, min(left, right) + 0.01 * window length, times 100 to stay in integers; the first of
-    equals.
+    Uses the original run_squad's formula, min(left, right) + 0.01 * window length, times 100 to stay in integers. The
+    first of equal windows wins.
     """
     here = tf.ragged.range(count).flat_values
     window = flat_place.value_rowids()
@@ -157,9 +158,9 @@ def _has_max_context(flat_place: tf.RaggedTensor, count: tf.Tensor, context_ids:
 def merge_spans(
     windows: GraphWindows, start_logits: tf.Tensor, end_logits: tf.Tensor, *, n_best_size: int, max_answer_length: int
 ) -> Spans:
-    """The best spans of each question over all of its windows, as tokens of its context: tensors [B, N].
+    """The best spans of each question over all its windows, as token indices of its context: tensors [B, N].
 
-    A start counts only in the window that shows most around it, so that no span is found twice.
+    A span start is considered only in its max-context window, so that no span is found twice.
     """
     spans = best_spans(
         start_logits,
@@ -184,15 +185,15 @@ def merge_spans(
 
 
 def null_scores(windows: GraphWindows, start_logits: tf.Tensor, end_logits: tf.Tensor) -> tf.Tensor:
-    """float32 [B]: the score of "no answer", at [CLS], in the window of each question where it is lowest."""
+    """float32 [B]: the lowest score of "no answer" (the logits at [CLS]) over the windows of each question."""
     question = tf.repeat(tf.range(tf.size(windows.per_question)), windows.per_question)
     return tf.math.segment_min(start_logits[:, 0] + end_logits[:, 0], question)
 
 
 def of_tokens(values: tf.RaggedTensor, token: tf.Tensor) -> tf.Tensor:
-    """The elements of `values` int32 [B, (tokens)] at `token` int32 [B, N]; 0 where `token` is -1."""
+    """Gathers the elements of `values`, int32 [B, (tokens)], at `token`, int32 [B, N]; 0 where `token` is -1."""
     place = tf.cast(values.row_starts()[:, tf.newaxis], tf.int32) + token
-    # A batch of empty contexts has no value at all to gather.
+    # A batch of empty contexts has no values to gather.
     flat = tf.concat([values.flat_values, [0]], 0)
     return tf.where(token >= 0, tf.gather(flat, tf.where(token >= 0, place, 0)), 0)
 
@@ -200,9 +201,9 @@ def of_tokens(values: tf.RaggedTensor, token: tf.Tensor) -> tf.Tensor:
 def logits_in_chunks(
     forward: Callable[[dict], tuple], inputs: dict[str, tf.Tensor], *, size: int, ranks: tuple[int, ...] = (2, 2)
 ) -> tuple:
-    """Runs `forward(inputs) -> (start_logits, end_logits)` on at most `size` windows at a time, in bounded memory.
+    """Runs `forward(inputs) -> (start_logits, end_logits)` on at most `size` windows at a time, to limit memory use.
 
-    `ranks` are those of the outputs, where they are other ones.
+    `ranks` are the ranks of the outputs, by default 2 and 2.
     """
     total = tf.shape(inputs["input_ids"])[0]
     chunks = tf.maximum(1, -(-total // size))

@@ -1,8 +1,7 @@
-"""A model behind HTTP: `POST /answer`, `/entities`, `/classify` or `/fill-mask`, `/healthz`, `/metrics`, pages.
+"""Serves a model over HTTP: `POST /answer`, `/entities`, `/classify` or `/fill-mask`, `/healthz`, `/metrics`, pages.
 
-Written on FastAPI (extra `serve`); `tools/serve.py` runs it. `services.py` says what each kind of model does,
-`scheduling.py` shares the model between requests, `bounds.py` and `protocol.py` hold clients to the limits of
-`limits.py`.
+Uses FastAPI (extra `serve`); `tools/serve.py` runs it. `services.py` defines what each kind of model does,
+`scheduling.py` shares the model among requests, `bounds.py` and `protocol.py` enforce the limits of `limits.py`.
 """
 
 import asyncio
@@ -38,18 +37,18 @@ _ERRORS = {
 }
 
 
-# What needs no key: whether the service lives, and the page, which asks for one.
+# Paths that need no key: the health check, and the page, which prompts for one.
 _PUBLIC = ("/healthz", *http_page.PATHS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Access:
-    """Who may ask, and what is written down.
+    """Access control and the access log.
 
     Attributes:
-        keys: a request needs one of them; none for a service that is open.
-        allowed_hosts: names that a request's Host header may have, such as `example.com` or `*.example.com`.
-        log: where each request leaves a line of JSON.
+        keys: a request needs one of them; empty for a service without access control.
+        allowed_hosts: names allowed in a request's Host header, such as `example.com` or `*.example.com`.
+        log: the stream to which a line of JSON is written for each request.
     """
 
     keys: tuple[str, ...] = ()
@@ -58,7 +57,7 @@ class Access:
 
 
 def make_app(service: HttpService, limits: Limits = Limits(), access: Access = Access()) -> FastAPI:  # noqa: B008
-    """The application for one model."""
+    """Creates the application for one model."""
     scheduler = Scheduler(service, limits)
     metrics = Metrics(scheduler, lambda: {getattr(route, "path", "") for route in app.routes})
 
@@ -72,7 +71,7 @@ def make_app(service: HttpService, limits: Limits = Limits(), access: Access = A
 
     app = FastAPI(title="kobert_tf2", description=service.summary, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.scheduler = scheduler
-    # The last one added sees a request first.
+    # The middleware added last receives a request first.
     app.add_middleware(Bounds, limits=limits)
     if access.keys:
         app.add_middleware(ApiKeys, keys=access.keys, public=_PUBLIC)
@@ -111,7 +110,7 @@ def _add_service(app: FastAPI, service: HttpService, scheduler: Scheduler, limit
         response_model=service.response_model,
         response_model_exclude_none=True,
         summary=service.summary,
-        responses=responses,  # type: ignore[arg-type]  # its keys may be numbers alone
+        responses=responses,  # type: ignore[arg-type]  # its keys may be numbers only
     )
     async def answer(body: body_model) -> dict:  # type: ignore[valid-type]  # made for these limits
         began = time.perf_counter()
@@ -134,7 +133,7 @@ def _sender(content: str, kind: str) -> Callable[[], Awaitable[Response]]:
 
 
 def _add_errors(app: FastAPI) -> None:
-    """Every error is `{"error": one sentence}`."""
+    """Makes every error response `{"error": one sentence}`."""
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -150,10 +149,10 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _sentence(entry: dict) -> str:
-    """One of pydantic's errors: which field, what is wrong, what came, cut short."""
+    """Formats one of pydantic's errors: the field, the problem, and the received value, truncated."""
     if entry["type"] == "json_invalid":
         return f"expected JSON, but the body is not: {entry.get('ctx', {}).get('error', entry['msg'])}"
-    if isinstance(entry.get("input"), bytes):  # FastAPI has not read it as JSON
+    if isinstance(entry.get("input"), bytes):  # FastAPI has not parsed it as JSON
         return "body: expected the header Content-Type: application/json"
     field = ".".join(str(part) for part in entry["loc"] if part != "body") or "body"
     came = repr(entry.get("input"))

@@ -1,7 +1,7 @@
-"""The one page of the HTTP service, in Korean and English: a form for what the model takes, and its answer, shown.
+"""The HTTP service's single page, in Korean and English: a form for the model's input, and its output.
 
-It loads nothing from elsewhere, and shows text as text: nothing that a model or a user wrote becomes markup. Its files
-are in the folder `page`: what all models share, and a form and a script for each kind.
+It loads no external resources, and inserts text only as text: nothing from a model or a user is interpreted as markup.
+Its files are in the folder `page`: those that all models share, and a form and a script for each kind.
 """
 
 import importlib.resources
@@ -16,13 +16,13 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 PATHS = ("/", "/page.css", "/page.js", "/view.js")
-# The script of a kind's page, where it is not called as the kind.
+# The script of a kind's page, if it is not named after the kind.
 _SCRIPTS = {"sentence": "classification", "pair": "classification"}
 _RESULT = "<!-- result -->\n"
 
 
 def files(kind: str) -> dict[str, tuple[str, str]]:
-    """{path: (content, content type)} of the page for this kind of model, one of `services.HttpService.kind`."""
+    """{path: (content, content type)} of the page for a kind of model, one of `services.HttpService.kind`."""
     fields, _, result = _read(f"{kind}.html").partition(_RESULT)
     page = _read("index.html").replace("<!-- fields -->\n", fields).replace(_RESULT, result)
     script = "text/javascript; charset=utf-8"

@@ -1,28 +1,30 @@
-"""What one client may ask of the service, and for how long."""
+"""The limits that the service places on clients: sizes, counts and durations."""
 
 import dataclasses
 import math
 
-# UTF-8 needs up to four bytes a character, and JSON may spell one as \uXXXX\uXXXX.
+# UTF-8 needs up to four bytes a character, and JSON may escape one as \uXXXX\uXXXX.
 _BYTES_A_CHARACTER = 12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Limits of requests, connections and time.
+    """Limits on requests, connections and time.
 
     Attributes:
-        question_characters, context_characters: the longest texts of a request.
-        short_characters: a longer request is prepared in a process of its own, a few at a time.
-        waiting: requests that may be in work or wait; the next one is answered with 503.
-        long_at_once: long requests whose windows are in memory at the same time.
-        connections: open connections at most; for a new one, the one that has waited longest for its client is closed.
-        per_address: requests in work and connections (twice as many) of one client address; None for no limit. The
-            loopback addresses are not counted unless `count_loopback` is set: a proxy in front connects from there.
-        header_seconds, body_seconds: how long a client may take to send a request's headers, and its body.
-        total_seconds: how long a request may be in work; then it is answered with 503 and dropped.
-        unfinished_bytes: bytes of bodies that are still coming in, all clients together; beyond it the largest of them
-            is refused.
+        question_characters, context_characters: the maximum lengths of a request's texts.
+        short_characters: longer requests are prepared in a separate process, a few at a time.
+        waiting: the maximum number of requests in progress or waiting; further ones get a 503.
+        long_at_once: the maximum number of long requests with their windows in memory at the same time.
+        connections: the maximum number of open connections; to admit a new one beyond it, the connection that has
+            waited longest for its client is closed.
+        per_address: the maximum number of requests in progress, and half the maximum number of connections, of one
+            client address; None for no limit. Loopback addresses are not counted unless `count_loopback` is set, since
+            a reverse proxy connects from there.
+        header_seconds, body_seconds: the time limits for a client to send a request's headers, and its body.
+        total_seconds: the time limit for processing a request; after that it is dropped with a 503.
+        unfinished_bytes: the maximum total size of bodies still being received from all clients; beyond it the largest
+            of them is refused.
     """
 
     question_characters: int = 1_000
@@ -40,11 +42,11 @@ class Limits:
 
     @property
     def body_bytes(self) -> int:
-        """A body of the longest request, however it is spelled."""
+        """The maximum size of a request's body, in any JSON encoding."""
         return _BYTES_A_CHARACTER * (self.question_characters + self.context_characters) + 1_000
 
     def most_of(self, address: str) -> float:
-        """How many requests of this client address may be in work."""
+        """The maximum number of requests in progress from this client address."""
         if self.per_address is None or (is_loopback(address) and not self.count_loopback):
             return math.inf
         return self.per_address

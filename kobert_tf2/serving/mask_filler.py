@@ -1,4 +1,4 @@
-"""Words for the masks of a text, of a model that was pre-trained: what it has learned, to be looked at."""
+"""Predicts words for the masks of a text with a pre-trained model, to inspect what the model has learned."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 
 class MaskFiller:
-    """Fills masks. Make one with `MaskFiller.load`; it may be shared by threads."""
+    """Fills masks. Create one with `MaskFiller.load`; it is thread-safe."""
 
     def __init__(self, forward: Callable[..., dict], tokenizer: Tokenizer, *, max_seq_length: int, keep_alive: Any):
         self._forward, self._keep_alive = forward, keep_alive
@@ -29,7 +29,7 @@ class MaskFiller:
         """Loads a model directory or a hub id.
 
         Raises:
-            InputError: nothing to load there, or a model without a trained masked-LM head.
+            InputError: there is nothing to load, or the model has no trained masked-LM head.
         """
         path = os.fspath(path)
         model = BertForPreTraining.from_pretrained(path, dtype=dtype_policy(precision))
@@ -40,7 +40,7 @@ class MaskFiller:
         pieces = len(tokenizer.vocab)
 
         def best(outputs: dict) -> dict:
-            # Rows of the table that stand for no piece are no candidates.
+            # Rows of the embedding table without a piece are excluded from the candidates.
             probabilities = tf.nn.softmax(outputs["masked_lm_logits"][:, :, :pieces])
             score, piece = tf.math.top_k(probabilities, min(MAX_CANDIDATES, pieces))
             return {"score": score, "piece": piece}
@@ -49,13 +49,13 @@ class MaskFiller:
         return cls(forward, tokenizer, max_seq_length=model.config.max_position_embeddings, keep_alive=model)
 
     def fill(self, text: str, *, n_best: int = 5) -> list[dict]:
-        """What may stand at each mask of a text, such as "수도는 [MASK]이다.".
+        """Predicts candidates for each mask of a text such as "수도는 [MASK]이다.".
 
-        Returns: for each mask its `start` and `end` in the text, and `candidates`, best first: `piece`, as the
-        vocabulary spells it, and `score`, its probability.
+        Returns: for each mask its `start` and `end` in the text, and its `candidates`, best first: `piece`, as in the
+        vocabulary, and `score`, its probability.
 
         Raises:
-            InputError: a text without a mask, with more than `MAX_MASKS`, or of more pieces than the model takes.
+            InputError: the text has no mask, more than `MAX_MASKS`, or more pieces than the model takes.
         """
         prepared = requests.prepare_fill(
             requests.Fill(text, n_best), tokenizer=self.tokenizer, max_seq_length=self.max_seq_length
@@ -69,9 +69,9 @@ class MaskFiller:
         return {name: outputs[name].numpy() for name in ("score", "piece")}
 
     def answer(self, masks: list[Mask], row: Mapping[str, np.ndarray], *, n_best: int) -> list[dict]:
-        """What `fill` gives, from the outputs of the text's row."""
+        """The result of `fill`, from the outputs of the text's row."""
         found = []
-        for mask, scores, pieces in zip(masks, row["score"], row["piece"], strict=False):  # the rest is padding
+        for mask, scores, pieces in zip(masks, row["score"], row["piece"], strict=False):  # the other rows are padding
             names = self.tokenizer.convert_ids_to_tokens(pieces[:n_best].tolist())
             best = [{"piece": name, "score": float(score)} for name, score in zip(names, scores[:n_best], strict=True)]
             found.append({"start": mask.start, "end": mask.end, "candidates": best})

@@ -1,4 +1,4 @@
-"""Memory given back to the system. Under load the C library keeps what was freed, for the next time."""
+"""Returns free memory to the operating system. Under load the C library keeps freed memory for reuse."""
 
 import asyncio
 import ctypes
@@ -9,14 +9,14 @@ _EVERY_SECONDS = 5.0
 
 
 def trim() -> None:
-    """Gives back what is free (glibc alone does; elsewhere nothing happens)."""
+    """Returns free memory to the system (with glibc only; does nothing elsewhere)."""
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)
 
 
 async def trim_when_idle(work_done: Callable[[], int], in_work: Callable[[], int]) -> None:
-    """For ever: trims once each time that work has been done and none is left."""
+    """Runs forever: trims once whenever work has been done and none is in progress."""
     done = work_done()
     while True:
         await asyncio.sleep(_EVERY_SECONDS)
@@ -24,5 +24,5 @@ async def trim_when_idle(work_done: Callable[[], int], in_work: Callable[[], int
             done = work_done()
             began = time.perf_counter()
             await asyncio.to_thread(trim)
-            # It took 20 ms after the load of an attack; where it takes long, it is not done as often.
+            # A trim took 20 ms after an attack's load. If it takes longer, it is done less often.
             await asyncio.sleep(100 * (time.perf_counter() - began))

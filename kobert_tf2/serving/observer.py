@@ -1,4 +1,4 @@
-"""ASGI middleware that sees every request and response: counts for /metrics, and a line of JSON for the access log."""
+"""ASGI middleware that observes every request and response: it counts for /metrics, and writes the JSON access log."""
 
 import datetime
 import json
@@ -13,15 +13,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kobert_tf2.serving.scheduling import Scheduler
 
-# nginx's status for a client that went before it had its answer.
+# nginx's status for a client that disconnected before it received the response.
 CLIENT_GONE = 499
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300)
-# Of what a client sends, a line of the log holds so many characters.
+# The maximum number of characters of client input in a log line.
 _MOST_CHARACTERS = 200
 
 
 class Metrics:
-    """What /metrics shows. Paths that are none of `paths` count as "other", so that nobody can make up new series."""
+    """The data of /metrics. Paths not in `paths` count as "other", so that clients cannot create new series."""
 
     def __init__(self, scheduler: Scheduler, paths: Callable[[], set[str]]):
         self._paths = paths
@@ -53,12 +53,12 @@ class Metrics:
         self._seconds.labels(label).observe(seconds)
 
     def text(self) -> tuple[bytes, str]:
-        """Prometheus' text format, and its content type."""
+        """The metrics in Prometheus' text format, and its content type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
 
 
 class _SchedulerMetrics:
-    """The scheduler's own counts, read when they are asked for."""
+    """The scheduler's own counts, read on each collection."""
 
     def __init__(self, scheduler: Scheduler):
         self._scheduler = scheduler
@@ -72,7 +72,7 @@ class _SchedulerMetrics:
 
 
 class Observer:
-    """The middleware; `access_log` gets a line for each request, None for no log."""
+    """The middleware; writes a line to `access_log` for each request, unless it is None."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, access_log: TextIO | None = None):
         self._app, self._metrics, self._access_log = app, metrics, access_log
@@ -94,7 +94,7 @@ class Observer:
         try:
             await self._app(scope, receive, watched_send)
         except Exception:
-            status = 500  # what the framework answers with, outside of here
+            status = 500  # the framework's own response, made outside this middleware
             raise
         finally:
             seconds = time.perf_counter() - began
@@ -105,7 +105,7 @@ class Observer:
 
 
 def _line(scope: Scope, status: int, sent: int, seconds: float) -> dict[str, Any]:
-    """No texts, which belong to those who asked."""
+    """A log line. Contains no texts, for the users' privacy."""
     headers = {name: value.decode("latin-1")[:_MOST_CHARACTERS] for name, value in scope["headers"]}
     received = headers.get(b"content-length", "")
     return {

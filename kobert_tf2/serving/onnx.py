@@ -1,7 +1,7 @@
-"""A model as an ONNX file, checked against onnxruntime before it is kept. Needs the extra `onnx` (tf2onnx).
+"""Writes a model as an ONNX file and verifies it with onnxruntime before keeping it. Needs the extra `onnx` (tf2onnx).
 
-tf2onnx copies the constants of a graph again and again: with the 213 MB of 4 layers of 768 it took 16 GB and a minute.
-So it gets the graph with the weights as inputs, and they are put into the file it made afterwards.
+tf2onnx copies the constants of a graph repeatedly: for 4 layers of width 768 (213 MB) it took 16 GB and a minute. So it
+is given the graph with the weights as inputs, and they are inserted into its output afterwards.
 """
 
 import contextlib
@@ -14,10 +14,10 @@ import tensorflow as tf
 
 from kobert_tf2.errors import InputError
 
-# The operator set: every onnxruntime since 1.12 (2022) has it.
+# The operator set, which every onnxruntime since 1.12 (2022) supports.
 OPSET = 17
 TOLERANCE = 1e-4
-# Constants of no more numbers stay in the graph, where the conversion may look at them.
+# Constants with at most this many elements stay in the graph, where the conversion can inspect them.
 _SMALL = 1024
 _CHECKED_SHAPES = ((1, 8), (3, 16))
 
@@ -25,9 +25,9 @@ _CHECKED_SHAPES = ((1, 8), (3, 16))
 def write(
     function: Callable[..., dict], names: tuple[str, ...], path: str, *, vocab_size: int, type_vocab_size: int
 ) -> float:
-    """Writes `function` of int32 [batch, sequence] inputs of these names, both dimensions open, as an ONNX file.
+    """Writes `function` as an ONNX file, with int32 [batch, sequence] inputs of these names, both dimensions dynamic.
 
-    Returns: the largest difference between onnxruntime's outputs and TensorFlow's, on random rows of several sizes.
+    Returns: the largest difference between the outputs of onnxruntime and TensorFlow on random rows of several sizes.
 
     Raises:
         InputError: the extra is not installed, or the outputs differ by more than `TOLERANCE`.
@@ -42,7 +42,7 @@ def write(
     by_place = tf.function(lambda *values: function(**dict(zip(names, values, strict=True))), input_signature=signature)
     frozen, names_of = _frozen(by_place.get_concrete_function())
     graph, weights = _weights_as_inputs(frozen.graph.as_graph_def())
-    with _quiet(tf.get_logger()):  # tf2onnx calls what TensorFlow would like to be called no more.
+    with _quiet(tf.get_logger()):  # tf2onnx calls deprecated TensorFlow functions.
         model, _ = tf2onnx.convert.from_graph_def(
             graph,
             input_names=[*(tensor.name for tensor in frozen.inputs), *weights],
@@ -68,7 +68,7 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
 
 
 def _frozen(function: Any) -> tuple[Any, dict[str, str]]:
-    """The function with its variables as constants, and {tensor: name} of its inputs and outputs."""
+    """The function with its variables frozen to constants, and {tensor: name} of its inputs and outputs."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     frozen = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
@@ -78,7 +78,7 @@ def _frozen(function: Any) -> tuple[Any, dict[str, str]]:
 
 
 def _weights_as_inputs(graph: Any) -> tuple[Any, dict[str, np.ndarray]]:
-    """A `GraphDef` in which a placeholder stands for each large constant, and {tensor: value} of those."""
+    """A `GraphDef` with each large constant replaced by a placeholder, and {tensor: value} of those constants."""
     weights = {}
     for node in graph.node:
         if node.op == "Const" and np.prod([d.size for d in node.attr["value"].tensor.tensor_shape.dim]) > _SMALL:
@@ -90,7 +90,7 @@ def _weights_as_inputs(graph: Any) -> tuple[Any, dict[str, np.ndarray]]:
 
 
 def _put_in(model: Any, weights: dict[str, np.ndarray], as_tensor: Callable) -> None:
-    """Makes the inputs of an ONNX model that stand for weights into its initializers."""
+    """Turns the inputs of an ONNX model that represent weights into initializers."""
     inputs = [entry for entry in model.graph.input if entry.name not in weights]
     used = [entry.name for entry in model.graph.input if entry.name in weights]
     del model.graph.input[:]
@@ -99,7 +99,7 @@ def _put_in(model: Any, weights: dict[str, np.ndarray], as_tensor: Callable) -> 
 
 
 def _as_one_less_erf(graph: Any, node: Any, name: str, args: list) -> None:
-    """erfc(x) as 1 - erf(x). ONNX has no Erfc, which the exact GELU is in TensorFlow; tf2onnx 1.17 does not know it."""
+    """Converts erfc(x), used by TensorFlow's exact GELU, to 1 - erf(x): ONNX and tf2onnx 1.17 do not support Erfc."""
     shapes, types, outputs = node.output_shapes, node.output_dtypes, list(node.output)
     one = graph.make_const(f"{name}/one", np.ones((), np.float32))
     erf = graph.make_node("Erf", list(node.input), name=f"{name}/erf", shapes=shapes, dtypes=types)
@@ -115,7 +115,7 @@ def _largest_difference(session: Any, function: Callable, names: tuple[str, ...]
         expected = function(*(tf.constant(inputs[name]) for name in names))
         try:
             answers = session.run(outputs, inputs)
-        except Exception as error:  # onnxruntime's own classes, which share no base of theirs
+        except Exception as error:  # onnxruntime's own exception classes have no common base
             raise InputError(f"onnxruntime cannot run the file that tf2onnx wrote: {error}") from error
         for name, value in zip(outputs, answers, strict=True):
             largest = max(largest, float(np.abs(value - expected[name].numpy()).max()))
@@ -127,7 +127,7 @@ def _largest_difference(session: Any, function: Callable, names: tuple[str, ...]
 def random_inputs(
     names: tuple[str, ...], batch: int, length: int, vocab_size: int, type_vocab_size: int
 ) -> dict[str, np.ndarray]:
-    """Rows of different lengths, so that the mask is partly 0."""
+    """Random rows of different lengths, so that the mask is partly 0."""
     rng = np.random.default_rng(0)
     used = length - np.arange(batch)[:, None] * 2 % length
     mask = (np.arange(length) < used).astype(np.int32)

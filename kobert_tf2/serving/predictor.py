@@ -1,7 +1,7 @@
-"""Questions answered by a model that is loaded once: text in, answers with their places in the text out.
+"""Answers questions with a model that is loaded once: takes texts, returns answers with their offsets in the text.
 
-A `Predictor` reads a model directory or an export of `export.py`. Windows, batches and answers are made by the same
-functions as in `tasks/read.py`. Nothing is built again after the first call.
+A `Predictor` loads a model directory or an export of `export.py`. It makes windows, batches and answers with the same
+functions as `tasks/read.py`. Nothing is rebuilt after the first call.
 """
 
 import functools
@@ -26,15 +26,15 @@ from kobert_tf2.serving.saved_export import find_export, read_export
 from kobert_tf2.tokenization.batches import Batch, prediction_batches
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
-# Windows are padded to the next multiple of 16; a batch has this many tokens, so more rows where they are short.
+# Windows are padded to the next multiple of 16. A batch has this many tokens, so it has more rows if they are short.
 LENGTHS = tuple(range(16, 513, 16))
 TOKENS_IN_A_BATCH = 4096
-# Questions whose windows are in memory at the same time.
+# How many questions have their windows in memory at the same time.
 QUESTIONS_AT_ONCE = 256
 
 
 class Predictor:
-    """Answers questions about texts. Make one with `Predictor.load`; it may be shared by threads."""
+    """Answers questions about texts. Create one with `Predictor.load`; it is thread-safe."""
 
     def __init__(
         self,
@@ -52,15 +52,15 @@ class Predictor:
 
     @classmethod
     def load(cls, path: str, *, precision: str = "float32", **settings: Any) -> "Predictor":
-        """Loads a model directory, or an export (its folder, or one of its numbered ones: the highest number is taken).
+        """Loads a model directory, or an export: a numbered folder, or the parent of several (uses the highest number).
 
         Args:
             precision: "float32" or "bfloat16"; an export computes in float32.
-            settings: fields of `ReadingSettings` that differ from those that the model was trained or exported with,
-                or from the defaults. With `null_score_diff_threshold` a question may have no answer.
+            settings: fields of `ReadingSettings` that override those that the model was trained or exported with, or
+                the defaults. With `null_score_diff_threshold` a question may have no answer.
 
         Raises:
-            InputError: nothing to load there, or a model without a span head.
+            InputError: there is nothing to load, or the model has no span head.
         """
         path = os.fspath(path)
         export = find_export(path)
@@ -84,35 +84,35 @@ class Predictor:
 
     @functools.cached_property
     def _stripper(self) -> josa.JosaStripper:
-        """Made when it is first needed: a reader with a plain tokenizer may never need Mecab."""
+        """Created on first use: a reader with a plain tokenizer may never need Mecab."""
         return josa.JosaStripper(self.tokenizer.analyser)
 
     def answer(self, question: str, context: str, *, n_best: int = 1, strip_josa: bool = True) -> dict:
-        """The answer to one question.
+        """Answers one question.
 
         Returns:
-            `text`, `start`, `end`: the best span, `text == context[start:end]`; empty where there is no answer.
-            `score`, `probability`: the sum of its two logits, and its share among the best spans.
-            `stripped`, with `strip_josa`: `text`, `start` and `end` without particles, and `removed`, what was taken
-            off before and behind it.
-            `answer`: the text that predictions.json would have, the stripped one where the setting `strip_josa` says
-            so; without the argument `strip_josa` always `text`.
-            `n_best`, with `n_best` above 1: so many such answers, best first.
-            `null_score_diff`, with the setting `null_score_diff_threshold`: how much higher the score of "no answer" is
-            than the best span's. It is then a candidate too, and above the threshold it is the answer.
-            Where the context has nothing to answer with, `text` is empty and all numbers are 0.
+            `text`, `start`, `end`: the best span, `text == context[start:end]`; empty if there is no answer.
+            `score`, `probability`: the sum of its two logits, and its softmax probability among the best spans.
+            `stripped`, with `strip_josa`: `text`, `start` and `end` without particles, and `removed`, the text stripped
+                before and after it.
+            `answer`: the text that predictions.json would contain: the stripped one if the setting `strip_josa` is on;
+                without the argument `strip_josa` always `text`.
+            `n_best`, with `n_best` above 1: that many such answers, best first.
+            `null_score_diff`, with the setting `null_score_diff_threshold`: the score of "no answer" minus the best
+                span's. "No answer" is then a candidate too, and the answer if the difference is above the threshold.
+            If the context contains no possible answer, `text` is empty and all numbers are 0.
 
         Raises:
-            InputError: an empty question, or arguments that are not strings.
+            InputError: the question is empty, or an argument is not a string.
         """
         return self.answer_batch([(question, context)], n_best=n_best, strip_josa=strip_josa)[0]
 
     def predict(self, pairs: Iterable[tuple[str, str]]) -> list[dict]:
-        """`answer_batch` with its defaults, under the name that `Classifier` and `Tagger` have for it."""
+        """`answer_batch` with its defaults, under the same name as in `Classifier` and `Tagger`."""
         return self.answer_batch(pairs)
 
     def answer_batch(self, pairs: Iterable[tuple[str, str]], *, n_best: int = 1, strip_josa: bool = True) -> list[dict]:
-        """`answer` of every (question, context), in order, computed together."""
+        """`answer` for every (question, context), in order, computed in batches."""
         questions = [_question(place, *pair) for place, pair in enumerate(pairs)]
         results = []
         for first in range(0, len(questions), QUESTIONS_AT_ONCE):
@@ -134,7 +134,7 @@ class Predictor:
         n_best: int = 1,
         strip_josa: bool = True,
     ) -> list[dict]:
-        """What `answer` gives for each question, from the logits of its windows, float32 [W, S]."""
+        """The results of `answer` for each question, from the logits of its windows, float32 [W, S]."""
         with_null = self.settings.null_score_diff_threshold is not None
         results, best_of = [], self.settings.best
         found = answers.decode(questions, windows, start_logits, end_logits, **best_of, with_null=with_null)
@@ -173,7 +173,7 @@ class Predictor:
 
 
 def serving_batches(lengths: np.ndarray, longest: int) -> list[Batch]:
-    """Windows of like length together, about `TOKENS_IN_A_BATCH` tokens in each batch, in a few shapes in all."""
+    """Batches of windows of similar length, about `TOKENS_IN_A_BATCH` tokens each, with only a few distinct shapes."""
     widths = [length for length in LENGTHS if length < longest] + [longest]
 
     def rows(width: int) -> int:

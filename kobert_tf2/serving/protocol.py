@@ -1,10 +1,11 @@
-"""uvicorn's HTTP protocol with limits that uvicorn has none for: on headers, on connections, on slow readers.
+"""uvicorn's HTTP protocol with limits that uvicorn lacks: on headers, on connections, on slow readers.
 
-- A request's headers must come within a time; uvicorn waits for ever.
-- There are only so many connections. For a new one, the one that has waited longest for its client is closed, so that
-  half-sent requests cannot keep others out (uvicorn's `limit_concurrency` then answers everyone with 503).
-- After a response to a request that has not come in whole, what still comes is read for a moment and thrown away:
-  closed at once, the connection would be reset, and the client might never see the response.
+- A request's headers must arrive within a time limit; uvicorn waits forever.
+- The number of connections is limited. To admit a new one, the connection that has waited longest for its client is
+  closed, so that half-sent requests cannot block other clients (with uvicorn's `limit_concurrency` everyone would get
+  a 503).
+- After a response to an incomplete request, the rest of the input is read for a short time and discarded: if the
+  connection were closed at once, it would be reset, and the client might never receive the response.
 """
 
 import asyncio
@@ -21,15 +22,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kobert_tf2.serving.limits import Limits
 
-# After a response to a request that has not come in whole, for so long and so many bytes.
+# The limits on discarding the rest of an incomplete request after the response.
 _LINGER_SECONDS, _LINGER_BYTES = 2.0, 16_000_000
 _LOOK_SECONDS = 1.0
-# How long a client may leave a response unread.
+# The time limit for a client to read a response.
 _WRITE_SECONDS = 30.0
 
 
 def protocol_class(limits: Limits) -> type[H11Protocol]:
-    """The protocol for one server, to be given to uvicorn as `http`."""
+    """The protocol class for one server, to be passed to uvicorn as `http`."""
     return type("BoundedProtocol", (_BoundedProtocol,), {"limits": limits, "addresses": collections.Counter()})
 
 
@@ -43,7 +44,7 @@ class _BoundedProtocol(H11Protocol):
         self._gone_timer: asyncio.TimerHandle | None = None
         self._address = ""
         self.since = time.monotonic()
-        super().connection_made(_LingeringTransport(transport, self))  # type: ignore[arg-type]  # stands for one
+        super().connection_made(_LingeringTransport(transport, self))  # type: ignore[arg-type]  # acts as one
         self._address = self.client[0] if self.client else ""
         self.addresses[self._address] += 1
         most = 2 * self.limits.most_of(self._address)
@@ -62,7 +63,7 @@ class _BoundedProtocol(H11Protocol):
 
     @property
     def waits_for_client(self) -> bool:
-        """Whether it is the client's turn to send something."""
+        """Whether the server is waiting for the client to send something."""
         return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
 
     # --- Time for the headers ---
@@ -73,8 +74,9 @@ class _BoundedProtocol(H11Protocol):
         self._watch_connection()
 
     def _watch_connection(self) -> None:
-        """While nothing is read, because a whole request is in work and more of them came behind it, the end of the
-        connection would not be noticed: the socket is asked once a second."""
+        """Polls the socket once a second while reading is paused, which happens when a request is in progress and more
+        are queued behind it: otherwise a disconnect would go unnoticed.
+        """
         if self.flow.read_paused and not self.waits_for_client and self._gone_timer is None:
             self._gone_timer = self.loop.call_later(_LOOK_SECONDS, self._look_if_gone)
 
@@ -94,7 +96,7 @@ class _BoundedProtocol(H11Protocol):
         self.since = time.monotonic()
         super().on_response_complete()
         if self.conn.their_state is h11.SEND_BODY:
-            self.transport.close()  # uvicorn would read the rest of the body, however long.
+            self.transport.close()  # uvicorn would read the rest of the body, whatever its length.
         self._watch_headers()
 
     def _watch_headers(self) -> None:
@@ -116,7 +118,7 @@ class _BoundedProtocol(H11Protocol):
     def shutdown(self) -> None:
         try:
             super().shutdown()
-        except h11.LocalProtocolError:  # what came was no HTTP
+        except h11.LocalProtocolError:  # the input was not HTTP
             self.transport.abort()
 
     # --- Responses that the application does not make ---
@@ -160,7 +162,7 @@ class _BoundedProtocol(H11Protocol):
 
 
 class _LingeringTransport:
-    """The connection's transport, whose `close` waits for the rest of an unfinished request."""
+    """The connection's transport, whose `close` first waits for the rest of an incomplete request."""
 
     def __init__(self, transport: asyncio.Transport, protocol: _BoundedProtocol):
         self._transport, self._protocol = transport, protocol
@@ -186,7 +188,7 @@ class _LingeringTransport:
 
 
 class _Discard(asyncio.Protocol):
-    """Throws away what still comes, for a bounded time."""
+    """Discards further input, for a limited time."""
 
     def __init__(self, transport: asyncio.Transport, connection_lost: Callable[[Exception | None], None]):
         self._transport, self._connection_lost = transport, connection_lost

@@ -1,6 +1,6 @@
-"""Requests of the HTTP service, and how their texts become windows.
+"""Requests of the HTTP service, and the conversion of their texts to windows.
 
-No TensorFlow here: the process that prepares long texts must not load it.
+This module must not import TensorFlow: the process that prepares long texts must not load it.
 """
 
 import re
@@ -49,7 +49,7 @@ class TextOrPair(NamedTuple):
         return len(self.text) + len(self.text_pair or "")
 
 
-# Of a text, and of each of its masks.
+# The limits for a text, and for each of its masks.
 MAX_MASKS, MAX_CANDIDATES = 10, 20
 
 
@@ -71,7 +71,7 @@ class Mask(NamedTuple):
 
 
 def prepare_ask(ask: Ask, *, tokenizer: Tokenizer, lengths: Mapping[str, Any]) -> Prepared:
-    """The windows of a question and its context; `source` is the `Question` with its `Windows`."""
+    """Makes the windows of a question and its context; `source` is the `Question` with its `Windows`."""
     if not ask.question.strip():
         raise InputError("question: the question is empty")
     question = Question(id="0", question=ask.question, context=ask.context)
@@ -83,21 +83,21 @@ def prepare_ask(ask: Ask, *, tokenizer: Tokenizer, lengths: Mapping[str, Any]) -
 def prepare_text(
     request: Text, *, tokenizer: Tokenizer, max_seq_length: int, doc_stride: int | None = None
 ) -> Prepared:
-    """The windows of a text; `source` is its `Encoding` with its `TokenWindows`."""
+    """Makes the windows of a text; `source` is its `Encoding` with its `TokenWindows`."""
     encoding = tokenizer.encode(request.text)
     found = entities.make_windows([encoding], tokenizer, max_seq_length=max_seq_length, doc_stride=doc_stride)
     return Prepared(found.features(), found.input_mask.sum(axis=1), (encoding, found))
 
 
 def prepare_pair(request: TextOrPair, *, tokenizer: Tokenizer, max_seq_length: int) -> Prepared:
-    """One row, which is cut at `max_seq_length`."""
+    """Makes one row, truncated to `max_seq_length`."""
     example = Example("0", request.text, request.text_pair, None)
     features = sentences.pad(sentences.encode([example], tokenizer), tokenizer, max_seq_length=max_seq_length)
     return Prepared(features, features["input_mask"].sum(axis=1))
 
 
 def prepare_fill(request: Fill, *, tokenizer: Tokenizer, max_seq_length: int) -> Prepared:
-    """One row, with `masked_lm_positions` int32 [1, MAX_MASKS], 0 behind those of the text; `source` are its masks."""
+    """Makes one row, with `masked_lm_positions`, int32 [1, MAX_MASKS], padded with 0; `source` is the text's masks."""
     masks = [Mask(*match.span()) for match in re.finditer(re.escape(tokenizer.mask_token), request.text)]
     if not 1 <= len(masks) <= MAX_MASKS:
         raise InputError(f"text: expected 1 to {MAX_MASKS} {tokenizer.mask_token}, but it has {len(masks)}")
@@ -121,8 +121,9 @@ def prepare_fill(request: Fill, *, tokenizer: Tokenizer, max_seq_length: int) ->
 
 
 def _ids_behind_mask(part: str, tokenizer: Tokenizer, *, is_first: bool) -> list[int]:
-    """The ids of a part of the text. What stands directly behind a mask goes on with its word, as it did in training:
-    in "[MASK]이다" 이다 is ##이다, where the vocabulary has that."""
+    """The ids of a part of the text. Text directly after a mask continues the mask's word, as in training: in
+    "[MASK]이다", 이다 becomes ##이다 if the vocabulary has it.
+    """
     pieces = tokenizer.tokenize(part)
     settings = tokenizer.settings()
     goes_on = not is_first and part[:1].strip() and settings["pre_tokenizer"] == "mecab"
@@ -132,7 +133,7 @@ def _ids_behind_mask(part: str, tokenizer: Tokenizer, *, is_first: bool) -> list
 
 
 def stacked(rows: list[dict[str, np.ndarray]], name: str, width: int, fill: float) -> np.ndarray:
-    """One output of all windows, float32 [windows, width, ...]; `fill` behind what a window was cut to."""
+    """Stacks one output of all windows, float32 [windows, width, ...]; pads shorter windows with `fill`."""
     values = [row[name] for row in rows]
     array = np.full((len(rows), width, *values[0].shape[1:]) if rows else (0, width), fill, np.float32)
     for place, value in enumerate(values):

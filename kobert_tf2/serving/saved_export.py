@@ -1,4 +1,4 @@
-"""An export of `export.py`, found and read: its settings, vocabulary and model, or a sentence that says why not."""
+"""Finds and reads an export of `export.py`: its settings, vocabulary and model, or raises a one-sentence error."""
 
 import functools
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 
 class SavedExport(NamedTuple):
-    """What lies in the folder of an export.
+    """The contents of an export's folder.
 
-    `forward` is its signature `serving_default`, of int32 [batch, sequence] keyword arguments; it lives as long as
-    `keep_alive` does.
+    `forward` is its signature `serving_default`, with int32 [batch, sequence] keyword arguments; it is valid as long as
+    `keep_alive` exists.
     """
 
     path: str
@@ -30,7 +30,7 @@ class SavedExport(NamedTuple):
 
 
 def find_export(path: str) -> str | None:
-    """The SavedModel that `path` means: itself, or the highest of its numbered folders; None if neither."""
+    """The SavedModel at `path`: `path` itself, or its numbered folder with the highest number, or else None."""
     if files.exists(f"{path}/saved_model.pb"):
         return path
     if not files.is_folder(path) or files.exists(f"{path}/config.json"):
@@ -41,10 +41,10 @@ def find_export(path: str) -> str | None:
 
 
 def read_settings(export: str) -> dict[str, Any]:
-    """What was exported, as `export.py` keeps it beside the model.
+    """Reads the description of the export, which `export.py` stores with the model.
 
     Raises:
-        InputError: no such file, or one that is not ours.
+        InputError: the file is missing, or `export.py` did not write it.
     """
     path = f"{export}/assets/{SETTINGS_FILE}"
     about = files.read_json(path, dict)
@@ -57,10 +57,10 @@ def read_settings(export: str) -> dict[str, Any]:
 
 
 def read_export(export: str, head: str, *, precision: str = "float32") -> SavedExport:
-    """Reads the export of a model with this head.
+    """Reads an export of a model with this head.
 
     Raises:
-        InputError: another head or precision, or a file that is missing, damaged, or of another export.
+        InputError: the head or precision is different, or a file is missing, damaged, or from another export.
     """
     if precision != "float32":
         raise InputError(f"{export}: an export computes in float32; load the model directory for {precision}")
@@ -79,8 +79,9 @@ def read_export(export: str, head: str, *, precision: str = "float32") -> SavedE
 
 
 def _check_tokenizer_files(export: str, about: dict[str, Any]) -> None:
-    """Without its settings a tokenizer would be taken for plain BERT's, and the pieces of a vocabulary that was cut off
-    or exchanged would get each other's vectors."""
+    """Checks the tokenizer's files. Without its settings it would be taken for plain BERT's; with a truncated or
+    replaced vocabulary, pieces would get the vectors of other pieces.
+    """
     settings, path = f"{export}/assets/tokenizer_config.json", f"{export}/assets/vocab.txt"
     if not files.exists(settings):
         raise InputError(f"{settings}: there is no such file")
@@ -91,12 +92,12 @@ def _check_tokenizer_files(export: str, about: dict[str, Any]) -> None:
 
 def _load(export: str, *, with_text: bool) -> Any:
     if with_text:
-        import tensorflow_text  # noqa: F401 - its operations are in the graph
+        import tensorflow_text  # noqa: F401 - registers operations of the graph
     try:
         loaded = tf.saved_model.load(export)
     except MemoryError:
         raise
-    except Exception as error:  # TensorFlow raises ValueError, IndexError, OSError and classes of its own
+    except Exception as error:  # TensorFlow raises ValueError, IndexError, OSError and its own classes
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{export}: expected a whole SavedModel, but it cannot be loaded: {reason:.200}") from error
     if "serving_default" not in loaded.signatures:

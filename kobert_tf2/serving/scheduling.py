@@ -1,12 +1,12 @@
-"""Requests as windows, computed a few at a time, so that a short request never waits for a long one to end.
+"""Schedules requests by window, a few windows at a time, so that a short request never waits for a long one to finish.
 
-A request goes through three steps: its text becomes windows, the model computes these, the outputs become an answer.
-Short texts are cut in a thread, long ones in a process of their own, because the tokenizer holds Python's lock. The
-model takes turns: each takes a few windows of the requests with the fewest left, and a quarter of the time goes to
-the request that has waited longest, so that long ones come to their end too. How many windows a turn takes follows
-from how fast the last turns were.
+A request goes through three steps: its text is converted to windows, the model computes these, and the outputs are
+converted to an answer. Short texts are tokenized in a thread, long ones in a separate process, because the tokenizer
+holds the GIL. The model runs in turns. Each turn takes a few windows of the requests with the fewest windows left. A
+quarter of the time goes to the request that has waited longest, so that long requests finish too. The number of windows
+in a turn depends on the speed of the last turns.
 
-A request whose client is gone is cancelled, and nothing of it is computed any more.
+When a client disconnects, its request is cancelled and its remaining windows are not computed.
 """
 
 import asyncio
@@ -25,29 +25,31 @@ from kobert_tf2.parallel import Workers
 from kobert_tf2.serving.limits import Limits
 from kobert_tf2.tokenization.batches import prediction_batches
 
-# Windows are padded to the next multiple of 16, so that few shapes occur.
+# Windows are padded to the next multiple of 16, to limit the number of shapes.
 WIDTHS = tuple(range(16, 513, 16))
-# How long a turn should take: what a short request waits for, at most, before it is computed.
+# The target duration of a turn: the longest time a short request waits before its computation starts.
 TURN_SECONDS = 0.2
-# Tokens of a turn: the most, and what the first turn takes, before it is known how fast the model is.
+# Tokens in a turn: the maximum, and the number in the first turn, before the model's speed is known.
 _MOST_TOKENS, _FIRST_TOKENS = 8192, 512
-# Tokens of one call of the model within a turn.
+# Tokens in one call of the model within a turn.
 _TOKENS_OF_A_CALL = 4096
-# Of all tokens one in `_OTHERS` + 1 is the oldest request's; a new one goes before `_PATIENCE` of its windows.
+# One in `_OTHERS` + 1 of all tokens goes to the oldest request. A new request is preferred until the oldest is owed
+# `_PATIENCE` windows.
 _OTHERS, _PATIENCE = 3, 4
 
 
 class TooManyWaitingError(Exception):
-    """More requests wait than may."""
+    """The maximum number of waiting requests is exceeded."""
 
 
 class DrainedError(Exception):
-    """The service ends before this request could be answered."""
+    """The service is shutting down before this request could be answered."""
 
 
 class Prepared(NamedTuple):
-    """The windows of a request: int32 [windows, sequence] arrays by the model's input names, how many tokens each
-    window has, and whatever `finish` needs besides."""
+    """The windows of a request: int32 [windows, sequence] arrays by the model's input names, the number of tokens in
+    each window, and any other data that `finish` needs.
+    """
 
     features: dict[str, np.ndarray]
     lengths: np.ndarray
@@ -58,20 +60,20 @@ Row = dict[str, np.ndarray]
 
 
 class Service(Protocol):
-    """What a model does for a request. `prepare` can be pickled, and needs no TensorFlow."""
+    """The steps of a request for a model. `prepare` is picklable and does not need TensorFlow."""
 
     prepare: Callable[[Any], Prepared]
 
     def forward(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The outputs, first dimension windows, for int32 [windows, width] features."""
+        """Computes the outputs, with windows as the first dimension, for int32 [windows, width] features."""
 
     def finish(self, request: Any, prepared: Prepared, rows: list[Row]) -> dict:
-        """The answer, from the outputs of each window: those of a token dimension are as wide as the window was cut."""
+        """Makes the answer from the outputs of each window. A token dimension is as wide as the trimmed window."""
 
 
 @dataclasses.dataclass(eq=False)
 class _Job:
-    """A request whose windows are being computed."""
+    """A request with windows left to compute."""
 
     prepared: Prepared
     finished: asyncio.Future
@@ -85,7 +87,7 @@ class _Job:
 
     @property
     def width(self) -> int:
-        """Tokens of the next window, with its padding."""
+        """The number of tokens in the next window, including padding."""
         return -(-int(self.prepared.lengths[self.next]) // 16) * 16
 
 
@@ -95,9 +97,9 @@ class _Place(NamedTuple):
 
 
 class Scheduler:
-    """Runs requests through a `Service`. `start` and `close` are called in the event loop."""
+    """Runs requests through a `Service`. Call `start` and `close` in the event loop."""
 
-    def __init__(self, service: Service, limits: Limits = Limits()):  # noqa: B008 - it cannot change
+    def __init__(self, service: Service, limits: Limits = Limits()):  # noqa: B008 - immutable
         self._service, self._limits = service, limits
         self._short_texts, self._long_answers, self._model = (
             ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("short-texts", "long-answers", "model")
@@ -128,14 +130,14 @@ class Scheduler:
             thread.shutdown(wait=False, cancel_futures=True)
 
     def drop_all(self) -> None:
-        """Ends every request that is not answered yet, and every later one, with `DrainedError`."""
+        """Fails every unanswered request, and every later one, with `DrainedError`."""
         self._drained = True
         for task in self._running:
             task.cancel()
 
     @property
     def waiting(self) -> int:
-        """Requests in work."""
+        """The number of requests in progress."""
         return len(self._running)
 
     async def run(self, request: Any) -> dict:
@@ -196,7 +198,7 @@ class Scheduler:
             turn = self._choose()
             try:
                 outputs, tokens, seconds = await loop.run_in_executor(self._model, self._forward, turn)
-            except Exception as error:  # goes to each that asked: the service lives on
+            except Exception as error:  # reported to each request of the turn; the service continues
                 self._fail({place.job for place in turn}, error)
                 continue
             self._turns.add(tokens, seconds)
@@ -205,7 +207,7 @@ class Scheduler:
             self._give(turn, outputs)
 
     def _choose(self) -> list[_Place]:
-        """The windows of the next turn: at least one, and as many as fit into its time."""
+        """Chooses the windows of the next turn: at least one, and as many as fit its duration."""
         places: list[_Place] = []
         tokens = 0
         waiting = list(self._jobs)
@@ -223,17 +225,17 @@ class Scheduler:
         return places
 
     def _next(self, waiting: list[_Job]) -> _Job:
-        """The request with the fewest windows left, or the oldest, which earns a token for `_OTHERS` of the others.
+        """The request with the fewest windows left, or the oldest, which earns a token per `_OTHERS` tokens of others.
 
-        A request of which nothing is computed yet goes before the oldest for a while, so that a short one waits for
-        the turn that runs and no other.
+        A request with no windows computed yet has priority over the oldest for a while, so that a short request waits
+        only for the running turn.
         """
         fewest, oldest = min(waiting, key=_by_windows), min(waiting, key=_by_age)
         patience = _PATIENCE if fewest.next == 0 else 1
         return oldest if self._owed >= patience * oldest.width else fewest
 
     def _count(self, job: _Job, waiting: list[_Job]) -> None:
-        """Keeps what the oldest is owed."""
+        """Updates the tokens owed to the oldest request."""
         oldest = min(waiting, key=_by_age)
         if job is not oldest:
             self._owed += job.width / _OTHERS
@@ -241,7 +243,9 @@ class Scheduler:
             self._owed = max(self._owed - job.width, 0.0)
 
     def _forward(self, turn: list[_Place]) -> tuple[list[Row], int, float]:
-        """In the model's thread: the outputs of each place, how many tokens were computed, and how long it took."""
+        """Runs in the model's thread. Returns the outputs of each place, the number of tokens computed, and the seconds
+        it took.
+        """
         began = time.perf_counter()
         names = turn[0].job.prepared.features
         features = {name: np.stack([p.job.prepared.features[name][p.row] for p in turn]) for name in names}
@@ -285,7 +289,7 @@ def _by_age(job: _Job) -> int:
 
 
 class _TurnSize:
-    """How many tokens a turn may take, from the speed of the last turns."""
+    """The maximum number of tokens in a turn, from the speed of the last turns."""
 
     def __init__(self) -> None:
         self.tokens = _FIRST_TOKENS
@@ -294,13 +298,13 @@ class _TurnSize:
     def add(self, tokens: int, seconds: float) -> None:
         self._recent.append((tokens, seconds))
         rate = sum(one for one, _ in self._recent) / max(sum(time for _, time in self._recent), 1e-6)
-        # No more than twice as many: a turn of few tokens says little about one of many.
+        # At most double it: the speed of a small turn says little about that of a large one.
         self.tokens = int(min(rate * TURN_SECONDS, 2 * self.tokens, _MOST_TOKENS))
         self.tokens = max(self.tokens, 1)
 
 
 def _cut(array: np.ndarray, width: int, longest: int) -> np.ndarray:
-    """A feature cut to a width, if it is one of tokens: the places of masks are not."""
+    """Trims a feature to a width if it has one element per token; the positions of masks do not."""
     return array[:, :width] if array.shape[1] == longest else array
 
 
@@ -309,7 +313,7 @@ def _rows_of_a_call(width: int) -> int:
 
 
 class _LongTexts:
-    """`prepare` in a process of its own, which is started for the first long text."""
+    """Runs `prepare` in a separate process, which is started for the first long text."""
 
     def __init__(self, prepare: Callable[[Any], Prepared]):
         self._prepare = prepare
@@ -320,7 +324,7 @@ class _LongTexts:
         future = await asyncio.get_running_loop().run_in_executor(self._starter, self._submit, request)
         try:
             return await asyncio.wrap_future(future)
-        except BrokenProcessPool:  # the next text starts another process
+        except BrokenProcessPool:  # the next text starts a new process
             self._end_process()
             raise
 

@@ -1,4 +1,4 @@
-"""The JSON of the HTTP service: what is sent, what comes back. FastAPI checks both and writes /openapi.json of it."""
+"""The JSON requests and responses of the HTTP service. FastAPI validates both and generates /openapi.json from them."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from kobert_tf2.serving.limits import Limits
 from kobert_tf2.serving.requests import MAX_CANDIDATES
 
 MAX_N_BEST = 20
-# Something that is no white space.
+# At least one character that is not white space.
 NOT_BLANK = r"\S"
 _STRICT = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""uvicorn with this service's protocol, and an end that comes when it should."""
+"""uvicorn with this service's protocol, and a shutdown within a time limit."""
 
 import asyncio
 import resource
@@ -11,16 +11,17 @@ from kobert_tf2.errors import InputError
 from kobert_tf2.serving.limits import Limits
 from kobert_tf2.serving.protocol import protocol_class
 
-# Of the time for draining, what is kept for telling those who wait that there will be no answer.
+# The part of the draining time reserved for telling waiting clients that there will be no answer.
 _FAREWELL_SECONDS = 0.5
 
-# Files and sockets that the process has open besides its connections.
+# An allowance for the process's open files and sockets other than its connections.
 _OTHER_FILES = 200
 
 
 class Server(uvicorn.Server):
-    """Serves an application of `make_app`. On SIGTERM it takes no new requests and answers those that came; what is
-    not answered `drain_seconds` later gets a 503."""
+    """Serves an application of `make_app`. On SIGTERM it accepts no new requests and answers the pending ones; those
+    not answered within `drain_seconds` get a 503.
+    """
 
     def __init__(self, app: FastAPI, *, limits: Limits, drain_seconds: float):
         self._app, self._limits, self._drain_seconds = app, limits, drain_seconds
@@ -31,7 +32,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=drain_seconds,  # type: ignore[arg-type]  # it may be a fraction
+                timeout_graceful_shutdown=drain_seconds,  # type: ignore[arg-type]  # it may be fractional
             )
         )
 
@@ -47,10 +48,10 @@ class Server(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket of this address, on which nothing is taken yet; a port of 0 becomes a free one.
+    """Binds a socket to this address without accepting connections yet; port 0 selects a free port.
 
     Raises:
-        InputError: the address is not this machine's, or in use.
+        InputError: the address does not belong to this machine, or is in use.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
@@ -69,8 +70,9 @@ def url_of(bound: socket.socket) -> str:
 
 
 def _allow_open_files(wanted: int) -> None:
-    """Lets this process open so many files, if the system allows it: the usual 1,024 are fewer than 1,000 connections
-    and TensorFlow's own together."""
+    """Raises this process's limit on open files, if the system permits it: the usual 1,024 are not enough for 1,000
+    connections and TensorFlow's own files.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -1,4 +1,4 @@
-"""What the HTTP service does with each kind of model: one class for each, and `load`, which finds the kind."""
+"""The HTTP service's behaviour for each kind of model: one class per kind, and `load`, which detects the kind."""
 
 import abc
 import functools
@@ -20,20 +20,20 @@ from kobert_tf2.serving.saved_export import find_export, read_settings
 from kobert_tf2.serving.scheduling import Prepared, Row
 from kobert_tf2.serving.tagger import Tagger
 
-# What a service is warmed up with.
+# The input for warming up a service.
 _QUESTION: dict[str, Any] = {"question": "수도는 어디인가?", "context": "대한민국의 수도는 서울이다."}
 
 _TEXT: dict[str, Any] = {"text": "세종대왕은 한양에서 태어났다."}
 
 
 class HttpService(abc.ABC):
-    """A `Service` with its place in the HTTP interface.
+    """A `Service` with its HTTP endpoint.
 
     Attributes:
-        kind: the name by which the page knows what to show.
-        path: where requests are posted to.
-        summary: one sentence for the documentation of the interface.
-        response_model: the answer's fields, but for `milliseconds`.
+        kind: the name by which the page selects its form.
+        path: the path to which requests are posted.
+        summary: one sentence for the API documentation.
+        response_model: the fields of the response except `milliseconds`.
         example: the fields of a short request.
         prepare: see `Service`.
     """
@@ -50,7 +50,7 @@ class HttpService(abc.ABC):
 
     @abc.abstractmethod
     def request(self, fields: dict[str, Any]) -> Any:
-        """The request that `prepare` takes, from the fields of `request_model`."""
+        """Makes the request that `prepare` takes from the fields of `request_model`."""
 
     @abc.abstractmethod
     def forward(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]: ...
@@ -60,7 +60,7 @@ class HttpService(abc.ABC):
 
 
 class ReadingService(HttpService):
-    """Answers to questions, of a `Predictor`."""
+    """Answers questions with a `Predictor`."""
 
     kind, path, summary = "reading", "/answer", "Answers a question about a text."
     response_model = schemas.Answers
@@ -90,7 +90,7 @@ class ReadingService(HttpService):
 
 
 class EntitiesService(HttpService):
-    """The entities of a text, of a `Tagger`."""
+    """Finds the entities of a text with a `Tagger`."""
 
     kind, path, summary = "entities", "/entities", "Finds the entities of a text."
     response_model = schemas.Entities
@@ -123,7 +123,7 @@ class EntitiesService(HttpService):
 
 
 class ClassificationService(HttpService):
-    """The label, the labels or the number of a text or a pair, of a `Classifier`."""
+    """Predicts the label, the labels or the number of a text or a pair with a `Classifier`."""
 
     path, summary = "/classify", "Classifies a text, or a pair of texts."
     response_model = schemas.Classification
@@ -153,7 +153,7 @@ class ClassificationService(HttpService):
 
 
 class FillMaskService(HttpService):
-    """Words for the masks of a text, of a `MaskFiller`."""
+    """Predicts words for the masks of a text with a `MaskFiller`."""
 
     kind, path, summary = "fill_mask", "/fill-mask", "Says what may stand where a text has a mask."
     response_model = schemas.FilledMasks
@@ -179,14 +179,14 @@ class FillMaskService(HttpService):
 
 
 def load(path: str, *, precision: str = "float32", **reading: Any) -> HttpService:
-    """The service of a model directory, a hub id or an export, by the head that it names.
+    """Loads the service for a model directory, a hub id or an export, according to the head it names.
 
     Args:
         precision: "float32" or "bfloat16"; an export computes in float32.
-        reading: for a reader, fields of `ReadingSettings` that differ from the kept ones.
+        reading: for a reader, fields of `ReadingSettings` that override the stored ones.
 
     Raises:
-        InputError: nothing to load there, or a head that no service is for.
+        InputError: there is nothing to load, or no service supports the head.
     """
     head = _head_of(path)
     if head == "reading":
@@ -206,7 +206,7 @@ def load(path: str, *, precision: str = "float32", **reading: Any) -> HttpServic
 
 
 def warm_up(service: HttpService) -> None:
-    """Answers one request, so that the first client does not wait for what is made when it is first needed."""
+    """Answers one request, so that the first client does not wait for lazy initialisation."""
     request = service.request(service.example)
     prepared = service.prepare(request)
     outputs = service.forward(prepared.features)
@@ -222,5 +222,5 @@ def _head_of(path: str) -> str:
     architecture = heads.describe(source).architecture
     if architecture == "BertForMaskedLM":
         return "pretraining"
-    # A checkpoint of TF1 does not name its head: only a reader's can be told by its weights alone.
+    # A TF1 checkpoint does not name its head; only a reader's can be recognised from the weights alone.
     return "reading" if source.format == "tf1" and architecture is None else head_of(source)

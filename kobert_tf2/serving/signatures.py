@@ -1,8 +1,8 @@
-"""What a SavedModel holds: for each head the traced functions, with the variables and files that they need.
+"""The contents of a SavedModel: for each head the traced functions, with the variables and files that they need.
 
-Every signature is standard TensorFlow, but for those with strings, which tokenize with tensorflow-text. A SavedModel
-that has one cannot be loaded at all, not even for its other signatures, where tensorflow-text has not been imported, so
-`export.py` writes it apart.
+All signatures use standard TensorFlow operations, except those with strings, which tokenize with tensorflow-text. A
+SavedModel with one of the latter cannot be loaded at all, not even for its other signatures, unless tensorflow-text has
+been imported, so `export.py` writes it separately.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,16 +18,16 @@ from kobert_tf2.reading.windows import INPUTS
 from kobert_tf2.serving import graph_labelling, graph_reading
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
-# In `answer_text`, so that a long context needs no more memory than a short one.
+# A limit for `answer_text`, so that a long context needs no more memory than a short one.
 WINDOWS_AT_ONCE = 16
-# Tokens of a window of `tag_text`, as `Tagger` has them by default.
+# Tokens in a window of `tag_text`, the same as `Tagger`'s default.
 TAGGER_LENGTH = 128
 # The signatures with strings, which need tensorflow-text.
 TEXT_SIGNATURES = {"reading": "answer_text", "tokens": "tag_text"}
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Heads: which model class, and what its signatures give
+# Heads: the model class of each, and the outputs of its signatures
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -49,7 +49,9 @@ def _embedding_outputs(model: keras.Model, outputs: dict, inputs: dict) -> dict:
 
 
 def _class_outputs(model: keras.Model, outputs: dict, inputs: dict) -> dict:
-    """With `probabilities`, of one label or of each; a regression has none."""
+    """Adds `probabilities`: over all labels for single-label models, of each label for multi-label ones, none for a
+    regression.
+    """
     kind = Labels(model.labels, model.problem_type).kind
     if kind == REGRESSION:
         return outputs
@@ -72,11 +74,11 @@ HEADS = {
 
 
 class Servable(tf.Module):
-    """The traced functions and, as attributes so that the SavedModel keeps them, the variables and files they need.
+    """The traced functions and the variables and files they need, as attributes so that the SavedModel includes them.
 
     Args:
         settings: a `ReadingSettings`, for a reader.
-        tagging: the fields of `TaggerSettings`, for a tagger that was trained with other ones than `Tagger`'s defaults.
+        tagging: the fields of `TaggerSettings`, for a tagger that was not trained with `Tagger`'s defaults.
     """
 
     def __init__(
@@ -96,11 +98,11 @@ class Servable(tf.Module):
         self.variables_of_model = [variable.value for variable in model.weights]
 
     def hold_files(self, paths: list[str]) -> None:
-        """Files to go along as assets, in the place of those before."""
+        """Sets the files to include as assets, replacing any previous ones."""
         self.assets = [tf.saved_model.Asset(path) for path in paths]
 
     def signatures(self, names: list[str]) -> dict:
-        """Concrete functions: those of `plain_signatures`, and one of `TEXT_SIGNATURES` for a plain tokenizer."""
+        """Concrete functions: those of `plain_signatures`, and for a plain tokenizer one of `TEXT_SIGNATURES`."""
         make = {
             "serving_default": lambda: _with_signature(self._serve_checked, self.inputs),
             "answer_span": lambda: _with_signature(self.answer_span, INPUTS),
@@ -117,7 +119,7 @@ class Servable(tf.Module):
         return (*INPUTS, *self._head.extra_inputs)
 
     def serve(self, **inputs: tf.Tensor) -> dict:
-        """Named float32 outputs."""
+        """Returns named float32 outputs."""
         outputs = self._head.outputs(self._model, self._forward(inputs), inputs)
         return {name: tf.cast(output, tf.float32, name=name) for name, output in outputs.items()}
 
@@ -126,7 +128,7 @@ class Servable(tf.Module):
         return self._model.config.type_vocab_size
 
     def _serve_checked(self, **inputs: tf.Tensor) -> dict:
-        """`serve`; a pair given to a model of one segment is an error, which some devices would answer with zeros."""
+        """`serve` that raises for a pair given to a single-segment model, for which some devices would return zeros."""
         if self.type_vocab_size == 1:
             only_first = "type_vocab_size is 1: this model takes single texts alone, so segment_ids must all be 0"
             tf.debugging.assert_equal(inputs["segment_ids"], 0, message=only_first)
@@ -138,10 +140,10 @@ class Servable(tf.Module):
         return self._settings
 
     def answer_span(self, **inputs: tf.Tensor) -> dict:
-        """The best spans of each row, which is a window: what is to be held against "no answer" stands beside them.
+        """The best spans of each row (a window), and the scores for comparing them with "no answer".
 
-        `null_score_diff` above the threshold means none, for a context of one window. Over several the lowest
-        `null_score` counts, and the best span of all, as in the original run_squad.
+        For a context of one window, `null_score_diff` above the threshold means that there is no answer. For several
+        windows, compare the lowest `null_score` with the best span of all windows, as the original run_squad does.
         """
         outputs = self._forward(inputs)
         start_logits, end_logits = outputs["start_logits"], outputs["end_logits"]
@@ -151,7 +153,7 @@ class Servable(tf.Module):
         return dict(spans._asdict(), null_score=null_score, null_score_diff=null_score - spans.score[:, 0])
 
     def _answer_text(self) -> tf.types.experimental.ConcreteFunction:
-        """Strings in, answers out: tokens, windows, spans and offsets are all found in the graph."""
+        """Takes strings, returns answers: tokens, windows, spans and offsets are all computed in the graph."""
         from kobert_tf2.serving import graph_tokenizer  # needs tensorflow-text, which the other signatures do not
 
         self.tokenizer = graph_tokenizer.GraphTokenizer(self._plain)
@@ -177,7 +179,7 @@ class Servable(tf.Module):
         return first | null | {f"n_best_{name}": column for name, column in every.items()}
 
     def _tag_text(self) -> tf.types.experimental.ConcreteFunction:
-        """Strings in, entities out."""
+        """Takes strings, returns entities."""
         from kobert_tf2.serving import graph_tokenizer  # needs tensorflow-text, which the other signatures do not
 
         self.tokenizer = graph_tokenizer.GraphTokenizer(self._plain)
@@ -207,8 +209,9 @@ class Servable(tf.Module):
 
 
 def _or_none(first: dict, scores: tf.Tensor, null_score: tf.Tensor, threshold: float) -> dict:
-    """The best answers, or an empty one where "no answer" is preferred by more than the threshold; probabilities among
-    the n best and "no answer"."""
+    """The best answers, or an empty one if "no answer" scores higher by more than the threshold. Probabilities are over
+    the n best and "no answer".
+    """
     is_none = prefers_no_answer(null_score - scores[:, 0], threshold)
     probabilities = tf.nn.softmax(tf.concat([scores, null_score[:, tf.newaxis]], axis=1))
     nothing = {
@@ -223,6 +226,6 @@ def _or_none(first: dict, scores: tf.Tensor, null_score: tf.Tensor, threshold: f
 
 
 def _with_signature(function: Callable, inputs: tuple[str, ...]) -> tf.types.experimental.ConcreteFunction:
-    """A traced function of keyword arguments, each int32 [batch, sequence] with both dimensions open."""
+    """A traced function with keyword arguments, each int32 [batch, sequence] with both dimensions dynamic."""
     specs = {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in inputs}
     return tf.function(function, autograph=False).get_concrete_function(**specs)

@@ -1,4 +1,4 @@
-"""Entities found by a model that is loaded once: text in, entities with their places in the text out."""
+"""Finds entities with a model that is loaded once: takes texts, returns entities with their offsets in the text."""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,12 +20,12 @@ from kobert_tf2.serving.saved_export import export_labels, find_export, read_exp
 from kobert_tf2.tokenization.encoding import Encoding
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
-# Texts whose windows are in memory at the same time.
+# How many texts have their windows in memory at the same time.
 TEXTS_AT_ONCE = 1024
 
 
 class Tagger:
-    """Finds entities in texts. Make one with `Tagger.load`; it may be shared by threads.
+    """Finds entities in texts. Create one with `Tagger.load`; it is thread-safe.
 
     `labels` are the BIO labels of the model, in the order of its logits.
     """
@@ -59,13 +59,13 @@ class Tagger:
 
         Args:
             precision: "float32" or "bfloat16"; an export computes in float32.
-            max_seq_length: tokens of a window of a long text; by default as trained, or else 128, or what the model has
-                positions for.
-            strip_josa: whether entities lose their particles; by default as trained, or where the tokenizer knows no
-                morphemes.
+            max_seq_length: tokens in a window of a long text; the default is the value used in training, or else 128,
+                or the model's number of positions if that is lower.
+            strip_josa: whether to strip particles from entities; the default is the value used in training, or else
+                True if the tokenizer does not use morphemes.
 
         Raises:
-            InputError: nothing to load there, a model without a trained head, or labels that are not BIO.
+            InputError: there is nothing to load, the model has no trained head, or the labels are not BIO.
         """
         found = find_export(path)
         if found is not None:
@@ -106,11 +106,11 @@ class Tagger:
         return self.tag_batch([text])[0]
 
     def predict(self, texts: Iterable[str]) -> list[list[dict]]:
-        """`tag_batch`, under the name that `Classifier` and `Predictor` have for it."""
+        """`tag_batch`, under the same name as in `Classifier` and `Predictor`."""
         return self.tag_batch(texts)
 
     def tag_batch(self, texts: Iterable[str]) -> list[list[dict]]:
-        """`tag` of every text, in order, computed together."""
+        """`tag` for every text, in order, computed in batches."""
         texts = list(texts)
         for place, text in enumerate(texts):
             if not isinstance(text, str):
@@ -139,7 +139,7 @@ class Tagger:
     def decode(
         self, texts: Sequence[str], encodings: Sequence[Encoding], windows: TokenWindows, logits: np.ndarray
     ) -> list[list[dict]]:
-        """What `tag` gives for each text, from the logits of its windows, float32 [W, S, labels]."""
+        """The results of `tag` for each text, from the logits of its windows, float32 [W, S, labels]."""
         per_text = entities.token_logits(windows, logits, encodings)
         return [
             [self._entry(text, entity) for entity in entities.decode(one, encoding, self.labels)]

@@ -1,8 +1,8 @@
-"""A model as a TFLite file for devices, checked against the interpreter before it is kept.
+"""Writes a model as a TFLite file for devices and verifies it with the interpreter before keeping it.
 
-Three kinds of weights: "float32", "float16" (half the size), and "int8" (a quarter: kernels are rounded to whole
-numbers, and what is multiplied with them is rounded when it comes, "dynamic range" in TensorFlow's words). Both
-dimensions of the inputs stay open: the signature's runner takes any length.
+There are three kinds of weights: "float32", "float16" (half the size), and "int8" (a quarter of the size: kernels are
+quantised to integers, and activations are quantised at run time, which TensorFlow calls dynamic range quantisation).
+Both dimensions of the inputs are dynamic: the signature's runner takes any length.
 """
 
 import tempfile
@@ -24,14 +24,14 @@ _CHECKED_SHAPES = ((1, 8), (32, 16))
 
 
 def write(servable: Servable, path: str, *, weights: str, vocab_size: int) -> dict:
-    """Writes the plain signature of a model, ids in and logits out, as a TFLite file.
+    """Writes the plain signature of a model (ids to logits) as a TFLite file.
 
-    Returns: `largest_difference` between the interpreter's outputs and TensorFlow's on random rows, and
-    `equal_answers`, the share of rows (of positions, for a tagger) whose highest logit is the same; None where a model
-    has no logits.
+    Returns: `largest_difference` between the outputs of the interpreter and TensorFlow on random rows, and
+    `equal_answers`, the proportion of rows (positions, for a tagger) with the same highest logit; None if the model has
+    no logits.
 
     Raises:
-        InputError: float32 outputs that differ by more than `TOLERANCE`, or any that are no numbers.
+        InputError: float32 outputs differ by more than `TOLERANCE`, or any outputs are NaN.
     """
     if weights not in WEIGHTS:
         raise InputError(f"weights: expected one of {', '.join(WEIGHTS)}. Received: {weights!r}")
@@ -63,9 +63,9 @@ def _converted(servable: Servable, function: Any, weights: str) -> bytes:
 
 
 def _checked(content: bytes, function: Callable, servable: Servable, vocab_size: int) -> tuple[float, float | None]:
-    """(the largest difference, the share of equal answers)"""
+    """Returns (the largest difference, the proportion of equal answers)."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TensorFlow's own interpreter is to move to a package of its own
+        warnings.simplefilter("ignore")  # TensorFlow's interpreter is going to move to a separate package
         run = tf.lite.Interpreter(model_content=content).get_signature_runner(_SIGNATURE)
     largest, equal = 0.0, []
     for shape in _CHECKED_SHAPES:
