@@ -159,7 +159,7 @@ def _preflight(run: PlannedRun, topology: Topology, settings: PreflightSettings)
     report = _counted(run, topology, rows, source)
     if settings.tpu_compiler:
         report |= _compiled(run, lowered, source, topology, settings.preflight_timeout)
-        report.pop("steps_per_second_at_40_percent_of_peak")  # The compiler has its own time limit.
+        report.pop("steps_per_second_at_40_percent_of_peak")  # Replaced by the roofline bound.
         _compare_estimate(report)
     else:
         lowered.compile_for_cpu()
@@ -402,7 +402,7 @@ def _does_not_fit(report: dict, topology: Topology) -> str:
 
 
 def _what_would_fit(run: PlannedRun, rows: int, topology: Topology, timeout: float) -> str:
-    """The largest --micro_batch_size that fits according to the TPU compiler, and the memory use at that size."""
+    """The largest --micro_batch_size that fits according to the TPU compiler, and its memory use and largest arrays."""
     reports: dict[int, dict] = {}
 
     def fits(size: int) -> bool:

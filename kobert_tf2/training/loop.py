@@ -338,7 +338,7 @@ def steps_in_a_call(iterations_per_loop: int, element_spec: object) -> int:
 
 
 class _Calls:
-    """Chooses the number of steps of the next call, and makes the call."""
+    """Chooses the number of steps of the next call, and runs it."""
 
     def __init__(
         self, dataset: tf.data.Dataset, train_steps: steps.TrainSteps, iterations_per_loop: int, *, free: bool
