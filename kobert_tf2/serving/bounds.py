@@ -62,7 +62,7 @@ class Bounds:
             await self._answer(scope, body, receive, send)
 
     async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        """Runs the application until it has answered, the client is gone, or the total time is over."""
+        """Runs the application until it has answered, the client disconnects, or the total time is over."""
         started = False
 
         async def watched_send(message: Message) -> None:

@@ -64,7 +64,7 @@ class Fill(NamedTuple):
 
 
 class Mask(NamedTuple):
-    """Where a mask stands in a text, in characters."""
+    """The position of a mask in a text, in characters."""
 
     start: int
     end: int

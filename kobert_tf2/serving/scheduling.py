@@ -119,7 +119,7 @@ class Scheduler:
         self._loop_task = asyncio.create_task(self._take_turns())
 
     async def close(self) -> None:
-        """Drops what is still in work, and ends."""
+        """Drops the requests still in progress, and shuts down."""
         self.drop_all()
         if self._loop_task is not None:
             self._loop_task.cancel()
@@ -141,9 +141,9 @@ class Scheduler:
         return len(self._running)
 
     async def run(self, request: Any) -> dict:
-        """The service's answer to a request that has a `size()` in characters.
+        """Returns the service's answer to a request that has a `size()` in characters.
 
-        Raises: `TooManyWaitingError`, `DrainedError`, and what the service raised.
+        Raises: `TooManyWaitingError`, `DrainedError`, and any exception from the service.
         """
         if self._drained:
             raise DrainedError

@@ -1,4 +1,4 @@
-"""Who may ask a service that is not for this machine alone: keys and host names."""
+"""Access control for a service that other machines can reach: API keys and host names."""
 
 import pytest
 

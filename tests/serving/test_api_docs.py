@@ -1,4 +1,4 @@
-"""The page /docs: everything from here, under the strict headers of the other page."""
+"""The page /docs: it loads no external resources and has the same strict headers as the main page."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The middleware that holds requests to the limits, without a server: bodies together, total time, what is refused."""
+"""The middleware that enforces the request limits, without a server: total size of bodies, total time, refusals."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ def test_a_body_in_parts_comes_whole():
     ("headers", "parts", "status"),
     [
         ([(b"content-length", b"99999999")], [], 413),
-        ([(b"content-length", b"9" * 5000)], [b"x"], 408),  # no number that anyone means: what comes is counted
+        ([(b"content-length", b"9" * 5000)], [b"x"], 408),  # an absurd length: the received bytes are counted
         ([], [b"x" * 900, b"x" * 900], 413),
         ([], [b"x" * 900], 408),
     ],

@@ -1,4 +1,4 @@
-"""Texts classified by a loaded model: what each kind of problem answers, and what is refused."""
+"""Classification by a loaded model: the predictions for each problem type, and rejected input."""
 
 import json
 

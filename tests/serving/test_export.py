@@ -1,4 +1,4 @@
-"""The SavedModel: what is in it, what it gives where this package cannot be imported, and what is refused."""
+"""The SavedModel: its contents, its outputs in a process that cannot import this package, and rejected exports."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 SYLLABLES = "가나다라마바사아자차카타파하은는이을를"
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *SYLLABLES, *(f"##{s}" for s in SYLLABLES), ".", ",", "?"]
-# Large weights, so that logits differ from each other by far more than the tolerance.
+# Weights are large, so that logits differ by far more than the tolerance.
 CONFIG = models.BertConfig(
     vocab_size=len(VOCAB) + 3,
     hidden_size=16,
@@ -193,8 +193,8 @@ def export_in_memory(model, folder: str) -> str:
     return export.export_model(model, Tokenizer(VOCAB, pre_tokenizer="none"), folder, with_text=False)["path"]
 
 
-# Two logical devices can only be asked for before TensorFlow starts: a process of its own, which trains a reader there
-# and exports it, within the strategy's scope and outside of it.
+# Two logical devices can only be requested before TensorFlow starts, so a separate process trains a reader on them and
+# exports it, both inside and outside the strategy's scope.
 TRAIN_ON_TWO_REPLICAS = """
 import sys
 import tensorflow as tf
@@ -326,7 +326,7 @@ def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path):
         export.export_model(make_model("reading"), tokenizer, str(tmp_path))
 
 
-# A process that has TensorFlow and tensorflow-text, and nothing of ours.
+# A process with TensorFlow and tensorflow-text but without our package.
 ASK_ALONE = """
 import sys
 class Blocked:
@@ -370,7 +370,7 @@ def test_answer_text_reads_strings_and_answers_as_the_predictor(model_dirs, expo
     asked = [[("가나?", "다라는 마바, 사아를  자차카타.")], several, [("나", "")]]
     pairs = [pair for batch in asked for pair in batch]
     expected = Predictor.load(folder).answer_batch(pairs, strip_josa=False)
-    # "No answer" is preferred to some of the answers, not to all.
+    # "No answer" is preferred to some of the answers, but not to all.
     settings = {**LENGTHS, "null_score_diff_threshold": 0.0}
     differences = [
         answer["null_score_diff"]
@@ -394,7 +394,7 @@ def test_answer_text_reads_strings_and_answers_as_the_predictor(model_dirs, expo
     for (_, context), found, wanted in zip(pairs, told[len(pairs) :], expected_or_none, strict=True):
         assert (found["answer"], found["start"], found["end"]) == (wanted["text"], wanted["start"], wanted["end"])
         assert found["score"] == pytest.approx(wanted["score"], abs=1e-4)
-        if len(context) < 2:  # elsewhere the predictor lists equal texts once, the graph does not
+        if len(context) < 2:  # otherwise the predictor lists equal texts once, unlike the graph
             assert found["probability"] == pytest.approx(wanted["probability"], abs=1e-4)
         if context:
             assert found["null_score_diff"] == pytest.approx(wanted["null_score_diff"], abs=1e-4)
@@ -402,7 +402,7 @@ def test_answer_text_reads_strings_and_answers_as_the_predictor(model_dirs, expo
     assert 0 < empty < len([context for _, context in pairs if context])
 
 
-# Nothing but what the package itself imports.
+# Only modules that the package itself imports.
 LOAD_WITH_TEXT = """
 import sys
 import kobert_tf2 as kb

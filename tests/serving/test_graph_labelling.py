@@ -1,4 +1,4 @@
-"""Entities found in a graph are those of NumPy's functions, for any text and any logits."""
+"""Entity recognition in a graph gives the same entities as the NumPy functions, for any text and any logits."""
 
 import numpy as np
 import pytest

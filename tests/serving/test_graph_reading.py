@@ -1,4 +1,4 @@
-"""Reading in a graph against the same rules written plainly in Python, and against those in NumPy."""
+"""Compares reading in a graph with the same rules written in plain Python, and with the NumPy implementation."""
 
 import hypothesis.strategies as st
 import numpy as np
@@ -110,7 +110,7 @@ def test_a_span_is_found_once_in_the_window_that_shows_most_around_it():
         cls_id=CLS, sep_id=SEP, pad_id=PAD, max_seq_length=16, doc_stride=5, max_query_length=8,
     )  # fmt: skip
     ids = windows.inputs["input_ids"]
-    # A reader that likes tokens 13 to 15 wherever it sees them, and the question most of all.
+    # A reader that gives high logits to tokens 13 to 15 everywhere, and the highest to the question.
     start = tf.cast(ids == 13, tf.float32) * 4 + tf.cast(ids == 50, tf.float32) * 9
     end = tf.cast(ids == 15, tf.float32) * 3 + tf.cast(ids == 51, tf.float32) * 9
     spans = graph_reading.merge_spans(windows, start, end, n_best_size=3, max_answer_length=4)

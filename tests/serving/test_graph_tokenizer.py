@@ -1,4 +1,4 @@
-"""The tokenizer in a graph gives, id for id and character for character, what the tokenizer in Python gives."""
+"""The tokenizer in a graph gives exactly the same ids and character offsets as the tokenizer in Python."""
 
 import json
 import unicodedata
@@ -19,8 +19,9 @@ VOCAB = [
     "가나", "나다라", "MASK", "क", "##़", "e", "i", "##i", "##\u0307", "ss", "ja", "ﬁ",
 ]  # fmt: skip
 
-# What normalising, cutting and offsets can go wrong on: composed and decomposed Hangul, jamo alone, marks without a
-# base, what NFC makes longer or reorders, what is removed, every kind of white space, ideographs, emoji, other planes.
+# Difficult cases for normalisation, splitting and offsets: composed and decomposed Hangul, single jamo, marks without a
+# base, characters that NFC lengthens or reorders, removed characters, every kind of white space, ideographs, emoji,
+# other planes.
 ODD = (
     "가각나다라abAÉéĀσΣςİıẞß漢字㐀﨑豈\u0301\u0307\u0323\u0327ᄀ\u1161\u11a8ㄱㅏ\u0958\u0915\u093c\u09dc\ufb1d\u2126\u212b"
     "\u200b\u200d\u200e\u202e\ufeff\u00ad\x00\x01\x02\x07\x1f\x7f\u0085 \u00a0\u3000\u2028\t\n\r\u1680"

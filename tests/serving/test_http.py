@@ -1,6 +1,6 @@
-"""The HTTP service: what it answers, what it refuses and how, and that requests are answered together.
+"""The HTTP service: its responses, its refusals, and the concurrent processing of requests.
 
-The framework is an extra: without it these tests are skipped.
+FastAPI is an optional dependency (an extra); without it these tests are skipped.
 """
 
 import concurrent.futures
@@ -131,7 +131,7 @@ def test_the_page_speaks_both_languages_in_full(kind):
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# The tool itself, in a process of its own
+# The tool itself, in a separate process
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -219,19 +219,19 @@ def test_under_load_none_is_lost_and_memory_stays_flat(server):
     health = server.get("/healthz")
     assert health["answered"] - answered == 5 * 120
     assert health["batches"] < health["answered"]
-    # 2,000 KiB over 120 requests are 17 KiB each, less than a question's logits.
+    # 2,000 KiB over 120 requests is 17 KiB each, less than a question's logits.
     assert min(np.diff(resident[1:])) < 2_000, resident
 
 
 def test_it_listens_on_the_loopback_address_alone(server):
     port = int(server.url.rpartition(":")[2])
-    for address in ("127.0.0.2", socket.gethostbyname(socket.gethostname())):  # of this machine, whatever else it has
+    for address in ("127.0.0.2", socket.gethostbyname(socket.gethostname())):  # other addresses of this machine
         if address != "127.0.0.1":
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection((address, port), timeout=5)
 
 
-# The tool with a reader that tells how many questions it is computing, and does not answer before it may.
+# The tool with a reader that reports how many questions it is computing, and waits for permission to answer.
 BLOCKED = f"""
 import pathlib, runpy, sys, time, types
 sys.path.insert(0, {str(ROOT / "tests" / "support")!r})
@@ -281,7 +281,7 @@ def test_sigterm_answers_what_has_come_and_ends(tmp_path):
         wait_until(have_all_come, "four requests in the service")
         server.process.send_signal(signal.SIGTERM)
         wait_until(is_closed, "no more connections taken")
-        # The door is shut, four are inside and none has its answer.
+        # The server accepts no more requests; four are in progress and none has been answered.
         assert server.process.poll() is None
         assert not any(answer.done() for answer in answers)
         (tmp_path / "go").touch()

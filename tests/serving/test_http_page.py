@@ -1,4 +1,4 @@
-"""The page in a real browser: headless Chromium, driven through its debugging pipe with the standard library alone."""
+"""The page in a real browser: headless Chromium, controlled through its debugging pipe by the standard library."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ def seoul(asked):
         return {"text": "", "start": 0, "end": 0, "score": 0.0, "probability": 0.0, "n_best": []}
     best = {"text": "서울이다", "start": start, "end": start + 4, "score": 3.25, "probability": 0.8}
     best["stripped"] = {"text": "서울", "start": start, "end": start + 2, "removed": ["", "이다"]}
-    if start == 0:  # a text that begins with the answer: none is given, the nearest candidate is shown
+    if start == 0:  # a text that begins with the answer: none is returned, the nearest candidate is shown
         none = {"text": "", "start": 0, "end": 0, "score": 9.0, "probability": 0.9}
         return dict(none, n_best=[none, best], null_score_diff=5.75)
     evil = "<img src=x onerror=document.title='evil'>"
@@ -76,7 +76,7 @@ def test_the_answer_is_marked_with_its_particle_and_the_other_candidates(browser
     assert "3.25" in text_of(browser, "figures")
     assert "80.0 %" in text_of(browser, "figures")
     assert browser.run("document.querySelectorAll('#others li').length") == 1
-    # Pressed, a candidate is marked instead of the answer; pressed again, the answer is.
+    # Clicking a candidate highlights it instead of the answer; a second click highlights the answer again.
     press = "document.querySelector('#others button').click()"
     browser.run(press)
     assert browser.run("document.querySelector('mark').textContent") == "<img src=x onerror=document.title='evil'>"

@@ -1,4 +1,4 @@
-"""Limits: what follows from them."""
+"""Values derived from the limits."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Masks filled by a loaded model: what is refused. What it says is held in test_services.py."""
+"""Mask filling by a loaded model: rejected input. test_services.py tests the predictions."""
 
 import pytest
 from korean_text import VOCAB
@@ -11,7 +11,7 @@ from kobert_tf2.serving.mask_filler import MaskFiller
 
 def save(folder, cls) -> str:
     tokenizer = kb.Tokenizer(VOCAB)
-    # Rows of the table that stand for no piece.
+    # Rows of the embedding table without a piece.
     model = with_large_weights(cls(config(vocab_size=len(tokenizer.vocab) + 9, num_hidden_layers=1)))
     model.save_pretrained(str(folder), tokenizer)
     return str(folder)

@@ -1,4 +1,4 @@
-"""Memory goes back to the system when there is nothing to do, and only then."""
+"""Memory is returned to the system when the service is idle, and only then."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A model with type_vocab_size 1: pairs are refused where it is served, single texts are answered."""
+"""A model with type_vocab_size 1: serving refuses pairs and answers single texts."""
 
 import numpy as np
 import pytest

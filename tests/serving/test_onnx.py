@@ -1,4 +1,4 @@
-"""The ONNX file gives what the model gives. Skipped where the extra `onnx` is not installed."""
+"""The ONNX file gives the same outputs as the model. Skipped if the extra `onnx` is not installed."""
 
 import os
 

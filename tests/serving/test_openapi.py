@@ -1,6 +1,6 @@
-"""The service keeps to its own OpenAPI document: schemathesis makes requests from it, good and bad ones.
+"""The service conforms to its own OpenAPI document: schemathesis generates valid and invalid requests from it.
 
-No request is answered with a 5xx, and every response has a status, a content type and a form that the document names.
+No request gets a 5xx, and every response has a status, a content type and a schema that the document specifies.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ def test_every_request_is_answered_as_the_document_says(interface, mode):
         def answers_as_it_says(case):
             seen.append(case.call_and_validate().status_code)
 
-        with contextlib.suppress(Unsatisfiable):  # what has no parameters has no wrong ones
+        with contextlib.suppress(Unsatisfiable):  # an operation without parameters has no invalid ones
             answers_as_it_says()
     assert seen
     assert all(400 <= status < 500 if mode == GenerationMode.NEGATIVE else status == 200 for status in seen)

@@ -1,4 +1,4 @@
-"""Questions to a model that is loaded once: where answers lie, that batches change nothing, what odd input gives."""
+"""Questions answered by a model that is loaded once: answer offsets, independence of batching, unusual input."""
 
 import hypothesis.strategies as st
 import numpy as np

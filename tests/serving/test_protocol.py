@@ -1,4 +1,4 @@
-"""Connections of clients that mean no good, on a server with small limits: half-sent, endless, unread, too many."""
+"""Connections of malicious clients, on a server with small limits: half-sent, endless, unread, too many."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ def test_a_request_that_does_not_come_whole_is_answered_and_its_connection_close
     with connect(server) as connection:
         connection.sendall(sent)
         got, body = response(connection)
-        if not sentence:  # two lengths: which error it is, is h11's choice
+        if not sentence:  # two lengths: h11 decides which error it is
             assert got in (400, 408)
             return
         assert got == status

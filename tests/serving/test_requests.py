@@ -1,4 +1,4 @@
-"""Texts of requests as windows: those of the room they come from, without TensorFlow."""
+"""Conversion of request texts to windows: equal to those of the packages that define them, without TensorFlow."""
 
 import pickle
 import subprocess

@@ -1,4 +1,4 @@
-"""Exports read again: which folder is one, and that a damaged one is a sentence that names what is damaged."""
+"""Reading exports: which folders are exports, and that for a damaged one the error names the damage in one sentence."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""Requests in turns: batches, short before long, what is cancelled or refused, and texts of a process of their own."""
+"""Scheduling in turns: batches, short requests before long ones, cancellation, refusal, the long texts' process."""
 
 import asyncio
 import time
@@ -78,7 +78,7 @@ def test_a_short_question_is_answered_between_the_windows_of_long_ones():
             one.cancel()
         return seconds
 
-    # The three take 18 seconds.
+    # The three long requests take 18 seconds.
     assert with_scheduler(reader, Limits(), steps) < 2
 
 

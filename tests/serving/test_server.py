@@ -1,4 +1,4 @@
-"""The end of a service: when it comes, and what those hear who wait."""
+"""Shutdown of a service: its timing, and the responses to waiting clients."""
 
 import re
 import resource

@@ -1,4 +1,4 @@
-"""What the service does with each kind of model: the same answers as the model's own class gives, over HTTP."""
+"""The service with each kind of model: over HTTP it gives the same answers as the model's own class."""
 
 import json
 
@@ -41,7 +41,7 @@ def without_time(response) -> dict:
     return found
 
 
-# Every text by way of the other process too.
+# Sends every text through the other process too.
 @pytest.mark.parametrize("short_characters", [4000, 0])
 def test_a_reader_answers_as_its_predictor_does(tmp_path, short_characters):
     path = saved(tmp_path / "reader", kb.BertForQuestionAnswering)

@@ -1,4 +1,4 @@
-"""What the signatures of an export give for each head, without writing one."""
+"""The outputs of an export's signatures for each head, without writing an export."""
 
 import numpy as np
 import pytest

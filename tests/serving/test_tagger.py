@@ -1,4 +1,4 @@
-"""Entities from a loaded model: slices of the text, the same alone and in a batch, and what is refused."""
+"""Entities from a loaded model: they are slices of the text and independent of batching; rejected input."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The TFLite file gives what the model gives; with fewer bits a weight it is smaller, and how much alike is said."""
+"""The TFLite file gives the model's outputs; with fewer bits per weight it is smaller and reports the difference."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Nothing that serves answers with a head that is not in the weights; what a classifier's export says of its labels."""
+"""Serving never uses a head that is not in the weights; the labels described by a classifier's export."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""JSON that nobody should write, for whatever reads JSON from outside."""
+"""Malformed JSON, for testing every reader of external JSON."""
 
 LISTS = "[" * 100_000
 BAD_JSON = {

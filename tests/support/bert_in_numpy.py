@@ -1,6 +1,7 @@
-"""BERT's forward pass in NumPy, from the paper: a second opinion that shares no line with the package.
+"""BERT's forward pass in NumPy, written from the paper: a reference that shares no code with the package.
 
-Weights are a dict under TF1's names, without dropout. float64, so that it is the more exact side.
+Weights are a dict keyed by TF1's names. There is no dropout. It computes in float64, so that it is the more exact side
+of a comparison.
 """
 
 import math
@@ -42,7 +43,7 @@ def attention(x, mask, weights, name, heads):
 
 
 def encode(batch, weights, *, layers, heads, gelu=gelu_tanh):
-    """The states after the embeddings and after every layer, and the pooled output."""
+    """Returns the states after the embeddings and after every layer, and the pooled output."""
     table = {name: weights[f"bert/embeddings/{name}_embeddings"] for name in ("word", "token_type", "position")}
     x = table["word"][batch["input_ids"]] + table["token_type"][batch["segment_ids"]]
     x = layer_norm(x + table["position"][: x.shape[1]], weights, "bert/embeddings")
@@ -66,6 +67,6 @@ def masked_lm(sequence, positions, weights, gelu=gelu_tanh):
 
 
 def head(x, weights, name):
-    """Every other head is one dense layer whose kernel TF1 holds transposed."""
+    """All other heads are a single dense layer whose kernel TF1 stores transposed."""
     prefix = f"{name}/" if name else ""
     return x @ weights[f"{prefix}output_weights"].T + weights[f"{prefix}output_bias"]

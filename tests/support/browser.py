@@ -1,4 +1,4 @@
-"""Headless Chromium, driven through its debugging pipe with the standard library alone."""
+"""Headless Chromium, controlled through its debugging pipe using only the standard library."""
 
 import contextlib
 import json
@@ -11,14 +11,14 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 class Browser:
-    """Chrome's DevTools protocol over two pipes: JSON messages that end with a zero byte."""
+    """Chrome's DevTools protocol over two pipes: JSON messages terminated by a zero byte."""
 
     def __init__(self, profile: str):
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
 
         def as_3_and_4():
-            # Through high numbers first: the pipes themselves may be 3 or 4.
+            # Duplicates to high numbers first, since the pipes themselves may be 3 or 4.
             os.dup2(to_browser, 103), os.dup2(from_browser, 104)
             os.dup2(103, 3), os.dup2(104, 4)
 
@@ -78,7 +78,7 @@ class Browser:
         self.wait(f"document.readyState === 'complete' && Boolean({ready})")
 
     def press(self, key: str, code: int, text: str = "") -> None:
-        """A key of the keyboard, down and up."""
+        """Presses and releases a key."""
         for kind in ("keyDown", "keyUp"):
             more = {"text": text} if text and kind == "keyDown" else {}
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **more)

@@ -1,10 +1,11 @@
-"""Runs one tool's main with many command lines in one process, up to where it has its tokenizer and configuration.
+"""Runs one tool's main with many command lines in one process, until it has chosen its tokenizer and configuration.
 
     python chosen_by_tool.py TOOL.py LINES.json
 
-LINES.json has `lines`, {name: [flags]}, and `texts`; the last line of standard output is {name: what was chosen}.
+LINES.json has `lines`, {name: [flags]}, and `texts`. The last line of standard output is {name: chosen values}.
 
-TensorFlow is imported once. A run ends where its model would be made or its text read: `Chosen` carries what was found.
+TensorFlow is imported once. A run ends before it makes its model or reads its text, by raising `Chosen` with the chosen
+values.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from absl import flags
 
 
 class Chosen(Exception):  # noqa: N818 - not an error
-    """Ends a run: the tool has what it starts from."""
+    """Ends a run, once the tool has chosen its tokenizer and configuration."""
 
 
 def main(tool: str, path: str) -> None:
@@ -40,7 +41,7 @@ def main(tool: str, path: str) -> None:
 
 
 def _stop_where_all_is_chosen(tool: str) -> dict:
-    """What is noted on the way: the tokenizer and, in a tool that has one, the configuration."""
+    """Makes a run record its tokenizer and, if the tool has one, its configuration, and then stop."""
     from kobert_tf2.tokenization import pretrained
 
     chosen: dict = {}

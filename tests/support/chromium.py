@@ -1,5 +1,5 @@
-"""A real browser: headless Chromium, driven through its debugging pipe (Chrome's DevTools protocol) with the standard
-library alone: JSON messages that end with a zero byte.
+"""A real browser: headless Chromium, controlled through its debugging pipe (Chrome's DevTools protocol: JSON messages
+terminated by a zero byte) using only the standard library.
 """
 
 import base64
@@ -15,7 +15,7 @@ KEYS = {"Tab": 9, "Enter": 13, " ": 32}
 
 
 class Browser:
-    """`console` are the complaints of the pages, `requests` the addresses that they asked for."""
+    """`console` collects the pages' errors and warnings, `requests` the URLs that they requested."""
 
     _session = None
 
@@ -24,7 +24,7 @@ class Browser:
         self._read, from_browser = os.pipe()
 
         def as_3_and_4():
-            # Through high numbers first: the pipes themselves may be 3 or 4.
+            # Duplicates to high numbers first, since the pipes themselves may be 3 or 4.
             os.dup2(to_browser, 103), os.dup2(from_browser, 104)
             os.dup2(103, 3), os.dup2(104, 4)
 
@@ -85,7 +85,7 @@ class Browser:
         self.wait(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(url[:20])})")
 
     def press(self, key: str) -> None:
-        """A key of the keyboard, where the focus is."""
+        """Sends a key press to the focused element."""
         more = {"key": key, "code": {" ": "Space"}.get(key, key), "windowsVirtualKeyCode": KEYS[key]}
         if key != "Tab":
             more["text"] = "\r" if key == "Enter" else key
@@ -93,7 +93,7 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyUp", **more)
 
     def screenshot(self, path: str) -> None:
-        """Of the whole page."""
+        """Takes a screenshot of the whole page."""
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         with open(path, "wb") as file:
             file.write(base64.b64decode(shot["data"]))

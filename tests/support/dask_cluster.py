@@ -1,4 +1,4 @@
-"""A Dask cluster of processes on this machine: a scheduler and workers, as on several."""
+"""A Dask cluster of processes on this machine: a scheduler and workers, as on several machines."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ RUNNER = "--runner=DaskRunner"
 
 
 class Cluster:
-    """`options` are those of the pipeline; `workers` the processes, which have one thread each."""
+    """`options` are the pipeline's options; `workers` are the processes, with one thread each."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder, self.workers = folder, []
@@ -22,7 +22,7 @@ class Cluster:
     def start(self, program: str, *arguments: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "distributed.cli.dask_" + program, "--no-dashboard", *arguments]
         log = open(self._folder / f"{program}-{len(self.workers)}.log", "wb")  # noqa: SIM115
-        # Workers of a cluster do not stand in the folder in which the command is given.
+        # A cluster's workers do not run in the folder from which the command is started.
         cwd = self._folder / "elsewhere"
         cwd.mkdir(exist_ok=True)
         return subprocess.Popen(command, stdout=log, stderr=log, cwd=cwd, env={**os.environ, "TMPDIR": str(cwd)})

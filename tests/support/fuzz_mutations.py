@@ -1,10 +1,10 @@
-"""Damaged copies of valid files, drawn with a seed: bytes, lengths that files declare, and values of JSON."""
+"""Generates damaged copies of valid files from a seed: changes bytes, declared lengths, and JSON values."""
 
 import copy
 import json
 import random
 
-# Of every kind: control characters, a byte order mark, half a character, what JavaScript writes, other JSON.
+# Values of many kinds: control characters, a byte order mark, half a character, JavaScript literals, other JSON.
 _SNIPPETS = [
     *(b"\0", b"\xff", b"\n", b"\r", b"\t", b'"', b"\\", b"{", b"[", b"]", b"}", b",", b":", b"-", b"#", b"<", b">"),
     *(b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"\xea\xb0", "가".encode(), b"\xff\xfe", b"PK\x03\x04"),
@@ -20,7 +20,7 @@ _VALUES = [
 
 
 def mutated(content: bytes, rng: random.Random, others: list[bytes] | None = None) -> bytes:
-    """`content` with one to four changes; `others` are files that parts may come from."""
+    """Returns `content` with one to four changes; `others` are files from which parts may be copied."""
     if rng.random() < 0.6 and (document := _parsed(content)) is not None:
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             document = _changed_value(document, rng)
@@ -45,7 +45,7 @@ def _places(value: object, way: tuple = ()) -> list[tuple]:
 
 
 def _changed_value(document: object, rng: random.Random) -> object:
-    """One value of a JSON document replaced, removed, doubled, renamed, moved or nested deep."""
+    """Replaces, removes, duplicates, renames, moves or deeply nests one value of a JSON document."""
     way = rng.choice(_places(document))
     if not way:
         return document if rng.random() < 0.7 else copy.deepcopy(rng.choice(_VALUES))
@@ -91,7 +91,7 @@ def _changed_bytes(content: bytes, rng: random.Random, others: list[bytes]) -> b
         other = rng.choice(others)
         place = rng.randrange(len(other) + 1)
         return content[:start] + other[place : place + rng.choice((4, 40, 400))] + content[end:]
-    if how == 5:  # A length, or a varint of a protocol buffer.
+    if how == 5:  # A length, or a protocol buffer varint.
         number, size = rng.choice(_NUMBERS), rng.choice((1, 2, 4, 8))
         value = (number % (1 << 8 * size)).to_bytes(size, rng.choice(("little", "big")))
         value = value if rng.random() < 0.7 else _varint(number)

@@ -1,6 +1,6 @@
-"""What the fuzzer damages: for each kind of file a folder of valid ones, and what reads it.
+"""The fuzzer's targets: for each kind of file, a folder of valid files and the function that reads it.
 
-A reader gets the folder after one of its files was damaged. It may return whatever it likes, or raise `InputError`.
+A reader is given the folder after one of its files has been damaged. It may return anything, or raise `InputError`.
 """
 
 import functools
@@ -15,16 +15,16 @@ Folder = pathlib.Path
 
 
 class Target(NamedTuple):
-    """`make` fills a folder; of `files` in it one is damaged at a time; `read` reads the folder."""
+    """`make` fills a folder; one of its `files` is damaged at a time; `read` reads the folder."""
 
     make: Callable[[Folder], Any]
     files: tuple[str, ...]
     read: Callable[[Folder], Any]
-    needs: str = ""  # a package without which it cannot be read
+    needs: str = ""  # a package required to read it
 
 
 def _write(folder: Folder, **contents: str | bytes) -> None:
-    """Files by their names, with __ for the point."""
+    """Writes files by name, with __ for the dot."""
     for name, content in contents.items():
         data = content.encode() if isinstance(content, str) else content
         (folder / name.replace("__", ".")).write_bytes(data)
@@ -230,7 +230,7 @@ def _make_records(folder: Folder) -> None:
 
 
 def _read_records(folder: Folder) -> None:
-    """Framing by the text half, then what training reads."""
+    """Reads the frames with the text half, then the records as training does."""
     from kobert_tf2.pretraining_data import record_check, tfrecord
 
     features = tfrecord.pretraining_features(max_seq_length=6, max_predictions_per_seq=2)
@@ -239,7 +239,7 @@ def _read_records(folder: Folder) -> None:
 
 
 def _reframed(folder: Folder) -> None:
-    """A record whose frame is sound around a damaged example."""
+    """A record with a valid frame around a damaged example."""
     from kobert_tf2.pretraining_data import tfrecord
 
     (folder / "framed").write_bytes(b"".join(tfrecord.framed([(folder / "example").read_bytes()] * 2)))
@@ -323,7 +323,7 @@ def _make_pickle(folder: Folder) -> None:
 
 
 def _read_weights(folder: Folder, *, allow_pickle: bool = False) -> None:
-    """What every loading does before Keras has its say: the names, shapes and values of the weights."""
+    """The steps of loading that come before Keras: reads the names, shapes and values of the weights."""
     from kobert_tf2.bert import checkpoint_files, heads, matching
     from kobert_tf2.bert.config import BertConfig
 
@@ -468,14 +468,14 @@ TARGETS = {
 
 
 def judge(target: Target, folder: Folder) -> str | None:
-    """What is wrong with the answer of a reader, None where nothing is; what is no `InputError` is raised."""
+    """Returns the problem with a reader's error, or None; exceptions other than `InputError` propagate."""
     from kobert_tf2.errors import InputError
 
     try:
         target.read(folder)
     except InputError as error:
         said = str(error)
-        # A list of weights that do not fit has a line for each.
+        # A list of mismatched weights has a line for each.
         if not all(line.startswith(("  ", "what to do: ")) for line in said.strip().splitlines()[1:]):
             return f"expected one sentence, but it has several lines: {said[:500]!r}"
         if len(said) > 2000:

@@ -1,6 +1,6 @@
-"""Several hosts on this machine: network namespaces with addresses of their own, joined by a bridge.
+"""Simulates several hosts on this machine: network namespaces with their own addresses, connected by a bridge.
 
-They share the disk, as hosts that train together share their output folder.
+They share the disk, as hosts in distributed training share their output folder.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ def _run(*command: str) -> str:
 
 
 def reason_against() -> str | None:
-    """Why this machine cannot have them; None where it can."""
+    """The reason why this machine cannot create such hosts; None if it can."""
     try:
         with hosts(1):
             return None
@@ -29,7 +29,7 @@ def reason_against() -> str | None:
 
 
 class Host:
-    """One of the hosts; `port` is free on each."""
+    """One host; `port` is free on every host."""
 
     port = 2222
 
@@ -37,11 +37,11 @@ class Host:
         self.name, self.address = name, f"10.77.{os.getpid() % 200}.{index + 1}"
 
     def start(self, command: Sequence[str], **how) -> subprocess.Popen:
-        """A program there, in a process group of its own; `how` as for Popen."""
+        """Starts a program on the host, in a new process group; `how` is passed to Popen."""
         return subprocess.Popen(["ip", "netns", "exec", self.name, *command], start_new_session=True, **how)
 
     def cut(self) -> None:
-        """The link goes down: packets are lost and connections stay as they are, as when a cable is pulled."""
+        """Takes the link down: packets are lost but connections stay open, as when a cable is unplugged."""
         _run("ip", "-n", self.name, "link", "set", "eth0", "down")
 
     def mend(self) -> None:
@@ -67,7 +67,7 @@ def hosts(count: int) -> Iterator[list[Host]]:
             )
             _run("ip", "-n", switch, "link", "set", f"port{index}", "master", "bridge", "up")
             _run("ip", "-n", host.name, "address", "add", f"{host.address}/24", "dev", "eth0")
-            for link in ("eth0", "lo"):  # What a host sends to its own address goes through `lo`.
+            for link in ("eth0", "lo"):  # Packets from a host to its own address go through `lo`.
                 _run("ip", "-n", host.name, "link", "set", link, "up")
         yield found
     finally:

@@ -1,7 +1,7 @@
-"""Sentences of ours for each entry of the tables of josa_guards.py and josa_text.py: a span, and what is left of it.
+"""Our own test sentences for each table entry of josa_guards.py and josa_text.py: a span, and its stripped form.
 
-A case is written `before |span| after -> left`. `python tests/support/josa_mutants.py` takes the guards and the entries
-away one by one and says for which of them no case changes.
+A case is written `before |span| after -> stripped`. `python tests/support/josa_mutants.py` removes the guards and the
+entries one by one and reports those whose removal changes no case.
 """
 
 from typing import NamedTuple
@@ -44,7 +44,7 @@ BRACKETS = "() [] {} （） ［］ 〔〕 【】"
 QUOTES = "《》 〈〉 『』 「」 “” ‘’ <> \"\" ''"
 TITLES = "《》 〈〉 『』 「」"
 
-# What hangs on a word and goes, in the form that fits: particles, and the copula at the end of a sentence.
+# Endings to be stripped, in the form that fits the word: particles, and the copula at the end of a sentence.
 PARTICLES = {
     "사과": "는 가 를 와 로 로서 로써 로부터 나마 랑 란 며 든 든지 라고 라도 야말로 는커녕 도 만 의 에 에서 에게 한테 "
     "까지 부터 마저 조차 밖에 처럼 만큼 보다 하고 마다 뿐 대로 에서부터 에서는 까지도 로서의 만이 에게서도 "
@@ -291,7 +291,7 @@ def all_cases() -> list[Case]:
 
 
 def failures(stripper) -> list[tuple[Case, str]]:
-    """The cases of which something else is left, and what."""
+    """The cases with a wrong result, and that result."""
     left = [(case, case.sentence[slice(*stripper(*case[:3]))]) for case in all_cases()]
     return [(case, text) for case, text in left if text != case.left]
 
@@ -304,7 +304,7 @@ BEFORE_EUN = "가고나다도동라루미민보비상새서성세소수시아양
 
 
 def failures_of_names() -> list[str]:
-    """Full names that are none to josa_guards, and what should be none."""
+    """Full names that josa_guards does not recognise, and non-names that it does."""
     names = [surname + "나은" for surname in SURNAMES] + [f"김{syllable}은" for syllable in BEFORE_EUN]
     names += ["김병의", "김진도", "김병만", "김하나"]
     others = ["뷁나은", "김철은", "김나", "김나나은", "김철가"]
@@ -326,7 +326,7 @@ NUMBERS = {
 
 
 def failures_of_finals() -> list[tuple[str, str]]:
-    """(form, final) of particles that fit where they should not, or do not where they should; numbers read wrongly."""
+    """(form, final) of particles wrongly accepted or wrongly rejected after a final, and numbers read wrongly."""
     wrong = [
         (text, final)
         for text, final in (NUMBERS | {syllable: final for final, syllable in SYLLABLES.items()}).items()

@@ -1,9 +1,9 @@
-"""Takes the guards and the table entries of josa stripping away one by one, and says which of them no test misses.
+"""Mutation test of josa stripping: removes the guards and the table entries one by one; reports undetected ones.
 
     python tests/support/josa_mutants.py
 
-Run by hand: a minute. A mutant is killed if a sentence of the rules, of the guards or of josa_cases.py is then left
-otherwise. Ends with status 1 if one survives.
+Run by hand; it takes a minute. A mutant is killed if it changes the result for a sentence of the rules, of the guards
+or of josa_cases.py. Exits with status 1 if any mutant survives.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from kobert_tf2.reading import josa_guards, josa_rules, josa_text
 from kobert_tf2.reading.josa import JosaStripper
 
 MODULES = (josa_guards, josa_rules, josa_text)
-# Derived from other tables, or no tables of words.
+# Derived from other tables, or not tables of words.
 NOT_TABLES = {"RULES", "GUARDS", "TWO_FORMS", "OPENERS", "CLOSERS"}
 
 
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def results(stripper: JosaStripper, examples: list[tuple[str, str]]) -> list:
-    """What is left of every sentence that the tests look at."""
+    """The stripped result of every sentence in the tests."""
     spans = [(sentence, sentence.index(given), sentence.index(given) + len(given)) for sentence, given in examples]
     try:
         left = [stripper(*span) for span in spans] + [stripper(*case[:3]) for case in josa_cases.all_cases()]
@@ -65,7 +65,7 @@ def mutations() -> Iterator[tuple[str, Callable]]:
 
 
 def tables() -> list[tuple[str, object]]:
-    """The tables of the modules by their names, each once."""
+    """The modules' tables by name, without duplicates."""
     found = {}
     for module in MODULES:
         for name, value in vars(module).items():

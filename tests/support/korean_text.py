@@ -1,10 +1,10 @@
-"""Strings that break tokenizers, and a small vocabulary, for the tests of the text half."""
+"""Strings that commonly break tokenizers, and a small vocabulary, for the tests of the text half."""
 
 from hypothesis import strategies as st
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
-# Each row: what it is, and the string. All of them go through every setting.
+# Each row: a description and the string. All are tested with every setting.
 HOSTILE = {
     "empty": "",
     "spaces": "   ",
@@ -61,7 +61,7 @@ WORDS = [
 
 
 def texts(max_size: int = 40) -> st.SearchStrategy[str]:
-    """Any string, and strings of what breaks tokenizers."""
+    """Arbitrary strings, and strings built from parts that commonly break tokenizers."""
     hostile = st.lists(st.sampled_from(list(ALPHABET) + WORDS), max_size=max_size).map("".join)
     return st.one_of(hostile, st.text(st.characters(), max_size=max_size))
 

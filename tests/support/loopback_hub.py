@@ -1,4 +1,4 @@
-"""A hub on loopback that the real `huggingface_hub` client downloads from: a model's commits, its tree, its files."""
+"""A hub on the loopback interface for the real `huggingface_hub` client: serves a model's commits, tree and files."""
 
 import contextlib
 import hashlib

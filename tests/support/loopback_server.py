@@ -1,4 +1,4 @@
-"""The HTTP service on a free port of the loopback interface, in a thread of this process, and requests byte by byte."""
+"""Runs the HTTP service on a free loopback port, in a thread of this process; sends raw requests to it."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from kobert_tf2.serving.server import Server, bind
 
 @contextlib.contextmanager
 def serving(service, *, drain_seconds=5.0, access=http.Access(), **limits):  # noqa: B008
-    """A `Server` that runs; its port is `server.port`, its scheduler `server.scheduler`."""
+    """A running `Server`; its port is `server.port`, its scheduler `server.scheduler`."""
     limits = Limits(**limits)
     app = http.make_app(service, limits, access)
     server, listener = Server(app, limits=limits, drain_seconds=drain_seconds), bind("127.0.0.1", 0)
@@ -33,7 +33,7 @@ def serving(service, *, drain_seconds=5.0, access=http.Access(), **limits):  # n
 
 
 def connect(server, address: str = "127.0.0.1") -> socket.socket:
-    """A connection from this address: every 127.x.y.z is the loopback interface."""
+    """Connects from this address: every 127.x.y.z is on the loopback interface."""
     one = socket.create_connection(("127.0.0.1", server.port), timeout=20, source_address=(address, 0))
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return one
@@ -46,7 +46,7 @@ def request(question: str = "?", context: str = "가 나", *headers: str) -> byt
 
 
 def response(connection: socket.socket) -> tuple[int, str]:
-    """Status and body; (0, "") where the connection is closed without."""
+    """Status and body; (0, "") if the connection is closed without a response."""
     data = b""
     with contextlib.suppress(ConnectionError):
         while b"\r\n\r\n" not in data:
@@ -63,7 +63,7 @@ def response(connection: socket.socket) -> tuple[int, str]:
 
 
 def is_closed(connection: socket.socket, seconds: float = 5.0) -> bool:
-    """Whether the server closes the connection within this time."""
+    """Returns whether the server closes the connection within this time."""
     connection.settimeout(seconds)
     try:
         while connection.recv(1 << 16):

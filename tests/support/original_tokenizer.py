@@ -1,7 +1,7 @@
-"""The original BERT's rule for cutting text, from its description: what an old command line must give again.
+"""The original BERT's tokenization, written from its description: old command lines must reproduce its results.
 
-White space, control characters, CJK ideographs and punctuation as `FullTokenizer` treats them; with `lower_case`
-accents go too, by NFD, which takes Hangul apart. Then greedily the longest piece first.
+Treats white space, control characters, CJK ideographs and punctuation as `FullTokenizer` does. With `lower_case` it
+also strips accents by NFD, which decomposes Hangul. Then it greedily takes the longest matching piece.
 """
 
 import unicodedata

@@ -1,4 +1,4 @@
-"""Where the project lies: its tools and configurations are run from there."""
+"""The project's root folder, from which its tools and configurations are run."""
 
 import pathlib
 

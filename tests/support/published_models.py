@@ -1,8 +1,8 @@
-"""Folders of toy size, shaped like the published Korean models: their files, the keys and values of their configuration
-that are not sizes, the names of their weights. The weights and vocabularies are made here.
+"""Toy-sized folders with the structure of the published Korean models: their files, the keys and values of their
+configuration except sizes, and the names of their weights. The weights and vocabularies are generated here.
 
-What could not be seen of a model (the files of KorBERT and HanBERT are not public, nor was lassl's configuration) is as
-its family writes it.
+Where a model's files could not be inspected (those of KorBERT and HanBERT are not public, nor was lassl's
+configuration), the usual form of its family is used.
 """
 
 import dataclasses
@@ -50,15 +50,16 @@ BERT_TOKENIZER = {
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """How one model is published.
+    """The published form of one model.
 
     Attributes:
-      config: keys of config.json beside the sizes; None: a TF1 checkpoint with Google's bert_config.json.
+      config: keys of config.json other than the sizes; None for a TF1 checkpoint with Google's bert_config.json.
       weights: "safetensors", "pickle" or the name of a TF1 checkpoint.
-      has_heads: masked LM and next sentence, under the names of a pre-training model; else a bare encoder's names.
-      tokenizer: the contents of tokenizer_config.json; None: there is none.
-      vocabulary: the file of the vocabulary; "*.model" is a SentencePiece model.
-      mark: how pieces are marked that only this model's own tokenizer makes.
+      has_heads: whether there are masked LM and next sentence heads, with the names of a pre-training model; otherwise
+        the names are a bare encoder's.
+      tokenizer: the contents of tokenizer_config.json; None if there is no such file.
+      vocabulary: the name of the vocabulary file; "*.model" is a SentencePiece model.
+      mark: the mark on pieces that only this model's own tokenizer produces.
     """
 
     weights: str
@@ -72,7 +73,7 @@ class Published:
 
     @property
     def reads_tokenizer(self) -> bool:
-        """Whether the tokenizer is one that is read here."""
+        """Whether this package can read the tokenizer."""
         return not self.mark
 
 
@@ -133,7 +134,7 @@ def write(name: str, folder: pathlib.Path) -> str:
     published = PUBLISHED[name]
     folder.mkdir(parents=True)
     size = _write_vocabulary(published, folder)
-    # As published, some tables have rows that no piece uses.
+    # As in the published models, some embedding tables have unused rows.
     sizes = config(vocab_size=size + 3, max_position_embeddings=published.positions, hidden_act=_activation(published))
     model = with_large_weights((models.BertForPreTraining if published.has_heads else models.BertBackbone)(sizes))
     if published.config is None:
@@ -151,7 +152,7 @@ def write(name: str, folder: pathlib.Path) -> str:
 
 
 def _activation(published: Published) -> str:
-    """In both formats it says gelu, which means the tanh form in Google's."""
+    """Both formats specify gelu, which means the tanh form in Google's."""
     return "gelu_new" if published.config is None else "gelu"
 
 
@@ -178,14 +179,14 @@ def _write_vocabulary(published: Published, folder: pathlib.Path) -> int:
 
 def _write_hugging_face(model, published: Published, folder: pathlib.Path) -> None:
     sizes = {name: value for name, value in model.config.to_dict().items() if name not in _WRITTEN_BY_LATER_VERSIONS}
-    kind = {} if published.config == {} else {"model_type": "bert"}  # KR-BERT's has the keys of Google's file alone
+    kind = {} if published.config == {} else {"model_type": "bert"}  # KR-BERT's has only the keys of Google's file
     (folder / "config.json").write_text(json.dumps({**sizes, **kind, **published.config}))
     arrays = {
         row.hf: weight_names.transpose(variable.numpy(), row, source="keras", target="hf")
         for row, variable in pretrained.variables(model).items()
     }
     arrays["bert.embeddings.position_ids"] = np.arange(published.positions)[None]
-    if published.has_heads:  # the decoder is the table of the embeddings, and was saved beside it
+    if published.has_heads:  # the decoder is tied to the embedding table, and was saved as well
         arrays["cls.predictions.decoder.weight"] = arrays["bert.embeddings.word_embeddings.weight"].copy()
         arrays["cls.predictions.decoder.bias"] = arrays["cls.predictions.bias"].copy()
     else:

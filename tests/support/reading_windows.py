@@ -1,4 +1,4 @@
-"""Questions and a tokenizer small enough that one sees where windows and spans fall."""
+"""Questions and a tokenizer small enough that the positions of windows and spans are easy to follow."""
 
 import re
 
@@ -9,7 +9,7 @@ from kobert_tf2.tokenization.encoding import Encoding, Token
 
 
 class PairTokenizer:
-    """Cuts words into pieces of two characters: enough to see where windows and spans fall."""
+    """Splits words into pieces of two characters, so that the positions of windows and spans are easy to follow."""
 
     pad_id, cls_id, sep_id = 0, 1, 2
 

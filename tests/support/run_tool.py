@@ -1,7 +1,7 @@
 """Runs one tool several times in this process: `python run_tool.py TOOL CASES.json`, results as JSON on the last line.
 
-TensorFlow is loaded once, not once a case. A case is {"cwd", "flags", "fsize"}: with `fsize` the disk is as good as
-full, for no file can grow beyond so many bytes. A result is {"status", "stdout", "stderr"}.
+TensorFlow is loaded once, not once per case. A case is {"cwd", "flags", "fsize"}: `fsize` simulates a full disk by
+limiting the size of every file to that many bytes. A result is {"status", "stdout", "stderr"}.
 """
 
 import contextlib

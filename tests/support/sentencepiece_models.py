@@ -1,4 +1,4 @@
-"""SentencePiece models of small size, trained when they are asked for on what text is given."""
+"""Small SentencePiece models, trained on demand on the given text."""
 
 import functools
 import pathlib
@@ -9,7 +9,7 @@ from kobert_tf2 import sample_data
 
 @functools.cache
 def made_text() -> tuple[str, ...]:
-    """Sentences of made articles."""
+    """Sentences of generated articles."""
     data = sample_data.korquad(40, seed=7, questions_each=2)
     contexts = [paragraph["context"] for article in data["data"] for paragraph in article["paragraphs"]]
     lines = [sentence.strip() for context in contexts for sentence in context.split(".") if sentence.strip()]
@@ -33,7 +33,7 @@ def _trained(lines: tuple[str, ...], vocab_size: int, options: tuple) -> bytes:
         return pathlib.Path(f"{folder}/m.model").read_bytes()
 
 
-# As KoBERT's: the special tokens are control symbols of the model.
+# As in KoBERT's, the special tokens are control symbols of the model.
 OF_KOBERT = {
     "unk_id": 0, "pad_id": 1, "bos_id": -1, "eos_id": -1, "unk_piece": "[UNK]", "pad_piece": "[PAD]",
     "control_symbols": "[CLS],[SEP],[MASK]", "character_coverage": 0.9995,
@@ -48,7 +48,7 @@ def train(path: pathlib.Path, lines=None, *, vocab_size: int = 600, **options) -
 
 
 def kobert_folder(folder: pathlib.Path, lines=None, *, name: str = "tokenizer_78b3253a26.model", **options) -> str:
-    """A folder like monologg/kobert: the model, and a vocab.txt in another order."""
+    """Writes a folder like monologg/kobert: the model, and a vocab.txt in a different order."""
     import sentencepiece
 
     model = train(folder / name, lines, **options)

@@ -1,4 +1,4 @@
-"""Models of toy size, and the checkpoints made from them, that the tests of several rooms share."""
+"""Toy-sized models and checkpoints made from them, shared by the tests of several packages."""
 
 import json
 
@@ -30,7 +30,7 @@ def config(**changes) -> models.BertConfig:
 
 
 def batch(rows: int = 3, length: int = 12, predictions: int = 4) -> dict:
-    """Every row ends in padding of another length."""
+    """Makes a batch in which every row has a different length of padding."""
     rng = np.random.default_rng(rows * length)
     lengths = [length - 3 * i % length for i in range(rows)]
     return {
@@ -42,7 +42,9 @@ def batch(rows: int = 3, length: int = 12, predictions: int = 4) -> dict:
 
 
 def with_large_weights(model):
-    """Weights that move every output: at the initial 0.02 a wrong mask or activation hides below the tolerance."""
+    """Gives the model weights large enough to affect every output: at the initial 0.02 the effect of a wrong mask or
+    activation would be below the tolerance.
+    """
     rng = np.random.default_rng(3)
     for variable in model.weights:
         centre = 1.0 if variable.path.endswith("gamma") else 0.0
@@ -62,7 +64,7 @@ def assert_close(ours: dict, theirs: dict, tolerance: float = 1e-5):
 
 
 def with_a_value_for_every_weight(model):
-    """Round trips must not pass because two weights are alike."""
+    """Makes all weights distinct, so that a round trip cannot pass because two weights are equal."""
     start = 0
     for variable in model.weights:
         size = int(np.prod(variable.shape))
@@ -82,7 +84,7 @@ def assert_same_weights(ours, theirs):
 
 
 def save_tf1(model, folder, **more):
-    """Our weights under TF1's names, with whatever else a trained checkpoint holds."""
+    """Saves our weights under TF1's names, with the other variables of a trained checkpoint."""
     folder.mkdir(exist_ok=True)
     arrays = {
         row.tf1: weight_names.transpose(v.numpy(), row, source="keras", target="tf1")
@@ -95,7 +97,7 @@ def save_tf1(model, folder, **more):
 
 
 def write_config(folder, values: dict, *, drop: tuple[str, ...] = ()) -> str:
-    """A `config.json` of the small model in `folder`, with these values and without those keys; its path."""
+    """Writes the small model's `config.json` to `folder`, with these values without those keys; returns its path."""
     sizes = {name: value for name, value in config().to_dict().items() if name not in drop}
     path = folder / "config.json"
     path.write_text(json.dumps({**sizes, **values}))

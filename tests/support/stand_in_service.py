@@ -1,4 +1,4 @@
-"""A service for HTTP tests that needs no model: it answers with the first words of the context, at once or slowly."""
+"""A service for HTTP tests that needs no model: it answers with the first words of the context, quickly or slowly."""
 
 import dataclasses
 import functools
@@ -28,7 +28,7 @@ def _span(ask, text: str, start: int, end: int) -> dict:
 
 @dataclasses.dataclass
 class StandIn(HttpService):
-    """Computes one window in `seconds`; remembers how many windows each call of the model had."""
+    """Takes `seconds` to compute a window; records the number of windows in each call of the model."""
 
     kind, path, summary = "reading", "/answer", "Answers a question about a text."
     response_model = schemas.Answers

@@ -1,4 +1,4 @@
-"""Models as they are found, of toy size: what `--vocab_file`, `--bert_config_file` and `--init_checkpoint` may name."""
+"""Toy-sized models in the usual formats, as inputs for `--vocab_file`, `--bert_config_file` and `--init_checkpoint`."""
 
 import json
 import pathlib
@@ -23,7 +23,7 @@ def model(**changes):
 
 
 def ours(folder: pathlib.Path) -> pathlib.Path:
-    """A model directory that this package wrote, with morphemes."""
+    """A model directory written by this package, with a morpheme tokenizer."""
     model().save_pretrained(folder, Tokenizer(PIECES, continuation="morpheme"))
     return folder
 
@@ -38,7 +38,7 @@ def hugging_face(folder: pathlib.Path, **tokenizer_config) -> pathlib.Path:
 
 
 def tf1(folder: pathlib.Path, *, with_config: bool = True) -> pathlib.Path:
-    """A checkpoint of the original scripts with its vocabulary, and its configuration beside it or not."""
+    """A checkpoint of the original scripts with its vocabulary, and optionally with its configuration."""
     save_tf1(model(), folder)
     write_vocab(folder)
     if not with_config:
@@ -47,7 +47,7 @@ def tf1(folder: pathlib.Path, *, with_config: bool = True) -> pathlib.Path:
 
 
 def kobert(folder: pathlib.Path) -> pathlib.Path:
-    """A model directory like monologg/kobert: a SentencePiece model, and a vocab.txt in another order."""
+    """A model directory like monologg/kobert: a SentencePiece model, and a vocab.txt in a different order."""
     from sentencepiece_models import kobert_folder
 
     kobert_folder(folder)
@@ -58,7 +58,7 @@ def kobert(folder: pathlib.Path) -> pathlib.Path:
 
 
 def tokenizer_json(folder: pathlib.Path) -> pathlib.Path:
-    """A model directory as transformers 5 writes it: no vocab.txt."""
+    """A model directory as transformers 5 writes it, without vocab.txt."""
     import tokenizers
     from tokenizers import models as of_library
     from tokenizers import normalizers, pre_tokenizers

@@ -1,6 +1,6 @@
-"""Small runs for the tests of training, in this process or (`python training_runs.py NAME ...`) in one of their own.
+"""Small runs for the training tests, in this process or in a separate one (`python training_runs.py NAME ...`).
 
-Two logical CPU devices must be asked for before TensorFlow starts, and a killed run must be a process.
+Two logical CPU devices must be requested before TensorFlow starts, and only a run in a separate process can be killed.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ VOCAB, SEQUENCE, PREDICTIONS = 61, 16, 4
 
 
 def features(rows: int, seed: int = 0) -> dict:
-    """Pre-training features with structure to learn (a masked piece is its neighbour's successor), partly masked."""
+    """Partly masked pre-training features with a learnable structure (a masked piece is its neighbour's successor)."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
@@ -62,7 +62,7 @@ def dataset(*, batch_size: int = 8, rows: int = 96):
 
 
 def dataset_of_four_rows(times: int):
-    """Batches of the same four rows, `times` times over."""
+    """Batches of the same four rows, repeated `times` times."""
     import numpy as np
     import tensorflow as tf
 
@@ -70,7 +70,7 @@ def dataset_of_four_rows(times: int):
 
 
 def tiny_model(dropout: float):
-    """What a loop sees of a BERT, the same inputs, outputs and dropout, in a tenth of the time to trace."""
+    """A model with BERT's inputs, outputs and dropout, for testing the loop, that traces in a tenth of the time."""
     import keras
 
     from kobert_tf2.bert.dropout import Dropout
@@ -102,13 +102,13 @@ def model_and_optimizer(
 
 
 def log_of(folder) -> list[dict]:
-    """The records of a run's train_log.jsonl, without how fast they came."""
+    """The records of a run's train_log.jsonl, without the speeds."""
     lines = pathlib.Path(folder, "train_log.jsonl").read_text().splitlines()
     return [{name: x for name, x in json.loads(line).items() if name != "tokens_per_second"} for line in lines]
 
 
 def learning_rates(peak: float, num_steps: int, num_warmup_steps: int) -> list[float]:
-    """The original's learning rate of each step: up from 0, and then on the line that ends with 0 at the last step."""
+    """The original's learning rate at each step: warm-up from 0, then linear decay to 0 at the last step."""
     rising = [peak * step / num_warmup_steps for step in range(num_warmup_steps)]
     return rising + [peak * (1 - step / num_steps) for step in range(num_warmup_steps, num_steps)]
 
@@ -121,7 +121,7 @@ def task(*, tiny: bool = False):
 
 
 def loop_arguments(**arguments) -> dict:
-    """Arguments for `loop.train`, those that are fields of `LoopSettings` among them."""
+    """Arguments for `loop.train`, including fields of `LoopSettings`."""
     from kobert_tf2.training import loop
 
     names = {field.name for field in dataclasses.fields(loop.LoopSettings)}
@@ -173,12 +173,12 @@ def run(
 
 
 _FIT_ROWS = [[12.0, -3.0, 0.5], [8.0, 7.0, -1.0], [3.0, 3.0, 3.0], [-20.0, 1.0, 2.0]]
-# Of the mean absolute error at weights 0, where every target is above the output: minus the mean row.
+# The gradient of the mean absolute error at zero weights, where every target is above the output: minus the mean row.
 FIT_GRADIENT = [-sum(column) * 10 / 4 for column in zip(*_FIT_ROWS, strict=True)]
 
 
 def run_fit(strategy, epochs: int = 3) -> dict:
-    """`model.fit` with BertAdam on a linear layer that starts at 0; its gradients are clipped."""
+    """Runs `model.fit` with BertAdam on a linear layer that starts at 0, with gradient clipping."""
     import keras
     import numpy as np
 
@@ -196,7 +196,7 @@ def run_fit(strategy, epochs: int = 3) -> dict:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# In a process of its own
+# In a separate process
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -206,7 +206,7 @@ def environment(**variables) -> dict:
 
 
 def start(strategy: str, folder, runs: dict[str, dict], *, env: dict | None = None) -> subprocess.Popen:
-    """Starts a process that makes `runs` on two logical CPU devices (or as a worker) and writes `folder/<name>.npz`."""
+    """Starts a process that runs `runs` on two logical CPU devices (or as a worker) and writes `folder/<name>.npz`."""
     command = [sys.executable, str(pathlib.Path(__file__)), strategy, str(folder), json.dumps(runs)]
     return subprocess.Popen(
         command, env=env or environment(), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -225,7 +225,7 @@ def finish(process: subprocess.Popen, timeout: float = 600) -> str:
 
 
 def run_until_killed(strategy, folder: str, **kwargs) -> dict:
-    """A `run` that can be resumed, slowed down and made to say where it is, so that it can be killed anywhere."""
+    """A `run` that can be resumed, slowed down and made to print its position, so it can be killed anywhere."""
     import time
 
     import tensorflow as tf
@@ -237,7 +237,7 @@ def run_until_killed(strategy, folder: str, **kwargs) -> dict:
     def slow_write(self, path):
         _say("writing")
         result = write(self, path)
-        time.sleep(0.05)  # The files are there, their checksums and the rename are still to come.
+        time.sleep(0.05)  # The files are written; their checksums and the rename are pending.
         return result
 
     def note(step, record):

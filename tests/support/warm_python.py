@@ -1,11 +1,11 @@
-"""`python PROGRAM ARGUMENTS...` for tests, in forks of a process that has the slow imports behind it.
+"""Runs `python PROGRAM ARGUMENTS...` for tests, in forks of a process that has already done the slow imports.
 
 A program that imports TensorFlow, or PyTorch and transformers, takes seconds to start, and the default tests run
-dozens. One process a test session imports them (and starts no thread of theirs), and each program is a fork of it:
-with a command line, a working folder, an environment and files of its own, and an end of its own.
+dozens. One process per test session imports them (without starting any of their threads), and each program runs in a
+fork of it, with its own command line, working folder, environment, files and exit status.
 
-What is decided at the import is decided for all: a test of the import itself, or of a variable that is read there
-(KERAS_BACKEND, OMP_NUM_THREADS, TF_CPP_MIN_LOG_LEVEL), starts a Python of its own.
+Settings read at import are the same for all forks: a test of the import itself, or of a variable read there
+(KERAS_BACKEND, OMP_NUM_THREADS, TF_CPP_MIN_LOG_LEVEL), must start a separate Python.
 """
 
 import atexit
@@ -24,7 +24,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-# What each kind of program has imported before it starts. One process cannot hold both (see hf_forward.py).
+# The modules imported in advance for each kind of program. One process cannot import both (see hf_forward.py).
 IMPORTS = {
     "tensorflow": ("tensorflow", "tensorflow_text"),
     "transformers": ("torch", "transformers.models.bert.modeling_bert", "transformers.models.auto.tokenization_auto"),
@@ -39,9 +39,9 @@ def run(
     env: dict[str, str] | None = None,
     timeout: float = 300,
 ) -> subprocess.CompletedProcess:
-    """What `subprocess.run([sys.executable, *arguments], capture_output=True, text=True)` returns.
+    """Returns the same as `subprocess.run([sys.executable, *arguments], capture_output=True, text=True)`.
 
-    `arguments` are a program's path and its flags, or "-c", its text and its arguments.
+    `arguments` are a program's path and its flags, or "-c", the code and its arguments.
     """
     arguments = [os.fspath(argument) for argument in arguments]
     with tempfile.TemporaryDirectory(prefix="warm_python-") as folder:
@@ -52,7 +52,7 @@ def run(
             "env": dict(os.environ if env is None else env),
         }
         status = _ended(_server(imported), {**asked, **streams}, timeout)
-        # As `subprocess` does: the lines end in "\n".
+        # As in `subprocess`, lines end in "\n".
         out, err = (pathlib.Path(path).read_text("utf-8", "backslashreplace") for path in streams.values())
     return subprocess.CompletedProcess([sys.executable, *arguments], status, out, err)
 
@@ -71,7 +71,7 @@ with open(sys.argv[1], "wb") as file:
 
 
 def call(function: Callable, *args: Any, imported: str = "tensorflow", **kwargs: Any) -> Any:
-    """`function(...)` in such a process: what it returns or raises."""
+    """Calls `function(...)` in such a process; returns its result or raises its exception."""
     with tempfile.NamedTemporaryFile(prefix="warm_python-") as file:
         pickle.dump((function, args, kwargs), file)
         file.flush()
@@ -99,7 +99,7 @@ def _end(server: subprocess.Popen) -> None:
 
 
 def _ended(server: subprocess.Popen, asked: dict, timeout: float) -> int:
-    """Starts a program and waits for its end; its status, as of `subprocess`."""
+    """Starts a program and waits for it to end; returns its exit status, as `subprocess` does."""
     print(json.dumps(asked), file=server.stdin, flush=True)
     process = int(server.stdout.readline())
     if not select.select([server.stdout], [], [], timeout)[0]:
@@ -113,12 +113,12 @@ def _ended(server: subprocess.Popen, asked: dict, timeout: float) -> int:
 
 
 def _serve() -> None:
-    """Each line of standard input is a program; the answers are the number of its process, and its status."""
+    """Reads one program per line of standard input; writes its process id, and then its exit status."""
     for name in sys.argv[1:]:
         __import__(name)
-    gc.freeze()  # What is here stays, in every fork.
+    gc.freeze()  # Objects that exist now stay alive in every fork.
     answers = os.fdopen(os.dup(1), "w")
-    # Not through Python's buffer: a fork would have what was read ahead.
+    # Bypasses Python's buffer: a fork would inherit input that was read ahead.
     while line := _line():
         process = os.fork()
         if process == 0:
@@ -137,7 +137,7 @@ def _line() -> str:
 
 
 def _become(arguments: list[str], cwd: str, env: dict[str, str], stdout: str, stderr: str) -> None:
-    """Runs the program in this process, as Python does when it starts."""
+    """Runs the program in this process, as Python does at start-up."""
     os.setpgid(0, 0)
     for descriptor, path in ((0, os.devnull), (1, stdout), (2, stderr)):
         opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -1,4 +1,4 @@
-"""A folder of checkpoints: whole, checked, and nothing of anybody else's removed."""
+"""A folder of checkpoints: they are complete and verified, and other files are never removed."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Batches of rows as a data set: what each holds, and that its place can be saved."""
+"""Batches of rows as a data set: the contents of each, and saving the position."""
 
 import numpy as np
 import pytest

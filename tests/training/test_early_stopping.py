@@ -1,4 +1,4 @@
-"""Early stopping: when a training ends, which weights it ends with, and that a resumed run decides the same."""
+"""Early stopping: when training ends, which weights it ends with, and that a resumed run makes the same decisions."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ import training_runs
 from kobert_tf2.errors import InputError
 from kobert_tf2.training import checkpoints, loop
 
-# By the look: better, better, worse, worse, better, ...
+# The result of each evaluation: better, better, worse, worse, better, ...
 SCORES = [0.1, 0.5, 0.4, 0.5, 0.6, 0.2, 0.2, 0.2]
 
 

@@ -1,4 +1,4 @@
-"""Evaluation and prediction over a dataset: every row counts once, and none that only pads."""
+"""Evaluation and prediction over a dataset: every row counts once, and padding rows do not count."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What TensorFlow's errors are in a sentence."""
+"""Summaries of TensorFlow's errors in one sentence."""
 
 import pytest
 import tensorflow as tf

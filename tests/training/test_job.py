@@ -1,4 +1,4 @@
-"""A run takes its output folder: what is of an earlier run goes on, what is somebody else's is refused."""
+"""A run claims its output folder: it continues its own earlier run, and refuses a folder with other contents."""
 
 import dataclasses
 import json
@@ -99,7 +99,7 @@ def test_a_second_run_is_refused_while_the_first_lives(claim, tmp_path):
     command = [sys.executable, "-c", script, f"{tmp_path}/out"]
     assert "another run is writing" in subprocess.run(command, capture_output=True, text=True).stderr
     del job
-    assert os.listdir(tmp_path) == []  # Nothing was written: the folder goes too.
+    assert os.listdir(tmp_path) == []  # Nothing was written, so the folder is removed too.
 
 
 def test_the_inputs_of_a_task_are_its_fields_of_such_names():

@@ -1,4 +1,4 @@
-"""The log of a run: sums over the steps of a record, and a file that goes on where the checkpoint stands."""
+"""The log of a run: sums over the steps of a record, and a file that continues from the checkpoint's step."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""One step, many shapes of machine: the same batch gives the same numbers everywhere."""
+"""One training step on many machine configurations: the same batch gives the same numbers on all of them."""
 
 import functools
 import json

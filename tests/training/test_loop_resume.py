@@ -1,4 +1,4 @@
-"""A run that dies goes on as if it never had; a checkpoint is whole or is passed over."""
+"""A killed run resumes as if it had not been interrupted; incomplete checkpoints are skipped."""
 
 import dataclasses
 import functools
@@ -188,7 +188,7 @@ def test_an_ignored_ctrl_c_stays_ignored(tmp_path):
 
 
 def test_a_checkpoint_is_written_too_when_the_last_one_is_so_many_minutes_old(undisturbed, tmp_path, monkeypatch):
-    clock = iter(range(0, 10**6, 25))  # Each look at it takes 25 seconds.
+    clock = iter(range(0, 10**6, 25))  # Each reading of the clock advances it by 25 seconds.
     monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
     run = functools.partial(train, output_dir=str(tmp_path), iterations_per_loop=1, keep_checkpoints=99)
 

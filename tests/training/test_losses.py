@@ -1,4 +1,4 @@
-"""Losses as sums: parts add up to the whole, padding rows count nothing, and the numbers are those by hand."""
+"""Losses as sums: parts add up to the whole, padding rows add nothing, and values equal those computed by hand."""
 
 import numpy as np
 import pytest

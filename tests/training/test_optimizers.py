@@ -1,4 +1,4 @@
-"""BERT's Adam against plain NumPy and the original's golden run; schedule; what decays."""
+"""BERT's Adam, compared with plain NumPy and the original's golden run; the schedule; which weights decay."""
 
 import dataclasses
 import unittest.mock

@@ -1,4 +1,4 @@
-"""Workers wait for each other before TensorFlow starts, and say who is missing."""
+"""Workers wait for each other before TensorFlow starts, and report which are missing."""
 
 import socket
 import threading
@@ -40,7 +40,7 @@ def test_nobody_goes_on_before_the_last_has_come(order):
     for thread, outcome in started:
         thread.join(30)
         assert outcome == [None]
-    socket.create_server(("", int(at[0].rpartition(":")[2]))).close()  # The port is free for TensorFlow.
+    socket.create_server(("", int(at[0].rpartition(":")[2]))).close()  # The port is available for TensorFlow.
 
 
 def test_the_first_worker_names_those_that_are_missing():

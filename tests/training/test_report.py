@@ -1,4 +1,4 @@
-"""The report of a run: its curves out of train_log.jsonl."""
+"""The report of a run: its curves from train_log.jsonl."""
 
 import json
 

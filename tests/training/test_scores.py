@@ -1,4 +1,4 @@
-"""eval_results.txt, as the original scripts write it."""
+"""eval_results.txt in the format of the original scripts."""
 
 from kobert_tf2.training.scores import write_eval_results
 

@@ -1,5 +1,5 @@
-"""Training on several hosts (network namespaces of this machine) through `tools/pretrain.py`: the weights of one
-process, a sentence on every host when one is lost, and the same commands go on bit for bit.
+"""Training on several hosts (network namespaces of this machine) with `tools/pretrain.py`: the weights equal those of
+one process, every host reports a lost one in one sentence, and the same commands resume bit for bit.
 """
 
 import json
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 LETTERS = "가나다라마바사아자차"
 STEPS = 600
-# A worker that is lost is noticed by the heartbeats of TensorFlow, 10 seconds; the machine may be busy.
+# TensorFlow's heartbeats detect a lost worker after 10 seconds; the machine may be busy.
 BOUND = 150
 
 

@@ -1,4 +1,4 @@
-"""Parts of a step: which rows a replica and a micro-batch have, the seeds of dropout, steps in one call."""
+"""Parts of a step: the rows of a replica and a micro-batch, the seeds of dropout, several steps in one call."""
 
 import numpy as np
 import pytest

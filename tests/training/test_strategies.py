@@ -1,4 +1,4 @@
-"""What a strategy is made of, and what is said before the first step."""
+"""The creation of a strategy, and the messages before the first step."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a run that goes on is compared with, and the sentence about what differs."""
+"""The values that a resumed run must not change, and the error that names the difference."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ TABLES = (unchanging.BY_VALUE, unchanging.BY_CONTENT, unchanging.FREE)
 
 
 def refused(saved: dict, now: dict, settings: object = None) -> str:
-    saved = json.loads(json.dumps(saved))  # as a manifest holds it
+    saved = json.loads(json.dumps(saved))  # as stored in a manifest
     with pytest.raises(InputError) as error:
         unchanging.check(saved, now, place="out", settings=settings or TaskSettings(output_dir="out"))
     return str(error.value)
