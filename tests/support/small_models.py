@@ -97,7 +97,7 @@ def save_tf1(model, folder, **more):
 
 
 def write_config(folder, values: dict, *, drop: tuple[str, ...] = ()) -> str:
-    """Writes the small model's `config.json` to `folder`, with these values without those keys; returns its path."""
+    """Writes the small model's `config.json` to `folder`, with these values, without those keys; returns its path."""
     sizes = {name: value for name, value in config().to_dict().items() if name not in drop}
     path = folder / "config.json"
     path.write_text(json.dumps({**sizes, **values}))
