@@ -15,6 +15,7 @@ network before loading it.
 import ctypes
 import json
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 # No queries to the cloud metadata server, no device search, and concurrent compilations: libtpu would lock the
 # machine's TPU for one process, but none of ours uses it.
 ENVIRONMENT = {"TPU_SKIP_MDS_QUERY": "1", "JAX_PLATFORMS": "cpu", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
+_PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _LOOPBACK = "lo"
 
@@ -36,6 +38,11 @@ def leave_network() -> bool:
     with open("/proc/self/net/dev") as devices:
         names = [line.split(":")[0].strip() for line in devices if ":" in line]
     return all(name == _LOOPBACK for name in names)
+
+
+def end_with_parent() -> None:
+    """Lets the kernel end this process when the one that started it is killed, which then cannot do it itself."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def versions() -> dict[str, str]:
@@ -100,6 +107,7 @@ def memory_of(executable: Any) -> dict[str, int]:
 
 def answer(request: dict) -> dict:
     """The result of a request, or the compiler's message."""
+    end_with_parent()
     isolated = leave_network()
     os.environ.update(ENVIRONMENT)
     said: dict = {"isolated": isolated}
