@@ -86,6 +86,22 @@ def make_folder(path: str) -> None:
             raise OSError(error.errno, error.strerror, path) from None
 
 
+# {folder: the number under which it is open}, for `without_glob`.
+_open_folders: dict[str, int] = {}
+
+
+def without_glob(path: str) -> str:
+    """A local path as TensorFlow must be given that of a checkpoint, for it takes it for a glob: a folder whose name has
+    [, ? or * is named by the number under which this process has it open."""
+    folder, name = os.path.split(path)
+    if is_remote(path) or not glob.has_magic(folder) or not os.path.isdir("/proc/self/fd"):
+        return path
+    number = _open_folders.get(folder)
+    if number is None or not os.path.samestat(os.fstat(number), os.stat(folder)):
+        number = _open_folders[folder] = os.open(folder, os.O_RDONLY)
+    return f"/proc/self/fd/{number}/{name}"
+
+
 def open_binary(path: str) -> BinaryIO:
     """Opens a file for reading. Raises `InputError` if it is missing or a folder."""
     if not exists(path):

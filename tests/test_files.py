@@ -163,3 +163,21 @@ def test_hangul_in_json_stays_readable(tmp_path):
     files.write_json(str(tmp_path / "a.json"), {"답": "서울"})
     assert "서울" in (tmp_path / "a.json").read_text(encoding="utf-8")
     assert files.read_json(str(tmp_path / "a.json")) == {"답": "서울"}
+
+
+def test_a_folder_whose_name_is_a_glob_has_another_name_for_tensorflow(tmp_path):
+    """TensorFlow found no checkpoint in a folder [1], so a training there could not go on."""
+    plain, odd = tmp_path / "plain [1].ckpt", tmp_path / "a [1] *?" / "state"
+    assert files.without_glob(str(plain)) == str(plain)
+    assert files.without_glob("gs://bucket/[1]/state") == "gs://bucket/[1]/state"
+    odd.parent.mkdir()
+    odd.write_text("first")
+    named = files.without_glob(str(odd))
+    assert not set("[*?") & set(named)
+    with open(named) as file:
+        assert file.read() == "first"
+    odd.parent.rename(tmp_path / "gone")
+    odd.parent.mkdir()
+    odd.write_text("second")
+    with open(files.without_glob(str(odd))) as file:
+        assert file.read() == "second"

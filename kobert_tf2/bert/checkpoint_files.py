@@ -220,7 +220,7 @@ def _open_tf1(prefix: str) -> Checkpoint:
     import tensorflow as tf
 
     try:
-        reader = tf.train.load_checkpoint(prefix)
+        reader = tf.train.load_checkpoint(files.without_glob(prefix))
     except Exception as error:
         raise InputError(f"{prefix}: TensorFlow cannot open it as a checkpoint ({files.first_line(error)})") from None
     shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
@@ -240,8 +240,9 @@ def _read_tf1(prefix: str, name: str, dtype: Any) -> Any:
     """Reads a tensor into memory that a variable can take over; `get_tensor` would hold two copies."""
     import tensorflow as tf
 
+    readable = files.without_glob(prefix)
     try:
-        (tensor,) = tf.raw_ops.RestoreV2(prefix=prefix, tensor_names=[name], shape_and_slices=[""], dtypes=[dtype])
+        (tensor,) = tf.raw_ops.RestoreV2(prefix=readable, tensor_names=[name], shape_and_slices=[""], dtypes=[dtype])
     except Exception as error:
         raise InputError(
             f"{prefix}: {name} cannot be read, the data file is cut short, damaged or missing "

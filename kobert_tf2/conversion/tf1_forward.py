@@ -30,6 +30,7 @@ def forward(
     """
     import tensorflow as tf
 
+    prefix = files.without_glob(prefix)
     types = tf.train.load_checkpoint(prefix).get_variable_to_dtype_map()
     config = files.read_json(config_file)
 

@@ -134,7 +134,7 @@ class Checkpoints:
         """
         folder = self.path(manifest["step"])
         try:
-            yield f"{folder}/state"
+            yield files.without_glob(f"{folder}/state")
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise InputError(
