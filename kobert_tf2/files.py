@@ -91,8 +91,10 @@ _open_folders: dict[str, int] = {}
 
 
 def without_glob(path: str) -> str:
-    """A local path as TensorFlow must be given that of a checkpoint, for it takes it for a glob: a folder whose name has
-    [, ? or * is named by the number under which this process has it open."""
+    """The path of a local checkpoint in a form that TensorFlow does not take for a glob.
+
+    A folder with [, ? or * in its name is replaced by the file descriptor under which this process has it open.
+    """
     folder, name = os.path.split(path)
     if is_remote(path) or not glob.has_magic(folder) or not os.path.isdir("/proc/self/fd"):
         return path
