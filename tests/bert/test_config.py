@@ -67,7 +67,7 @@ def test_other_names_of_an_activation_are_its_function(values, act, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["[]", "3", "null", '"bert"', "[1, 2]"])
-def test_json_that_is_no_object_is_told(content, tmp_path):
+def test_json_that_is_no_object_is_reported(content, tmp_path):
     (tmp_path / "config.json").write_text(content)
     for read in (BertConfig.from_json, BertConfig.from_google_json, BertConfig.from_pretrained):
         with pytest.raises(InputError, match="expected a JSON object"):

@@ -114,7 +114,7 @@ def test_gradients_under_xla_equal_those_without():
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4, err_msg=variable.path)
 
 
-def test_more_keys_than_inputs_are_fine_and_a_missing_one_is_told():
+def test_more_keys_than_inputs_are_fine_and_a_missing_one_is_reported():
     """Keras pairs the sorted keys with the inputs by order alone, so a surplus key would shift them all."""
     model = models.BertForQuestionAnswering(config())
     inputs = batch()
@@ -124,7 +124,7 @@ def test_more_keys_than_inputs_are_fine_and_a_missing_one_is_told():
         model({"input_ids": inputs["input_ids"], "input_mask": inputs["input_mask"]})
 
 
-def test_a_sequence_longer_than_the_positions_is_told():
+def test_a_sequence_longer_than_the_positions_is_reported():
     with pytest.raises(InputError, match=r"at most 24 tokens.*has 30"):
         models.BertBackbone(config())(batch(length=30))
 

@@ -183,7 +183,7 @@ def test_a_configuration_that_we_do_not_compute_is_refused(change, told, tmp_pat
     assert str(path) in str(caught.value)
 
 
-def test_a_configuration_without_sizes_is_told(tmp_path):
+def test_a_configuration_without_sizes_is_reported(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{"vocab_size": 5}')
     with pytest.raises(InputError, match=r"hidden_size.*is missing"):
@@ -220,7 +220,7 @@ def report(path: str, cls=models.BertForPreTraining) -> str:
     return str(caught.value)
 
 
-def test_another_vocabulary_size_is_told_with_both_shapes_and_the_way_out(tf1):
+def test_another_vocabulary_size_is_reported_with_both_shapes_and_the_way_out(tf1):
     told = report(changed(tf1, vocab_size=50))
     assert "2 problems" in told
     assert "word_embeddings: the model needs [50, 16], the checkpoint has [40, 16]" in told
@@ -264,7 +264,7 @@ def test_half_a_head_is_an_error_rather_than_a_new_head(tf1):
     assert "missing: cls/predictions/output_bias [40]" in told
 
 
-def test_a_foreign_head_is_told_and_not_used(tf1, capsys):
+def test_a_foreign_head_is_reported_and_not_used(tf1, capsys):
     rewritten(tf1, lambda arrays: arrays.update(my_head=np.zeros(3, "float32")))
     models.BertForPreTraining.from_pretrained(tf1)
     assert "1 weights were not used: my_head" in capsys.readouterr().err
@@ -287,7 +287,7 @@ def test_a_report_leaves_the_model_as_it_was(tf1):
     assert all(np.array_equal(value, before[path]) for path, value in values(model).items())
 
 
-def test_damaged_checkpoints_are_told(tf1, tmp_path):
+def test_damaged_checkpoints_are_reported(tf1, tmp_path):
     data = pathlib.Path(tf1, "bert_model.ckpt.data-00000-of-00001")
     whole = data.read_bytes()
     data.write_bytes(whole[: len(whole) // 2])
@@ -300,7 +300,7 @@ def test_damaged_checkpoints_are_told(tf1, tmp_path):
     assert "cannot open" in report(tf1)
 
 
-def test_a_checkpoint_of_objects_is_told(tmp_path):
+def test_a_checkpoint_of_objects_is_reported(tmp_path):
     tf.train.Checkpoint(x=tf.Variable(1.0)).write(str(tmp_path / "bert_model.ckpt"))
     files.write_json(str(tmp_path / "bert_config.json"), config().to_google_dict())
     assert "TF2 objects" in report(tmp_path)
@@ -349,7 +349,7 @@ def test_a_shard_is_never_looked_for_outside_the_folder(hf):
         assert "names of files in this folder" in report(hf)
 
 
-def test_a_missing_shard_and_a_broken_file_are_told(hf):
+def test_a_missing_shard_and_a_broken_file_are_reported(hf):
     shard(hf)
     (hf / "model-00002-of-00002.safetensors").unlink()
     assert "names model-00002-of-00002.safetensors, but there is no such file" in report(hf)

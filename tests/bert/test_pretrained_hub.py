@@ -68,7 +68,7 @@ def test_a_revision_is_named_after_an_at_sign(hub, tmp_path):
     assert "owner/tiny has no branch, tag or commit 'v3'" in wrong.stdout
 
 
-def test_a_name_that_the_hub_does_not_have_is_told(hub, tmp_path):
+def test_a_name_that_the_hub_does_not_have_is_reported(hub, tmp_path):
     result = find_in_a_process("owner/other", hub[0], tmp_path)
     assert result.returncode == 1
     assert "owner/other: there is no such folder here, and no such model at http://127.0.0.1" in result.stdout

@@ -17,7 +17,6 @@ from small_models import (
     config,
     numpy,
     save_tf1,
-    with_a_value_for_every_weight,
     with_large_weights,
 )
 
@@ -74,7 +73,7 @@ def test_the_tool_converts_and_ends_with_both_sides_compared(tf1, tmp_path):
     assert "largest difference" in result.stderr
 
 
-def test_the_tool_tells_a_users_mistake_in_a_sentence_and_leaves_nothing(tf1, tmp_path):
+def test_the_tool_reports_a_users_mistake_in_a_sentence_and_leaves_nothing(tf1, tmp_path):
     files.write_json(f"{tf1}/bert_config.json", {**files.read_json(f"{tf1}/bert_config.json"), "vocab_size": 41})
     result = warm_python.run(["-c", IN_ONE_PROCESS, TOOL, f"--input={tf1}", f"--output={tmp_path / 'hf'}"])
     assert result.returncode == 1
@@ -82,19 +81,6 @@ def test_the_tool_tells_a_users_mistake_in_a_sentence_and_leaves_nothing(tf1, tm
     assert "error: " in result.stderr
     assert "the model needs [41, 16], the checkpoint has [40, 16]" in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tf1"]
-
-
-@pytest.mark.parametrize("cls", [models.BertForPreTraining, models.BertForQuestionAnswering])
-def test_round_trips_keep_every_bit(cls, tmp_path):
-    model = with_a_value_for_every_weight(cls(config()))
-    model.save_pretrained(tmp_path / "hf")
-    rewriting.rewrite(tmp_path / "hf", f"{tmp_path}/tf1", to="tf1")
-    rewriting.rewrite(f"{tmp_path}/tf1", f"{tmp_path}/hf2", to="hf")
-    assert_same_weights(cls.from_pretrained(tmp_path / "tf1"), model)
-    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("hf", "hf2"))
-    assert first.keys() == second.keys()
-    assert all(np.array_equal(first[name], second[name]) for name in first)
-    assert files.read_json(f"{tmp_path}/hf/config.json") == files.read_json(f"{tmp_path}/hf2/config.json")
 
 
 @pytest.mark.slow
@@ -185,7 +171,7 @@ def test_the_vocabulary_goes_along_and_its_hangul_is_left_alone(tf1, tmp_path):
     assert files.read_json(f"{tmp_path}/again/tokenizer_config.json") == settings
 
 
-def test_a_vocabulary_larger_than_the_model_is_told(tf1, tmp_path):
+def test_a_vocabulary_larger_than_the_model_is_reported(tf1, tmp_path):
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(50))]
     pathlib.Path(tf1, "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
     with pytest.raises(InputError, match="55 pieces, but the model has vocab_size 40"):
@@ -366,7 +352,7 @@ def test_a_head_that_the_weights_do_not_hold_is_not_named_in_a_config(file_forma
     assert not (tmp_path / "out").exists()
 
 
-def test_a_head_that_only_the_config_names_is_told_with_the_way_out(tmp_path):
+def test_a_head_that_only_the_config_names_is_reported_with_the_way_out(tmp_path):
     models.BertForPreTraining(config()).save_pretrained(tmp_path / "in")
     path = f"{tmp_path}/in/config.json"
     files.write_json(path, files.read_json(path) | {"architectures": ["BertForQuestionAnswering"]})

@@ -95,14 +95,14 @@ def test_a_bom_is_passed_over(tmp_path):
     assert corpus.read_documents(block) == [["가"]]
 
 
-def test_a_corpus_in_utf16_is_told_before_it_is_cut(tmp_path):
+def test_a_corpus_in_utf16_is_reported_before_it_is_cut(tmp_path):
     path = tmp_path / "c"
     path.write_bytes("\ufeff가 나\n다\n".encode("utf-16-le"))
     with pytest.raises(InputError, match=r"FF FE: it is UTF-16; .* iconv -f UTF-16"):
         list(corpus.blocks(str(path), 100))
 
 
-def test_a_file_that_changes_while_it_is_read_is_told(tmp_path):
+def test_a_file_that_changes_while_it_is_read_is_reported(tmp_path):
     path = write(tmp_path / "c", ["가"])
     (block,) = corpus.blocks(path, 100)
     write(tmp_path / "c", ["나"])
@@ -110,7 +110,7 @@ def test_a_file_that_changes_while_it_is_read_is_told(tmp_path):
         corpus.read_documents(block)
 
 
-def test_a_file_that_is_not_lines_is_told(tmp_path, monkeypatch):
+def test_a_file_that_is_not_lines_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "_LONGEST_LINE", 1 << 20)
     path = write(tmp_path / "c", ["가" * 400_000])
     with pytest.raises(InputError, match=r"/c, line 1: .* longer than 1 MiB"):

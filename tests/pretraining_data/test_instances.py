@@ -417,7 +417,7 @@ def test_sentences_without_tokens_and_documents_without_sentences_are_left_out()
         ({"max_seq_length": 10}, "max_predictions_per_seq: expected at most max_seq_length, 10, but got 20"),
     ],
 )
-def test_settings_that_make_no_sense_are_told(wrong, said):
+def test_settings_that_make_no_sense_are_reported(wrong, said):
     with pytest.raises(InputError, match=said):
         Settings(**wrong)
 

@@ -164,7 +164,7 @@ SENTENCES = ["사과 나무", "가 나 다", "한국 어 를", "방 가", "나�
         (SENTENCES[1], 0.0, r"one sentence, whose two halves .* expected many documents, a sentence a line"),
     ],
 )
-def test_a_corpus_that_cannot_teach_is_told_and_no_label_is_false(tmp_path, capsys, content, random_share, said):
+def test_a_corpus_that_cannot_teach_is_reported_and_no_label_is_false(tmp_path, capsys, content, random_share, said):
     (tmp_path / "c").write_text(content, encoding="utf-8")
     counts = create(tmp_path / "c", tmp_path / "r", num_shards=1, block_bytes=200)
     assert counts["random_next_share"] == random_share
@@ -494,7 +494,7 @@ def _alive_in_session(session: int) -> list[int]:
     return alive
 
 
-def test_a_worker_that_dies_is_told_and_what_was_made_stays(text, expected, tmp_path, monkeypatch):
+def test_a_worker_that_dies_is_reported_and_what_was_made_stays(text, expected, tmp_path, monkeypatch):
     def dies(*_):
         raise BrokenProcessPool
 
@@ -548,7 +548,7 @@ def test_a_mistake_is_a_sentence_and_leaves_no_records(flags, tmp_path, flag, sa
     assert not list(tmp_path.glob("r*"))
 
 
-def test_a_line_that_is_not_utf8_is_told_with_its_number(flags, text):
+def test_a_line_that_is_not_utf8_is_reported_with_its_number(flags, text):
     content = text.read_bytes().split(b"\n")
     content[20] = "한글".encode("cp949")
     text.write_bytes(b"\n".join(content))
@@ -559,7 +559,7 @@ def test_a_line_that_is_not_utf8_is_told_with_its_number(flags, text):
 
 
 @pytest.mark.parametrize("content", ["", "\n \n\n"])
-def test_an_empty_corpus_is_told(flags, text, content):
+def test_an_empty_corpus_is_reported(flags, text, content):
     text.write_text(content)
     done = run_tool(*flags, "--num_workers=2")
     assert done.returncode == 1

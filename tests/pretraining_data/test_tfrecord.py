@@ -138,14 +138,14 @@ def test_a_checkpointed_iterator_goes_on_where_it_was(tmp_path):
     np.testing.assert_array_equal([next(again)["input_ids"].numpy() for _ in range(8)], expected)
 
 
-def test_other_lengths_are_told_with_the_file_and_both_lengths(tmp_path):
+def test_other_lengths_are_reported_with_the_file_and_both_lengths(tmp_path):
     tfrecord.write(tmp_path / "a", table(3))
     longer = tfrecord.pretraining_features(max_seq_length=16, max_predictions_per_seq=2)
     with pytest.raises(InputError, match=r"/a, record 1: input_\w+ has 8 numbers, but 16 were asked for"):
         tfrecord.dataset(tmp_path / "a", longer, batch_size=2)
 
 
-def test_a_feature_that_is_missing_is_told(tmp_path):
+def test_a_feature_that_is_missing_is_reported(tmp_path):
     made = table(3)
     del made["masked_lm_weights"]
     tfrecord.write(tmp_path / "a", made)
@@ -153,7 +153,7 @@ def test_a_feature_that_is_missing_is_told(tmp_path):
         tfrecord.dataset(tmp_path / "a", FEATURES, batch_size=2)
 
 
-def test_no_match_is_told(tmp_path):
+def test_no_match_is_reported(tmp_path):
     with pytest.raises(InputError, match="no file matches"):
         tfrecord.dataset(f"{tmp_path}/*.tfrecord", FEATURES, batch_size=2)
 
@@ -171,7 +171,7 @@ def damage(path, how: str) -> None:
     path.write_bytes(bytes(content))
 
 
-def test_what_tensorflow_takes_for_the_end_of_the_file_is_told_by_its_size(tmp_path):
+def test_what_tensorflow_takes_for_the_end_of_the_file_is_reported_by_its_size(tmp_path):
     tfrecord.write(tmp_path / "b", table(3))
     shard = {"name": "b", "bytes": (tmp_path / "b").stat().st_size, "instances": 3, "sha256": "0" * 64}
     car = {"shards": [shard]}
@@ -193,7 +193,7 @@ def test_what_tensorflow_takes_for_the_end_of_the_file_is_told_by_its_size(tmp_p
         ("flipped length", r"/b, record 2: its length field does not match"),
     ],
 )
-def test_a_damaged_shard_is_told_with_its_file_and_record(tmp_path, how, said):
+def test_a_damaged_shard_is_reported_with_its_file_and_record(tmp_path, how, said):
     tfrecord.write(tmp_path / "a", table(3))
     tfrecord.write(tmp_path / "b", table(3))
     damage(tmp_path / "b", how)
@@ -204,14 +204,14 @@ def test_a_damaged_shard_is_told_with_its_file_and_record(tmp_path, how, said):
         tfrecord.check(f"{tmp_path}/*", FEATURES)
 
 
-def test_a_damaged_gzip_shard_is_told(tmp_path):
+def test_a_damaged_gzip_shard_is_reported(tmp_path):
     tfrecord.write(tmp_path / "a", table(3), compression="GZIP")
     (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes()[:-9])
     with pytest.raises(InputError, match="/a, after record 3: the GZIP stream is broken"):
         tfrecord.check(tmp_path / "a", FEATURES)
 
 
-def test_a_file_of_something_else_is_told(tmp_path):
+def test_a_file_of_something_else_is_reported(tmp_path):
     (tmp_path / "a").write_text("a corpus, not records")
     with pytest.raises(InputError, match="record 1: its length field does not match"):
         tfrecord.dataset(tmp_path / "a", FEATURES, batch_size=1)
@@ -223,7 +223,7 @@ def test_a_file_of_something_else_is_told(tmp_path):
         tfrecord.dataset(tmp_path / "c", FEATURES, batch_size=1)
 
 
-def test_an_empty_shard_is_told_by_the_full_check(tmp_path):
+def test_an_empty_shard_is_reported_by_the_full_check(tmp_path):
     (tmp_path / "a").write_bytes(b"")
     with pytest.raises(InputError, match="/a: expected records, but the file is empty"):
         tfrecord.check(tmp_path / "a", FEATURES)
@@ -232,7 +232,7 @@ def test_an_empty_shard_is_told_by_the_full_check(tmp_path):
 @pytest.mark.parametrize(
     "wrong", [{}, {"a": np.zeros(3)}, {"a": np.zeros((3, 0))}, {"a": np.zeros((3, 1)), "b": np.zeros((2, 1))}]
 )
-def test_a_table_that_is_not_one_is_told(wrong):
+def test_a_table_that_is_not_one_is_reported(wrong):
     with pytest.raises(InputError, match="expected"):
         tfrecord.serialize(wrong)
 
@@ -254,7 +254,7 @@ def test_side_cars_of_sets_that_agree_are_summed(tmp_path):
     assert tfrecord.read_sidecar([tmp_path / "a", tmp_path / "b"])["counts"] == {"instances": 4}
 
 
-def test_side_cars_that_differ_or_are_unfinished_are_told(tmp_path):
+def test_side_cars_that_differ_or_are_unfinished_are_reported(tmp_path):
     side_car(tmp_path, "a")
     side_car(tmp_path, "b", max_seq_length=16)
     side_car(tmp_path, "c", complete=False)

@@ -67,7 +67,7 @@ def test_each_rule_is_counted_for_what_it_fixed_and_broke():
         ('{"zz": "가"}', "none of its 1 ids is in the data; the first is zz"),
     ],
 )
-def test_what_is_no_file_of_predictions_is_told(tmp_path, content, message):
+def test_what_is_no_file_of_predictions_is_reported(tmp_path, content, message):
     path = tmp_path / "predictions.json"
     path.write_text(content)
     with pytest.raises(InputError, match=message):
@@ -159,7 +159,7 @@ def test_an_n_best_list_is_ours_or_the_originals(tmp_path):
         {"text": "배", "start": 0, "end": True},
     ],
 )
-def test_another_entry_of_an_n_best_list_is_told_with_its_question(tmp_path, entry):
+def test_another_entry_of_an_n_best_list_is_reported_with_its_question(tmp_path, entry):
     for entries in ([entry], [{"text": "배"}, entry]):
         with pytest.raises(InputError, match=r"given.json: q1: expected a list of answers, each with its text and, if"):
             evaluation.read_nbest(file(tmp_path, {"q1": entries}), QUESTIONS)

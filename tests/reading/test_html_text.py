@@ -35,7 +35,7 @@ def test_any_markup_has_some_text(markup):
     assert isinstance(html_text.text_of(markup), str)
 
 
-def test_a_page_is_told_from_text():
+def test_a_page_is_reported_from_text():
     assert html_text.is_page("\n<!DOCTYPE html>\n<html>")
     assert html_text.is_page("<HTML lang=ko>")
     assert not html_text.is_page("<p>가</p>")

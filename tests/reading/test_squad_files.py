@@ -142,7 +142,7 @@ def test_every_oddity_is_listed_with_its_id(write):
         ("{", "not JSON"),
     ],
 )
-def test_what_is_not_squad_is_told_with_its_place(write, content, message):
+def test_what_is_not_squad_is_reported_with_its_place(write, content, message):
     with pytest.raises(InputError, match=message):
         read_squad(write(content))
 
@@ -319,7 +319,7 @@ def test_json_lines_are_rows(write):
         ("\x00", "not JSON"),
     ],
 )
-def test_a_shape_that_can_mean_several_things_is_told_with_its_place(write, content, message):
+def test_a_shape_that_can_mean_several_things_is_reported_with_its_place(write, content, message):
     with pytest.raises(InputError, match=message):
         read_squad(write(content))
 
@@ -429,7 +429,7 @@ ODD = st.sampled_from(
 
 @settings(deadline=None, max_examples=300)
 @given(st.sampled_from([row[0] for row in READ_AS]), st.data())
-def test_whatever_stands_anywhere_it_is_read_or_told(tmp_path_factory, content, data):
+def test_whatever_stands_anywhere_it_is_read_or_reported(tmp_path_factory, content, data):
     content = json.loads(json.dumps(content))
     *way, last = data.draw(st.sampled_from([place for place in places_in(content) if place]))
     inner = content

@@ -71,7 +71,7 @@ def test_columns_of_one_length_are_rows():
     assert not tables.is_columns({"context": "가", "question": ["다"]})
 
 
-def test_columns_of_several_lengths_are_told_with_each():
+def test_columns_of_several_lengths_are_reported_with_each():
     columns = {"context": ["가"], "question": ["다", "라"]}
     with pytest.raises(InputError, match=r"^x: expected columns of one length, but got {'context': 1, 'question': 2}$"):
         tables.rows_of_columns(columns, "x")

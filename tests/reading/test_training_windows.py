@@ -22,7 +22,7 @@ def question(name, context, start=None, **more):
 QUESTIONS = [question("q1", "가나 다라 마바 사아 가나다라 마바 가나", 3), question("q2", "마바 사아", 0)]
 
 
-def test_questions_that_cannot_be_trained_on_are_told():
+def test_questions_that_cannot_be_trained_on_are_reported():
     questions = [
         *QUESTIONS,
         Question("lost", "가", "나", (Answer("다", -1, -1),)),
@@ -56,7 +56,7 @@ def test_windows_without_the_answer_are_kept_dropped_or_sampled():
     assert (choose["drop"].start_positions > 0).sum() == (choose["sample"].start_positions > 0).sum() == with_answer
 
 
-def test_an_answer_longer_than_a_window_is_told():
+def test_an_answer_longer_than_a_window_is_reported():
     long = Question("long", "가", "가나다라마바사아" * 5, (Answer("가나다라마바사아" * 5, 0, 40),))
     windows = reading_windows.make_windows([*QUESTIONS, long], tokenizer(), with_answers=True, **LENGTHS)
     assert [(item.id, item.kind) for item in training_windows.without_answer(windows, [*QUESTIONS, long])] == [

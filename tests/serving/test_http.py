@@ -87,7 +87,7 @@ def test_other_paths_and_methods_are_refused_with_a_sentence(client):
     assert client.get("/answer").status_code == 405
 
 
-def test_a_body_of_another_type_is_told_the_header(client):
+def test_a_body_of_another_type_is_reported_the_header(client):
     body = '{"question": "?", "context": "가"}'
     for headers in ({}, {"Content-Type": "application/x-www-form-urlencoded"}):
         response = client.post("/answer", content=body, headers=headers)

@@ -85,7 +85,7 @@ def test_the_answer_is_marked_with_its_particle_and_the_other_candidates(browser
     assert browser.run("document.querySelector('mark').textContent") == "서울이다"
 
 
-def test_no_answer_is_told_and_the_nearest_candidate_is_marked_when_pressed(browser, url):
+def test_no_answer_is_reported_and_the_nearest_candidate_is_marked_when_pressed(browser, url):
     browser.open(url)
     ask(browser, "수도는 어디인가?", "서울이다.")
     assert text_of(browser, "message") in ("지문에서 답을 찾지 못했습니다.", "The text holds no answer.")

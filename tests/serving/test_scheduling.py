@@ -151,7 +151,7 @@ def test_when_too_many_wait_the_next_is_refused():
     assert [answer["text"] for answer in answers[:3]] == ["가"] * 3
 
 
-def test_a_drained_service_tells_those_who_wait_and_takes_no_more():
+def test_a_drained_service_reports_those_who_wait_and_takes_no_more():
     async def steps(scheduler):
         waiting = [asyncio.ensure_future(scheduler.run(Ask("?", "가" * 3000))) for _ in range(3)]
         await asyncio.sleep(0.1)

@@ -243,7 +243,7 @@ def test_wrong_settings_are_reported(start, tmp_path, changes, reported):
     assert not (tmp_path / "out/model").exists()
 
 
-def test_one_label_alone_is_nothing_to_tell_apart(start, tmp_path):
+def test_one_label_alone_is_nothing_to_report_apart(start, tmp_path):
     train = write_tsv(tmp_path / "train.tsv", ("document", "label"), [("맛 좋다", "1"), ("값 나쁘다", "1")])
     with pytest.raises(InputError, match="expected at least 2 labels to tell apart, but all examples have '1'"):
         finetune(tmp_path / "out", train_file=train, init_checkpoint=start, do_train=True)

@@ -49,17 +49,17 @@ def test_speed_is_peak_over_work(report):
     assert report["steps_per_second_at_40_percent_of_peak"] == pytest.approx(expected)
 
 
-def test_a_batch_that_the_cores_cannot_share_is_told_with_both_numbers():
+def test_a_batch_that_the_cores_cannot_share_is_reported_with_both_numbers():
     with pytest.raises(InputError, match="train_batch_size=12 cannot be divided among the 8 cores of v3-8"):
         check(None, None, 12)
 
 
-def test_a_topology_that_does_not_exist_is_told():
+def test_a_topology_that_does_not_exist_is_reported():
     with pytest.raises(InputError, match=r"v3-8.*but got 'v9-1'"):
         check(None, None, 8, "v9-1")
 
 
-def test_fewer_rows_than_cores_are_told():
+def test_fewer_rows_than_cores_are_reported():
     with pytest.raises(InputError, match="train_batch_size=4: too few rows for the 8 cores of v3-8"):
         check(None, None, 4)
 

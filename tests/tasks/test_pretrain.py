@@ -272,7 +272,7 @@ def _unfinished_records(folder):
         (_unfinished_records, {}, "not complete"),
     ],
 )
-def test_wrong_input_is_told_before_anything_is_written(spoil, changed, sentence, folder):
+def test_wrong_input_is_reported_before_anything_is_written(spoil, changed, sentence, folder):
     if spoil:
         spoil(folder)
     with pytest.raises(InputError, match=sentence):
@@ -391,7 +391,7 @@ def test_a_tpu_that_hangs_while_it_starts_is_a_sentence(fake_cloud, monkeypatch)
         loop.make_strategy(use_tpu=True, tpu_name="local")
 
 
-def test_who_waits_for_a_tpu_is_told_within_a_minute():
+def test_who_waits_for_a_tpu_is_reported_within_a_minute():
     assert strategies._SECONDS_TO_CONNECT < strategies._SECONDS_TO_REACH_A_TPU <= 50
 
 

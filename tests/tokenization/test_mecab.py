@@ -117,7 +117,7 @@ def test_a_folder_given_by_name_is_not_replaced_by_another(tmp_path):
         MorphemeAnalyser(str(tmp_path))
 
 
-def test_a_damaged_dictionary_is_told(tmp_path):
+def test_a_damaged_dictionary_is_reported(tmp_path):
     (tmp_path / "sys.dic").write_bytes(b"nothing")
     with pytest.raises(InputError, match=str(tmp_path)):
         MorphemeAnalyser(str(tmp_path)).analyse("가")
@@ -128,7 +128,7 @@ def test_an_analyser_travels_to_another_process(analyser):
     assert again.analyse("사과나무를") == analyser.analyse("사과나무를")
 
 
-def test_the_fingerprint_tells_versions_and_sentences(analyser):
+def test_the_fingerprint_reports_versions_and_sentences(analyser):
     fingerprint = analyser.fingerprint()
     assert fingerprint["binding_version"]
     assert fingerprint["dictionary_entries"] == 816_283

@@ -219,7 +219,7 @@ def test_a_tokenizer_saved_over_itself_keeps_its_dictionary(tmp_path):
     assert Tokenizer.from_pretrained(tmp_path / "folder").tokenize("사과나무숲") == ["사과나무", "##숲"]
 
 
-def test_the_fingerprint_tells_settings_and_vocabularies_apart():
+def test_the_fingerprint_reports_settings_and_vocabularies_apart():
     vocab = [*SPECIAL, *ORDINARY]
     made = [Tokenizer(vocab, **settings).fingerprint() for settings in SAVED]
     made.append(Tokenizer(vocab[:-1]).fingerprint())
@@ -262,7 +262,7 @@ def test_the_folder_of_another_is_read_as_transformers_would(tmp_path, config, l
         ({**{p: i for i, p in enumerate(SPECIAL)}, "사과": 9}, "ids 0 to 5, each once, but '사과' has 9"),
     ],
 )
-def test_a_wrong_vocabulary_is_told(vocab, told):
+def test_a_wrong_vocabulary_is_reported(vocab, told):
     with pytest.raises(InputError, match=told):
         Tokenizer(vocab)
 
@@ -276,11 +276,11 @@ def test_a_wrong_vocabulary_is_told(vocab, told):
         ({"user_dictionary": "/no/such.dic"}, "/no/such.dic"),
     ],
 )
-def test_wrong_settings_are_told(settings, told):
+def test_wrong_settings_are_reported(settings, told):
     with pytest.raises(InputError, match=told):
         Tokenizer(SPECIAL, **settings)
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path):
+def test_a_folder_that_is_not_there_is_reported(tmp_path):
     with pytest.raises(InputError, match="no_such_folder"):
         Tokenizer.from_pretrained(f"{tmp_path}/no_such_folder")

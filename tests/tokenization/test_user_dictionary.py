@@ -59,7 +59,7 @@ def test_a_user_dictionary_is_compiled_and_used(tmp_path):
         ("맞는말\n낱말,XYZ\n또,NNG,x", "2 lines are wrong: line 2: 'XYZ' is no tag .*; line 3: expected a cost"),
     ],
 )
-def test_a_wrong_list_of_words_is_told_with_its_line(tmp_path, line, told):
+def test_a_wrong_list_of_words_is_reported_with_its_line(tmp_path, line, told):
     (tmp_path / "words.csv").write_text(line + "\n", encoding="utf-8")
     with pytest.raises(InputError, match=told):
         compile_user_dictionary(str(tmp_path / "words.csv"), str(tmp_path / "user.dic"))

@@ -28,7 +28,7 @@ def test_line_ends_a_bom_and_blank_lines_at_the_end_are_read_over(tmp_path, cont
         (b"", r"vocab.txt: .* empty"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(tmp_path, content, told):
+def test_what_is_wrong_is_reported_with_its_line(tmp_path, content, told):
     with pytest.raises(InputError, match=told):
         vocab_file.load(write(tmp_path / "vocab.txt", content))
 

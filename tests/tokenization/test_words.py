@@ -97,6 +97,6 @@ def test_a_key_of_spaces_alone_has_no_word():
         ({"pre_tokenizer": "none", "tags": True}, "tags and decompose_compounds need morphemes"),
     ],
 )
-def test_settings_that_cannot_be_are_told(settings, told):
+def test_settings_that_cannot_be_are_reported(settings, told):
     with pytest.raises(InputError, match=told):
         Segmenter(**settings)

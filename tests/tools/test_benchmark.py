@@ -51,7 +51,7 @@ def test_every_pass_of_ours(tmp_path):
         ("--passes=train,fly", "--passes: expected some of"),
     ],
 )
-def test_a_flag_that_cannot_be_is_told_in_a_sentence(flag, words):
+def test_a_flag_that_cannot_be_is_reported_in_a_sentence(flag, words):
     result = run(flag)
     assert result.returncode == 1
     assert words in result.stderr

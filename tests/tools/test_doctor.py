@@ -25,7 +25,7 @@ def test_a_sound_installation_is_in_order():
 
 
 @pytest.mark.parametrize("how", ["flag", "environment"])
-def test_a_missing_dictionary_is_told_with_what_to_type(tmp_path, how):
+def test_a_missing_dictionary_is_reported_with_what_to_type(tmp_path, how):
     wrong = str(tmp_path / "nowhere")
     result = run_doctor(f"--dictionary={wrong}") if how == "flag" else run_doctor(MECAB_KO_DIC=wrong)
     assert result.returncode == 1
@@ -56,7 +56,7 @@ print(doctor.check_tpu(wrong, {"tensorflow": "2.21.0", "libtpu": "0.0.52"}), wro
 """
 
 
-def test_the_versions_for_a_tpu_are_named_and_a_tpu_that_is_not_there_is_told():
+def test_the_versions_for_a_tpu_are_named_and_a_tpu_that_is_not_there_is_reported():
     """With a resolver in place of TensorFlow's, as no test may start a TPU library, in a process with its own flags."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tools")}
     result = warm_python.run(["-c", TPU_THAT_IS_NOT_THERE], env=environment)

@@ -64,7 +64,7 @@ def _runs(pid: int) -> bool:
     return state != "Z"
 
 
-def test_a_compiler_that_dies_is_told_with_its_last_words(tmp_path, monkeypatch):
+def test_a_compiler_that_dies_is_reported_with_its_last_words(tmp_path, monkeypatch):
     fake_python(tmp_path, monkeypatch, "echo 'F0000 a check failed' >&2; kill -9 $$")
     with pytest.raises(InputError, match="ended without an answer; its last words: F0000 a check failed"):
         compiler.compile_program(b"", V5E, 1)
@@ -121,7 +121,7 @@ def test_the_program_of_all_replicas_compiles_with_one_all_reduce(libtpu, run, n
     assert f"  largest_arrays: {report['largest_arrays'][0]}\n" in capsys.readouterr().err
 
 
-def test_what_cannot_fit_is_told_with_the_micro_batch_that_does(libtpu, run, monkeypatch):
+def test_what_cannot_fit_is_reported_with_the_micro_batch_that_does(libtpu, run, monkeypatch):
     """Memory is short from here on: the compiler is as it is, but says that two rows are too many."""
     compile_program = compiler.compile_program
 
@@ -138,7 +138,7 @@ def test_what_cannot_fit_is_told_with_the_micro_batch_that_does(libtpu, run, mon
 
 
 @pytest.mark.slow
-def test_a_batch_that_the_compiler_refuses_is_told_with_the_one_that_it_takes(libtpu, run):
+def test_a_batch_that_the_compiler_refuses_is_reported_with_the_one_that_it_takes(libtpu, run):
     """The logits of a usual vocabulary are too large for a core, and half of them once more, and so on."""
     config = training_runs.config().to_dict() | {"vocab_size": 32_000}
     model = models.BertForPreTraining(models.BertConfig(**config))

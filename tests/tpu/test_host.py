@@ -36,7 +36,7 @@ def test_names_and_zones_of_the_right_form_pass(name, zone):
 
 
 @pytest.mark.parametrize("name", ["My-TPU", "tpu_1", "1tpu", "tpu-", "10.0.0.2:8470", "http://host", "a" * 64])
-def test_a_name_of_another_form_is_told(name):
+def test_a_name_of_another_form_is_reported(name):
     (found,) = host.name_problems(name, None)
     assert found.startswith(f"--tpu_name={name}: expected a name")
 
@@ -44,11 +44,11 @@ def test_a_name_of_another_form_is_told(name):
 @pytest.mark.parametrize(
     ("zone", "hint"), [("us-central1", ", us-central1 is a region"), ("central", ""), ("US-central1-B", "")]
 )
-def test_a_zone_of_another_form_is_told(zone, hint):
+def test_a_zone_of_another_form_is_reported(zone, hint):
     assert host.name_problems(None, zone) == [f"--tpu_zone={zone}: expected a zone such as us-central1-b{hint}"]
 
 
-def test_strings_and_unknown_shapes_of_batches_are_told_by_name():
+def test_strings_and_unknown_shapes_of_batches_are_reported_by_name():
     specs = {
         "input_ids": tf.TensorSpec([8, 128], tf.int32),
         "text": tf.TensorSpec([8], tf.string),

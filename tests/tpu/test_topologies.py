@@ -49,12 +49,12 @@ def test_the_compiler_is_asked_for_the_layout_of_the_slice(name, compiler_name):
 
 
 @pytest.mark.parametrize("name", ["v9-8", "v3", "", "8", "v3-8-8", "tpu"])
-def test_a_name_that_is_none_is_told_with_those_that_are(name):
+def test_a_name_that_is_none_is_reported_with_those_that_are(name):
     with pytest.raises(InputError, match=r"expected --tpu_topology among v2-8, v3-8, .*, but got"):
         topologies.find(name)
 
 
 @pytest.mark.parametrize(("name", "sizes"), [("v3-7", "v3-8, v3-16"), ("v5e-3", "v5e-1, v5e-4"), ("v4-4", "v4-8")])
-def test_a_slice_that_does_not_exist_is_told_with_those_that_do(name, sizes):
+def test_a_slice_that_does_not_exist_is_reported_with_those_that_do(name, sizes):
     with pytest.raises(InputError, match=f"no such slice of {name[:2]}.*{sizes}"):
         topologies.find(name)

@@ -137,7 +137,7 @@ def test_two_processes_equal_one_and_each_other(one_device, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_is_told_by_the_other(tmp_path):
+def test_a_worker_that_is_killed_is_reported_by_the_other(tmp_path):
     log = tmp_path / "run" / "train_log.jsonl"
     first, second = start_workers(tmp_path, output_dir=str(tmp_path / "run"), num_steps=100_000)
     waited_until = time.monotonic() + 120
@@ -182,12 +182,12 @@ def test_replicas_draw_different_masks(on_two_replicas):
 # -- batches ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_batch_that_cannot_be_divided_is_told_with_both_numbers():
+def test_a_batch_that_cannot_be_divided_is_reported_with_both_numbers():
     with pytest.raises(InputError, match="3 does not divide the 8 rows"):
         training_runs.run(tf.distribute.get_strategy(), micro_batch_size=3)
 
 
-def test_a_batch_that_the_replicas_cannot_share_is_told_with_both_numbers():
+def test_a_batch_that_the_replicas_cannot_share_is_reported_with_both_numbers():
     with pytest.raises(InputError, match="a batch of 7 rows cannot be divided among 2 replicas"):
         training.check_batch({"input_ids": np.zeros([3, 7, 5])}, _TwoReplicas, None)
     training.check_batch({"input_ids": np.zeros([3, 8, 5])}, _TwoReplicas, None)
@@ -219,7 +219,7 @@ def _masked_early(rows: int) -> dict:
     return data
 
 
-def test_data_that_ends_too_early_is_told_with_the_step():
+def test_data_that_ends_too_early_is_reported_with_the_step():
     model, optimizer = training_runs.model_and_optimizer(tf.distribute.get_strategy())
     with pytest.raises(InputError, match="ended at step 5"):
         training.train(model, optimizer, training_runs.dataset().take(5), training_runs.task(), num_steps=8)

@@ -267,7 +267,7 @@ def test_other_settings_are_refused_with_both_values(tmp_path):
         train(output_dir=str(tmp_path), must_not_change={"train_batch_size": 16})
 
 
-def test_a_checkpoint_of_another_optimizer_is_told(saved):
+def test_a_checkpoint_of_another_optimizer_is_reported(saved):
     with pytest.raises(InputError, match="another model, optimizer or data pipeline"):
         train(output_dir=str(saved.parent), optimizer="adamw", num_steps=STEPS + 1)
 
@@ -282,7 +282,7 @@ def test_what_a_killed_write_left_is_cleared(saved):
 # -- faults -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_disk_that_is_full_is_told_and_earlier_checkpoints_stay(saved):
+def test_a_disk_that_is_full_is_reported_and_earlier_checkpoints_stay(saved):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
     try:
@@ -331,7 +331,7 @@ def test_a_worker_that_is_gone_says_how_to_go_on(error, monkeypatch):
         train()
 
 
-def test_a_worker_that_goes_between_two_steps_is_told_too(monkeypatch):
+def test_a_worker_that_goes_between_two_steps_is_reported_too(monkeypatch):
     def gone(*_, **__):
         raise tf.errors.UnavailableError(None, None, "{{node x}} Collective ops is aborted by: reset by peer\nAnd more")
 

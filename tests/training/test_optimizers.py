@@ -110,7 +110,7 @@ def test_the_schedule_is_that_of_the_original(num_steps, warmup, step):
     assert rate == pytest.approx(2e-3 * step / warmup if step < warmup else falling, abs=1e-9)
 
 
-def test_an_optimizer_that_does_not_exist_is_told():
+def test_an_optimizer_that_does_not_exist_is_reported():
     with pytest.raises(InputError, match="among bert_adam, adamw, lamb, but got 'sgd'"):
         optimizers.create_optimizer("sgd", learning_rate=0.1, num_train_steps=1)
 

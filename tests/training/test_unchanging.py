@@ -158,7 +158,7 @@ class Tokenizer:
         return self._fingerprint
 
 
-def test_another_tokenizer_is_told_by_its_flag():
+def test_another_tokenizer_is_reported_by_its_flag():
     saved = unchanging.tokenizer_used(Tokenizer())
     unchanging.check(saved, unchanging.tokenizer_used(Tokenizer(dictionary="/b")), place="out", settings=None)
     other = unchanging.tokenizer_used(Tokenizer("2", pre_tokenizer="none"))
@@ -166,7 +166,7 @@ def test_another_tokenizer_is_told_by_its_flag():
     assert "--vocab_file: other pieces" in refused(saved, unchanging.tokenizer_used(Tokenizer("2")))
 
 
-def test_another_configuration_is_told_by_its_key():
+def test_another_configuration_is_reported_by_its_key():
     class Config:
         hidden_dropout_prob = 0.1
 

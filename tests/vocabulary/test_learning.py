@@ -75,7 +75,7 @@ def test_a_corpus_that_has_no_more_gives_fewer():
 @pytest.mark.parametrize(
     ("chosen", "told"), [({"vocab_size": 6}, "Received: 6"), ({"vocab_size": 99, "model": "bpe"}, "Received: 'bpe'")]
 )
-def test_wrong_wishes_are_told(counts, chosen, told):
+def test_wrong_wishes_are_reported(counts, chosen, told):
     with pytest.raises(InputError, match=told):
         learn(counts, **chosen)
 
@@ -113,7 +113,7 @@ def test_the_tool_writes_a_tokenizer_and_says_how_good_it_is(tmp_path):
     ("content", "told"),
     [(b"", "is empty"), (b"\n \n", "is empty"), ("가\n나".encode("cp949"), "line 1: expected UTF-8")],
 )
-def test_the_tool_tells_what_is_wrong_and_writes_nothing(tmp_path, content, told):
+def test_the_tool_reports_what_is_wrong_and_writes_nothing(tmp_path, content, told):
     result = run_tool(f"--input_file={write(tmp_path / 'c.txt', content)}", f"--output_dir={tmp_path}/out")
     assert result.returncode == 1
     assert told in result.stderr

@@ -1,12 +1,15 @@
-"""A converted model has a whole tokenizer: what its `auto_map` names is there, and transformers loads it."""
+"""Rewriting keeps every bit of the weights and brings a whole tokenizer along, which transformers loads."""
 
 import json
 import shutil
 
+import numpy as np
 import pytest
 import warm_python
-from small_models import config, save_tf1
+from safetensors.numpy import load_file
+from small_models import assert_same_weights, config, save_tf1, with_a_value_for_every_weight
 
+from kobert_tf2 import files
 from kobert_tf2.bert import models
 from kobert_tf2.conversion import rewriting
 from kobert_tf2.tokenization import pretrained
@@ -68,3 +71,16 @@ def test_the_file_that_a_map_names(tmp_path, auto_map, missing):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"auto_map": auto_map}))
     assert pretrained.missing_code(str(tmp_path)) == missing
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("cls", [models.BertForPreTraining, models.BertForQuestionAnswering])
+def test_round_trips_keep_every_bit(cls, tmp_path):
+    model = with_a_value_for_every_weight(cls(config()))
+    model.save_pretrained(tmp_path / "hf")
+    rewriting.rewrite(tmp_path / "hf", f"{tmp_path}/tf1", to="tf1")
+    rewriting.rewrite(f"{tmp_path}/tf1", f"{tmp_path}/hf2", to="hf")
+    assert_same_weights(cls.from_pretrained(tmp_path / "tf1"), model)
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("hf", "hf2"))
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert files.read_json(f"{tmp_path}/hf/config.json") == files.read_json(f"{tmp_path}/hf2/config.json")
