@@ -6,6 +6,7 @@ over the replicas, and a killed run must resume bit for bit. The compiled functi
 in `checkpoints.py`, evaluation and prediction in `evaluate.py`.
 """
 
+import dataclasses
 import math
 import os
 import signal
@@ -147,7 +148,7 @@ def train(
         strategy,
         model,
         optimizer,
-        task,
+        dataclasses.replace(task, score=None),  # What is compiled must not keep alive whatever `score` holds.
         seed=settings.seed,
         micro_batch_size=settings.micro_batch_size,
         recompute=settings.recompute,

@@ -1,5 +1,6 @@
 """Fine-tuning a classifier: the whole way on sentences it can learn, the scores by hand, and wrong input."""
 
+import gc
 import json
 import random
 
@@ -9,6 +10,7 @@ import training_runs
 import warm_python
 from paths import ROOT
 
+from kobert_tf2 import outputs
 from kobert_tf2.errors import InputError
 from kobert_tf2.labelling import sentence_metrics, sentences
 from kobert_tf2.tasks import classify
@@ -92,6 +94,16 @@ def test_the_model_directory_is_evaluated_later_and_resumed_without_training_aga
     assert (again["accuracy"], again["labels"]) == (summary["accuracy"], summary["labels"])
     resumed = finetune(**arguments(data, output_dir, do_train=True))
     assert (resumed["resumed_from"], resumed["global_step"]) == (62, 62)
+
+
+def test_a_finished_run_lets_go_of_its_folder_at_once(data, tmp_path):
+    """Its lock ends with the job, which nothing may hold in a circle that only the collector ends."""
+    gc.disable()
+    try:
+        finetune(**arguments(data, tmp_path / "out", do_train=True, do_eval=True, num_train_epochs=0.1))
+        assert all(not folder.startswith(str(tmp_path)) for _, folder in outputs._held)
+    finally:
+        gc.enable()
 
 
 def test_the_batch_size_does_not_change_a_score(trained, data):
