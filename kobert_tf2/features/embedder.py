@@ -322,4 +322,4 @@ def _stamp(path: str) -> tuple:
     folder = path if os.path.isdir(path) else os.path.dirname(path)
     if files.is_remote(path) or not os.path.isdir(folder or "."):
         return ()
-    return tuple(sorted((entry.name, entry.stat().st_mtime_ns) for entry in os.scandir(folder or ".")))
+    return tuple(sorted((entry.name, entry.inode(), entry.stat().st_size) for entry in os.scandir(folder or ".")))

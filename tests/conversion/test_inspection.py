@@ -43,7 +43,7 @@ def test_a_classifier_is_described_with_its_labels_tokenizer_and_uses(save):
     found = inspection.inspect(f"{folder}/")
     assert (found.kind, found.architecture) == ("a model directory", "BertForSequenceClassification")
     assert found.reads == ["config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt"]
-    assert found.not_read == ["notes.txt"]
+    assert found.not_read == ["README.md", "notes.txt"]
     assert found.parts == ["encoder", "pooler", "classifier"]
     assert (found.labels, found.problem_type) == (list(NAMES), "regression")
     assert found.tokenizer["pieces"] == len(PIECES)
