@@ -74,7 +74,8 @@ class Browser:
             time.sleep(0.05)
         raise AssertionError(f"{condition} never came true: {self.run('document.body.innerText')}")
 
-    def open(self, url: str, width: int = 1000, *, dark: bool = False) -> None:
+    def open(self, url: str, width: int = 1000, *, dark: bool = False, ready: str = "true") -> None:
+        """Waits for the page, and for the condition `ready` in it. What was collected before is forgotten."""
         self.console.clear(), self.requests.clear()
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 500
@@ -83,6 +84,7 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Page.navigate", url=url)
         self.wait(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(url[:20])})")
+        self.wait(f"Boolean({ready})")
 
     def press(self, key: str) -> None:
         """Sends a key press to the focused element."""
