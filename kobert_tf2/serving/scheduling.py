@@ -313,7 +313,11 @@ def _rows_of_a_call(width: int) -> int:
 
 
 class _LongTexts:
-    """Runs `prepare` in a separate process, which is started for the first long text."""
+    """Runs `prepare` in a separate process, which is started for the first long text.
+
+    If the process is killed, the text it is working on fails with `BrokenProcessPool`, and the next one starts a new
+    process.
+    """
 
     def __init__(self, prepare: Callable[[Any], Prepared]):
         self._prepare = prepare
@@ -322,15 +326,15 @@ class _LongTexts:
 
     async def prepare(self, request: Any) -> Prepared:
         future = await asyncio.get_running_loop().run_in_executor(self._starter, self._submit, request)
-        try:
-            return await asyncio.wrap_future(future)
-        except BrokenProcessPool:  # the next text starts a new process
-            self._end_process()
-            raise
+        return await asyncio.wrap_future(future)
 
     def _submit(self, request: Any) -> Future[Prepared]:
-        if self._workers is None:
-            self._workers = Workers(self._prepare, num_workers=1)
+        if self._workers is not None:
+            try:
+                return self._workers.submit(request)
+            except BrokenProcessPool:  # the process has ended between two texts: neither of them is the cause
+                self._end_process()
+        self._workers = Workers(self._prepare, num_workers=1)
         return self._workers.submit(request)
 
     def close(self) -> None:

@@ -191,15 +191,34 @@ def test_a_long_text_is_prepared_in_another_process_and_gives_the_same(reader):
     assert isinstance(empty, InputError)
 
 
-def test_a_process_that_is_ended_from_outside_costs_one_text():
+def kill_the_process_of_long_texts(scheduler):
+    executor = scheduler._long_texts._workers._executor
+    for process in executor._processes.values():
+        process.kill()
+    return executor
+
+
+def test_a_process_that_is_killed_costs_the_text_it_works_on_alone():
     async def steps(scheduler):
-        long = Ask("?", "가나다 " * 10)
-        await scheduler.run(long)
-        for process in scheduler._long_texts._workers._executor._processes.values():
-            process.kill()
-        failed = await asyncio.gather(scheduler.run(long), return_exceptions=True)
-        return failed[0], await scheduler.run(long)
+        await scheduler.run(Ask("?", "가나다 " * 10))
+        slow = asyncio.create_task(scheduler.run(Ask("sleep", "가나다 " * 10)))
+        await asyncio.sleep(0.3)
+        kill_the_process_of_long_texts(scheduler)
+        failed = await asyncio.gather(slow, return_exceptions=True)
+        return failed[0], await scheduler.run(Ask("?", "가나다 " * 10))
 
     failed, answered = with_scheduler(StandIn(), Limits(short_characters=10), steps)
     assert isinstance(failed, BrokenProcessPool)
     assert answered["text"] == "가나다"
+
+
+def test_a_process_that_is_killed_between_two_texts_costs_none():
+    async def steps(scheduler):
+        await scheduler.run(Ask("?", "가나다 " * 10))
+        executor = kill_the_process_of_long_texts(scheduler)
+        while not executor._broken:
+            await asyncio.sleep(0.01)
+        return await asyncio.gather(*(scheduler.run(Ask("?", "가나다 " * 10)) for _ in range(3)))
+
+    answers = with_scheduler(StandIn(), Limits(short_characters=10), steps)
+    assert [answer["text"] for answer in answers] == ["가나다"] * 3
