@@ -66,6 +66,30 @@ def tokenizer_settings(*, given_only: bool = False) -> dict:
     return {name: FLAGS[name].value for name in TOKENIZER_FLAGS if not given_only or FLAGS[name].present}
 
 
+def define_instance_flags() -> None:
+    """Defines how pre-training instances are made from raw text; for `create_pretraining_data` and `pretrain`."""
+    flags.DEFINE_bool("do_whole_word_mask", False, "Mask all pieces of a word: a piece and the ## pieces after it.")
+    flags.DEFINE_enum(
+        "mask_unit",
+        None,
+        ["token", "word", "morpheme"],
+        "What is masked as a whole: one piece (the default), all pieces of a word (an eojeol), or of a morpheme.",
+    )
+    flags.DEFINE_integer("random_seed", 12345, "The same seed gives the same bytes, whatever --num_workers.")
+    flags.DEFINE_integer(
+        "dupe_factor", 10, "How many times each document is used, each time with other pairs and masks."
+    )
+    flags.DEFINE_float("masked_lm_prob", 0.15, "Share of the tokens that are predicted.")
+    flags.DEFINE_float("short_seq_prob", 0.1, "Share of the documents that are packed to a random shorter length.")
+    flags.DEFINE_enum(
+        "input_format",
+        "lines",
+        ["lines", "paragraphs"],
+        "A line is a sentence, or a paragraph, which is split into sentences (pip install 'kobert_tf2[sentences]').",
+    )
+    flags.DEFINE_integer("num_workers", None, "Processes; all cores where it is not given.", lower_bound=1)
+
+
 def define_beam_flags() -> None:
     """Defines where corpus processing runs."""
     flags.DEFINE_enum("runner", "local", ["local", "beam"], "On this machine, or by Apache Beam pipelines.")

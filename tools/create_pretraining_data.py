@@ -9,9 +9,8 @@ import os
 from absl import flags
 
 from kobert_tf2 import command_line, files, screen
-from kobert_tf2.errors import InputError
 from kobert_tf2.pretraining_data import local_runner, report
-from kobert_tf2.pretraining_data.instances import Settings
+from kobert_tf2.pretraining_data.instances import Settings, mask_unit_of
 from kobert_tf2.tokenization import pretrained
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
@@ -31,29 +30,12 @@ flags.DEFINE_string(
     required=True,
 )
 command_line.define_tokenizer_flags()
-flags.DEFINE_bool("do_whole_word_mask", False, "Mask all pieces of a word: a piece and the ## pieces after it.")
-flags.DEFINE_enum(
-    "mask_unit",
-    None,
-    ["token", "word", "morpheme"],
-    "What is masked as a whole: one piece (the default), all pieces of a word (an eojeol), or of a morpheme.",
-)
+command_line.define_instance_flags()
 flags.DEFINE_integer("max_seq_length", 128, "Maximum sequence length.")
 flags.DEFINE_integer("max_predictions_per_seq", 20, "Maximum number of masked LM predictions per sequence.")
-flags.DEFINE_integer("random_seed", 12345, "The same seed gives the same bytes, whatever --num_workers.")
-flags.DEFINE_integer("dupe_factor", 10, "How many times each document is used, each time with other pairs and masks.")
-flags.DEFINE_float("masked_lm_prob", 0.15, "Share of the tokens that are predicted.")
-flags.DEFINE_float("short_seq_prob", 0.1, "Share of the documents that are packed to a random shorter length.")
 flags.DEFINE_integer("num_shards", 1, "Files to make of --output_file, of even size.", lower_bound=1)
-flags.DEFINE_integer("num_workers", None, "Processes; all cores where it is not given.", lower_bound=1)
 flags.DEFINE_enum(
     "compression", "", ["", "GZIP"], "Compress the records. The original run_pretraining.py reads no GZIP."
-)
-flags.DEFINE_enum(
-    "input_format",
-    "lines",
-    ["lines", "paragraphs"],
-    "A line is a sentence, or a paragraph, which is split into sentences (pip install 'kobert_tf2[sentences]').",
 )
 command_line.define_beam_flags()
 flags.DEFINE_string("work_dir", None, "Folder for intermediate files; <output>.work where it is not given.")
@@ -68,7 +50,7 @@ def main() -> dict:
             Tokenizer, FLAGS.vocab_file, given=command_line.tokenizer_settings(given_only=True)
         ),
         settings=Settings(
-            mask_unit=mask_unit(),
+            mask_unit=mask_unit_of(FLAGS.mask_unit, FLAGS.do_whole_word_mask),
             **{name: FLAGS[name].value for name in _SETTINGS},
         ),
         random_seed=FLAGS.random_seed,
@@ -104,15 +86,6 @@ _SETTINGS = (
     "short_seq_prob",
     "dupe_factor",
 )
-
-
-def mask_unit() -> str:
-    """--do_whole_word_mask groups by ##: what the tokenizer's `continuation` makes of it."""
-    if not FLAGS.do_whole_word_mask:
-        return FLAGS.mask_unit or "token"
-    if FLAGS.mask_unit == "token":
-        raise InputError("--do_whole_word_mask and --mask_unit=token contradict each other; give one of them")
-    return FLAGS.mask_unit or "pieces"
 
 
 def ending(result: dict) -> command_line.Ending:

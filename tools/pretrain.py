@@ -19,7 +19,12 @@ def define_flags() -> None:
         None,
         "Google's bert_config.json, or a model directory. Not needed with --init_checkpoint; may lack vocab_size.",
     )
-    flags.DEFINE_string("input_file", None, "TFRecords of create_pretraining_data.py: globs, separated by commas.")
+    flags.DEFINE_string(
+        "input_file",
+        None,
+        "TFRecords of create_pretraining_data.py, or raw text, of which they are made first: globs, separated by "
+        "commas.",
+    )
     flags.DEFINE_string("output_dir", "", "Gets checkpoints/, model/, eval_results.txt and the logs.")
     flags.DEFINE_string(
         "init_checkpoint",
@@ -41,6 +46,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("num_train_steps", 100000, "Where training ends, and the learning rate is 0.")
     flags.DEFINE_integer("num_warmup_steps", 10000, "Steps of linear warm-up.")
     command_line.define_tokenizer_flags()
+    command_line.define_instance_flags()
     command_line.define_running_flags()
     command_line.define_preflight_flags()
 

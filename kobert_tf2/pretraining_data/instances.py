@@ -80,6 +80,17 @@ class Settings:
             )
 
 
+def mask_unit_of(mask_unit: str | None, do_whole_word_mask: bool | None) -> str:
+    """The masking unit that two flags select: --do_whole_word_mask groups by ##, whatever the tokenizer's
+    `continuation`.
+    """
+    if not do_whole_word_mask:
+        return mask_unit or "token"
+    if mask_unit == "token":
+        raise InputError("--do_whole_word_mask and --mask_unit=token contradict each other; give one of them")
+    return mask_unit or "pieces"
+
+
 class Pieces(NamedTuple):
     """The parts of a vocabulary that are needed to make instances."""
 

@@ -95,6 +95,16 @@ class Request:
         return self.block_bytes or corpus.block_bytes(sum(map(corpus.size_of, paths)))
 
 
+class BegunOtherwiseError(InputError):
+    """The records that are there were begun with other flags or another corpus; `differing` says which."""
+
+    def __init__(self, path: str, differing: str) -> None:
+        super().__init__(
+            f"{path}: these records were begun with other flags ({differing}); name another output, or --overwrite"
+        )
+        self.differing = differing
+
+
 def create(request: Request, *, workers: Workers | None = None) -> dict:
     """Creates the records; returns the summary that the side-car stores under "counts".
 
@@ -488,8 +498,7 @@ def _refuse_other_flags(path: str, old: dict, new: dict) -> None:
     differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if not differing:
         return
-    said = "; ".join(f"{name} was {old.get(name)}, is {new.get(name)}" for name in differing)
-    raise InputError(f"{path}: these records were begun with other flags ({said}); name another output, or --overwrite")
+    raise BegunOtherwiseError(path, "; ".join(f"{name} was {old.get(name)}, is {new.get(name)}" for name in differing))
 
 
 def _remove_unfinished(paths: list[str]) -> None:

@@ -27,7 +27,7 @@ from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.errors import InputError
 from kobert_tf2.pretraining_data import record_check, tfrecord
 from kobert_tf2.tasks import preflight as preflight_module
-from kobert_tf2.tasks import start
+from kobert_tf2.tasks import raw_text, start
 from kobert_tf2.tasks.preflight import PlannedRun
 from kobert_tf2.tokenization import pretrained
 from kobert_tf2.tokenization.tokenizer import Tokenizer
@@ -49,11 +49,12 @@ _BATCHES_COUNTED, _ROWS_COUNTED = 10, 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PretrainSettings(TaskSettings):
+class PretrainSettings(TaskSettings, raw_text.RawTextSettings):
     """The settings of a pre-training run; the fields are the flags of `tools/pretrain.py`.
 
     Attributes:
       input_file: TFRecords, as comma-separated globs. If `vocab_file` is None, the tokenizer is found through them too.
+        Or raw text, of which records are made in `output_dir/records` first, see `raw_text`.
       eval_file: TFRecords to evaluate on; None: those of `input_file`.
       max_seq_length, max_predictions_per_seq: None: those of the records.
       eval_batch_size: rows in a global batch, over all replicas.
@@ -87,16 +88,25 @@ def pretrain(settings: PretrainSettings) -> dict:
     _check_asked(settings)
     output_dir, init_checkpoint = settings.output_dir, settings.init_checkpoint
     job = TrainingJob.start(settings, input_file=settings.input_file)
-    job.claim(job_inputs(settings), {}, trains=settings.do_train)
-    data = _Records.find(settings.input_file or "", settings.max_seq_length, settings.max_predictions_per_seq)
-    tokenizer = _find_tokenizer(settings, data.sidecar)
-
-    vocab_size = len(tokenizer.vocab) if tokenizer is not None else data.sidecar.get("vocab_size")
-    config = start.find_config(settings.bert_config_file, init_checkpoint, vocab_size=vocab_size)
-    _check_config(config, settings.bert_config_file or init_checkpoint, data.features, vocab_size)
+    job.claim(job_inputs(settings), raw_text.WRITTEN, trains=settings.do_train)
+    source = settings.bert_config_file or init_checkpoint
+    tokenizer: Tokenizer | None
+    if _is_raw_text(settings, job):
+        tokenizer = own = _tokenizer_of_raw_text(settings)
+        vocab_size = len(own.vocab)
+        config = start.find_config(settings.bert_config_file, init_checkpoint, vocab_size=vocab_size)
+        features = _features(settings.max_seq_length, settings.max_predictions_per_seq, {})
+        _check_config(config, source, features, vocab_size)
+        data = _Records.find(_make_records(settings, own), None, None)
+    else:
+        data = _Records.find(settings.input_file or "", settings.max_seq_length, settings.max_predictions_per_seq)
+        tokenizer = _find_tokenizer(settings, data.sidecar)
+        vocab_size = len(tokenizer.vocab) if tokenizer is not None else data.sidecar.get("vocab_size")
+        config = start.find_config(settings.bert_config_file, init_checkpoint, vocab_size=vocab_size)
+        _check_config(config, source, data.features, vocab_size)
     data = data._replace(limits=record_check.Limits(config.vocab_size, config.type_vocab_size))
     if config.type_vocab_size < 2 and _has_pairs(data):
-        config.check_takes_pairs(settings.bert_config_file or init_checkpoint, "the records hold pairs of sentences")
+        config.check_takes_pairs(source, "the records hold pairs of sentences")
     model = job.make(lambda: _make_model(config, settings))
     optimizer = job.optimizer(**settings.schedule)
     if job.is_chief:
@@ -129,6 +139,40 @@ def _check_asked(settings: PretrainSettings) -> None:
     for name in ("input_file", "output_dir"):
         if not getattr(settings, name):
             raise InputError(f"expected --{name}, but it was not given")
+
+
+def _is_raw_text(settings: PretrainSettings, job: TrainingJob) -> bool:
+    """Whether `input_file` is raw text; raises `InputError` if its kind does not go with the other settings."""
+    input_file = settings.input_file or ""
+    if settings.eval_file and raw_text.is_raw_text(record_files(settings.eval_file)):
+        raise InputError(f"{settings.eval_file}: expected TFRecords as --eval_file, but this is raw text")
+    if not raw_text.is_raw_text(record_files(input_file)):
+        settings.refuse_without_raw_text(input_file)
+        return False
+    if isinstance(job.strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        raise InputError(
+            f"{input_file}: expected TFRecords for a run on several machines, but this is raw text; make them with "
+            "create_pretraining_data.py"
+        )
+    return True
+
+
+def _tokenizer_of_raw_text(settings: PretrainSettings) -> Tokenizer:
+    given = settings.tokenizer_settings
+    beside = (settings.bert_config_file,)
+    return pretrained.from_flags(Tokenizer, settings.vocab_file, settings.init_checkpoint, given, beside=beside)
+
+
+def _make_records(settings: PretrainSettings, tokenizer: Tokenizer) -> str:
+    return raw_text.make_records(
+        settings.input_file or "",
+        settings.output_dir,
+        tokenizer,
+        settings,
+        max_seq_length=settings.max_seq_length,
+        max_predictions_per_seq=settings.max_predictions_per_seq,
+        is_begun=bool(checkpoints.steps_in(f"{settings.output_dir}/checkpoints")),
+    )
 
 
 def _train(
