@@ -37,6 +37,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "lora_rank": (1, 4096),
     "label_smoothing": (0, 0.999),
     "num_workers": (1, 1024),
+    "workers": (1, 256),
     "num_tpu_cores": (1, 2**16),
     "worker_timeout": (1, 7 * 24 * 3600),
     "preflight_timeout": (1, 86_400),

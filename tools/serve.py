@@ -21,6 +21,9 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("model_dir", None, "A model directory, or an export of export_model.py.", required=True)
 flags.DEFINE_string("host", "127.0.0.1", "The interface to listen on; 0.0.0.0 is every one.")
 flags.DEFINE_integer("port", 8080, "0 takes a free one, and says which.", lower_bound=0, upper_bound=65535)
+flags.DEFINE_integer(
+    "workers", 1, "Processes that serve, each with the model and with the limits below; one that dies starts again."
+)
 flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Of a model directory; exports are float32.")
 flags.DEFINE_float(
     "null_score_diff_threshold",
@@ -45,34 +48,49 @@ flags.DEFINE_float("drain_seconds", 30, "How long after SIGTERM the service ends
 
 def main() -> None:
     try:
-        from kobert_tf2.serving import access, http, server, services
+        from kobert_tf2.serving import access, server, workers
     except ImportError as error:
         raise InputError(f"serving needs {error.name}, which is not installed: pip install '.[serve]'") from None
 
-    who = http.Access(
+    threshold = FLAGS.null_score_diff_threshold
+    settings = workers.WorkerSettings(
+        model_dir=FLAGS.model_dir,
+        precision=FLAGS.precision,
+        reading={} if threshold is None else {"null_score_diff_threshold": threshold},
+        limits=workers.Limits(
+            question_characters=FLAGS.max_question_length,
+            context_characters=FLAGS.max_context_length,
+            waiting=FLAGS.max_waiting,
+            connections=FLAGS.max_connections,
+            per_address=FLAGS.max_per_address,
+            count_loopback=FLAGS["max_per_address"].present > 0,
+            header_seconds=FLAGS.header_seconds,
+            body_seconds=FLAGS.body_seconds,
+            total_seconds=FLAGS.total_seconds,
+        ),
         keys=tuple(access.read_keys(FLAGS.api_key_file)) if FLAGS.api_key_file else (),
         allowed_hosts=tuple(FLAGS.allowed_hosts),
-        log=sys.stdout if FLAGS.access_log else None,
+        access_log=FLAGS.access_log,
+        drain_seconds=FLAGS.drain_seconds,
     )
     listener = server.bind(FLAGS.host, FLAGS.port)
-    threshold = FLAGS.null_score_diff_threshold
-    reading = {} if threshold is None else {"null_score_diff_threshold": threshold}
-    service = services.load(FLAGS.model_dir, precision=FLAGS.precision, **reading)
+    if FLAGS.workers > 1:
+        workers.serve(settings, listener, FLAGS.workers)
+    else:
+        _serve_here(settings, listener)
+
+
+def _serve_here(settings, listener) -> None:
+    """Serves in this process."""
+    from kobert_tf2.serving import http, server, services
+
+    service = services.load(settings.model_dir, precision=settings.precision, **settings.reading)
     services.warm_up(service)
-    limits = http.Limits(
-        question_characters=FLAGS.max_question_length,
-        context_characters=FLAGS.max_context_length,
-        waiting=FLAGS.max_waiting,
-        connections=FLAGS.max_connections,
-        per_address=FLAGS.max_per_address,
-        count_loopback=FLAGS["max_per_address"].present > 0,
-        header_seconds=FLAGS.header_seconds,
-        body_seconds=FLAGS.body_seconds,
-        total_seconds=FLAGS.total_seconds,
-    )
-    app = http.make_app(service, limits, who)
-    print(f"{FLAGS.model_dir} is loaded and served on {server.url_of(listener)}", file=sys.stderr)
-    server.Server(app, limits=limits, drain_seconds=FLAGS.drain_seconds).run(sockets=[listener])
+    log = sys.stdout if settings.access_log else None
+    who = http.Access(keys=settings.keys, allowed_hosts=settings.allowed_hosts, log=log)
+    app = http.make_app(service, settings.limits, who)
+    print(f"{settings.model_dir} is loaded and served on {server.url_of(listener)}", file=sys.stderr)
+    server.Server(app, limits=settings.limits, drain_seconds=settings.drain_seconds).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def make_app(service: HttpService, limits: Limits = Limits(), access: Access = A
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         scheduler.start()
+        metrics.serving()
         trimming = asyncio.create_task(trim_when_idle(lambda: metrics.finished, lambda: metrics.in_progress))
         yield
         trimming.cancel()
@@ -80,19 +81,18 @@ def make_app(service: HttpService, limits: Limits = Limits(), access: Access = A
     app.add_middleware(Observer, metrics=metrics, access_log=access.log)
     _add_errors(app)
     _add_service(app, service, scheduler, limits)
-    _add_watching(app, scheduler, metrics)
+    _add_watching(app, metrics)
     add_docs(app)
     for path, (content, kind) in http_page.files(service.kind).items():
         app.add_api_route(path, _sender(content, kind), include_in_schema=False)
     return app
 
 
-def _add_watching(app: FastAPI, scheduler: Scheduler, metrics: Metrics) -> None:
-    @app.get("/healthz", response_model=schemas.Health)
+def _add_watching(app: FastAPI, metrics: Metrics) -> None:
+    @app.get("/healthz", response_model=schemas.Health, response_model_exclude_none=True)
     async def healthz() -> dict:
         """Whether the service runs, and how much it has to do."""
-        counts = {"answered": scheduler.answered, "batches": scheduler.turns}
-        return {"status": "ok", "waiting": scheduler.waiting, **counts}
+        return {"status": "ok", **metrics.health()}
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def show_metrics() -> Response:

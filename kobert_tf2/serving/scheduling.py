@@ -113,6 +113,8 @@ class Scheduler:
         self._loop_task: asyncio.Task | None = None
         self._drained = False
         self.turns = self.answered = self.windows = 0
+        # Called whenever `waiting`, `turns`, `answered` or `windows` has changed.
+        self.changed: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         self._long = asyncio.Semaphore(self._limits.long_at_once)
@@ -151,6 +153,7 @@ class Scheduler:
             raise TooManyWaitingError
         task = asyncio.ensure_future(self._run(request))
         self._running.add(task)
+        self.changed()
         try:
             answer = await task
         except asyncio.CancelledError:
@@ -160,7 +163,9 @@ class Scheduler:
             raise
         finally:
             self._running.discard(task)
+            self.changed()
         self.answered += 1
+        self.changed()
         return answer
 
     async def _run(self, request: Any) -> dict:
@@ -204,6 +209,7 @@ class Scheduler:
             self._turns.add(tokens, seconds)
             self.turns += 1
             self.windows += len(turn)
+            self.changed()
             self._give(turn, outputs)
 
     def _choose(self) -> list[_Place]:

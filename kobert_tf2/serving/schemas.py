@@ -91,6 +91,7 @@ class Health(BaseModel):
     waiting: int = Field(description="Requests in work or waiting.")
     answered: int
     batches: int = Field(description="Turns of the model so far.")
+    workers: int | None = Field(None, description="With --workers: those that serve now; the counts are of them all.")
 
 
 class Error(BaseModel):

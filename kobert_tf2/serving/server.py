@@ -23,7 +23,9 @@ class Server(uvicorn.Server):
     not answered within `drain_seconds` get a 503.
     """
 
-    def __init__(self, app: FastAPI, *, limits: Limits, drain_seconds: float):
+    def __init__(
+        self, app: FastAPI, *, limits: Limits, drain_seconds: float, backlog: int = 2048, log_level: str | None = None
+    ):
         self._app, self._limits, self._drain_seconds = app, limits, drain_seconds
         super().__init__(
             uvicorn.Config(
@@ -32,6 +34,8 @@ class Server(uvicorn.Server):
                 ws="none",
                 access_log=False,
                 server_header=False,
+                backlog=backlog,
+                log_level=log_level,
                 timeout_graceful_shutdown=drain_seconds,  # type: ignore[arg-type]  # it may be fractional
             )
         )

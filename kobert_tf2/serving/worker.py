@@ -1,0 +1,59 @@
+"""One worker process of a service, started by `workers.py`: `python -m kobert_tf2.serving.worker SOCKET REPORT`.
+
+The arguments are the descriptors of the listening socket and of a pipe for the report to the supervisor. Standard input
+brings the pickled `WorkerSettings`, and its end is the supervisor's: then this process drains and ends too.
+"""
+
+import json
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+
+from kobert_tf2.errors import InputError
+from kobert_tf2.serving import http, services
+from kobert_tf2.serving.server import Server
+from kobert_tf2.serving.workers import WorkerSettings
+
+_BACKLOG = 2048
+
+
+class _SharedListener(socket.socket):
+    """The listening socket of all workers. Its queue keeps its length: a worker asks asyncio for one of 1, so that
+    asyncio takes one connection at a time from it and leaves the next to the other workers.
+    """
+
+    def listen(self, backlog: int = _BACKLOG, /) -> None:
+        super().listen(_BACKLOG)
+
+
+def main(listener_descriptor: int, report_descriptor: int) -> None:
+    settings: WorkerSettings = pickle.load(sys.stdin.buffer)
+    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    listener = _SharedListener(fileno=listener_descriptor)
+    with open(report_descriptor, "w", encoding="utf-8") as report:
+        try:
+            service = services.load(settings.model_dir, precision=settings.precision, **settings.reading)
+            services.warm_up(service)
+        except InputError as error:
+            report.write(json.dumps({"error": str(error)}))
+            sys.exit(1)
+        log = sys.stdout if settings.access_log else None
+        access = http.Access(keys=settings.keys, allowed_hosts=settings.allowed_hosts, log=log)
+        app = http.make_app(service, settings.limits, access)
+        server = Server(
+            app, limits=settings.limits, drain_seconds=settings.drain_seconds, backlog=1, log_level="warning"
+        )
+        report.write(json.dumps({"ready": True}))
+    server.run(sockets=[listener])
+
+
+def _end_with_supervisor() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
