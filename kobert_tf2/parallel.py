@@ -155,7 +155,10 @@ def _watch(parent: int) -> None:
 
 def _call(block: Any) -> Any:
     assert _function is not None
-    return _function(block)
+    try:
+        return _function(block)
+    except SystemExit as end:  # SIGTERM: the executor would return it as this block's result and begin the next block
+        os._exit(end.code if isinstance(end.code, int) else 1)
 
 
 def _end(executor: concurrent.futures.ProcessPoolExecutor) -> None:

@@ -36,18 +36,18 @@ import sys, time
 from kobert_tf2 import command_line, parallel
 def main():
     with parallel.Workers(time.sleep, num_workers=2) as workers:
-        for number, _ in enumerate(workers.map([0, 0, 0, 60, 60, 60])):
+        for number, _ in enumerate(workers.map([0, 0, 0, 6000, 6000, 6000])):
             if number == 2:
                 time.sleep(0.5)
                 print("asleep", file=sys.stderr, flush=True)
-    parallel.in_subprocess(time.sleep, 60)
+    parallel.in_subprocess(time.sleep, 6000)
 command_line.run(main)
 """
 ALONE = """
 import sys, time, threading
 from kobert_tf2 import command_line, parallel
 threading.Timer(4, lambda: print("asleep", file=sys.stderr, flush=True)).start()
-command_line.run(lambda: parallel.in_subprocess(time.sleep, 60))
+command_line.run(lambda: parallel.in_subprocess(time.sleep, 6000))
 """
 
 
