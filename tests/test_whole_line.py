@@ -60,6 +60,7 @@ def questions(shared, tmp_path_factory) -> pathlib.Path:
     return target
 
 
+@pytest.mark.slow
 def test_from_reviews_to_answers(reviews, questions, tmp_path):
     vocabulary = run("build_vocab.py", input_file=reviews, output_dir=tmp_path / "tokenizer", vocab_size=3000)
     assert vocabulary["vocab_size"] == 3000

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from slow_cases import rest_slow
 from small_models import HEADS, MODELS, assert_close, batch, config, numpy, with_large_weights
 
 from kobert_tf2.bert import dropout, models, pretrained, weight_names
@@ -296,7 +297,7 @@ TARGETS = {
 }
 
 
-@pytest.mark.parametrize("cls", HEADS)
+@pytest.mark.parametrize("cls", rest_slow(HEADS))
 def test_fit_evaluate_and_predict_with_keras_losses_and_metrics(cls):
     keras.utils.set_random_seed(1)
     model = cls(config(num_hidden_layers=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))

@@ -1,8 +1,11 @@
 """Weights that are left empty until a checkpoint is loaded: none stays so, and they take no memory before."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
+from slow_cases import rest_slow
 from small_models import MODELS, config, with_large_weights
 
 from kobert_tf2.bert import layers, models
@@ -21,8 +24,10 @@ def empty_is_nan(monkeypatch):
     return asked
 
 
-@pytest.mark.parametrize("cls", MODELS)
-@pytest.mark.parametrize("saved", [models.BertForPreTraining, models.BertForQuestionAnswering])
+@pytest.mark.parametrize(
+    ("saved", "cls"),
+    rest_slow(itertools.product([models.BertForPreTraining, models.BertForQuestionAnswering], MODELS), first=3),
+)
 def test_loading_leaves_no_weight_as_it_lay_in_memory(saved, cls, empty_is_nan, tmp_path):
     """Also where the checkpoint lacks the pooler and the head: those get a random start of BERT's size."""
     with_large_weights(saved(config())).save_pretrained(tmp_path / "model")

@@ -1,9 +1,12 @@
 """A masked-LM decoder of its own: read, trained, saved, resized and converted, and refused where there is no place."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from slow_cases import rest_slow
 from small_models import assert_same_weights, batch, config, numpy, values, with_large_weights
 
 from kobert_tf2 import files
@@ -96,8 +99,15 @@ def test_a_repeated_table_is_no_decoder_of_its_own(tmp_path, capsys):
 
 
 @pytest.mark.skipif(not hf_forward.is_installed(), reason="transformers and torch are not installed")
-@pytest.mark.parametrize("tie", [True, False])
-@pytest.mark.parametrize("names", [(DECODER,), (DECODER, DECODER_BIAS), (DECODER_BIAS,)])
+@pytest.mark.parametrize(
+    ("tie", "names"),
+    [
+        (False, (DECODER, DECODER_BIAS)),
+        *rest_slow(
+            [(True, (DECODER, DECODER_BIAS)), *itertools.product([True, False], [(DECODER,), (DECODER_BIAS,)])], first=1
+        ),
+    ],
+)
 def test_transformers_answers_as_we_do_from_what_it_or_we_wrote(untied, tie, names):
     """Each of the two names alone, where transformers 5 leaves nothing to chance (see its list of missing names)."""
     arrays = load_file(f"{untied}/model.safetensors")

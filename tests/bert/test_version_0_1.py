@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from slow_cases import rest_slow
 
 FOLDER = pathlib.Path(__file__).parent / "version_0_1"
 SCRIPT = """
@@ -22,7 +23,8 @@ print(json.dumps(keras.tree.map_structure(lambda tensor: np.asarray(tensor).toli
 
 
 @pytest.mark.parametrize(
-    "imports", ["import keras, kobert_tf2", "import kobert_tf2, keras", "import kobert_tf2; kobert_tf2.BertConfig"]
+    "imports",
+    rest_slow(["import keras, kobert_tf2", "import kobert_tf2, keras", "import kobert_tf2; kobert_tf2.BertConfig"]),
 )
 @pytest.mark.parametrize("name", ["reader", "own_head"])
 def test_a_keras_file_of_version_0_1_loads_after_importing_the_package_alone(name, imports):

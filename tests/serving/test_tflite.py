@@ -33,10 +33,10 @@ def answers(folder, inputs: dict) -> dict:
     ("head", "act"),
     [
         (kb.BertForQuestionAnswering, "gelu_new"),
-        (kb.BertForSequenceClassification, "gelu"),
+        pytest.param(kb.BertForSequenceClassification, "gelu", marks=pytest.mark.slow),
         pytest.param(kb.BertForTokenClassification, "relu", marks=pytest.mark.slow),
         pytest.param(kb.BertForPreTraining, "gelu", marks=pytest.mark.slow),
-        (kb.BertBackbone, "silu"),
+        pytest.param(kb.BertBackbone, "silu", marks=pytest.mark.slow),
     ],
 )
 def test_the_interpreter_gives_the_models_outputs_for_any_size(head, act, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 import warm_python
 from paths import ROOT
+from slow_cases import rest_slow
 from small_models import batch, config, numpy, save_tf1, with_large_weights
 
 from kobert_tf2 import files
@@ -87,7 +88,7 @@ def test_an_embedding_keeps_the_pooler_that_there_is(pretrained, tmp_path):
     assert "pooled_output" in tf.saved_model.load(path).signatures["serving_default"].structured_outputs
 
 
-@pytest.mark.parametrize("how", ["hf", "tf1", "in memory"])
+@pytest.mark.parametrize("how", rest_slow(["hf", "tf1", "in memory"]))
 @pytest.mark.parametrize(
     ("problem", "probabilities"),
     [

@@ -65,6 +65,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_task_takes_a_hub_id_online_and_from_the_cache_offline(folder):
     (folder / "run.py").write_text(textwrap.dedent(SCRIPT), "utf-8")
     with serve(folder / "first", v2=folder / "second") as (endpoint, asked):

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 import training_runs
 import warm_python
+from slow_cases import rest_slow
 
 from kobert_tf2 import files
 from kobert_tf2.bert import models
@@ -131,7 +132,7 @@ def test_the_model_directory_holds_the_trained_weights_and_starts_a_second_phase
     assert summary["global_step"] == 1
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", rest_slow(["float32", "bfloat16"]))
 def test_a_decoder_of_its_own_is_trained_and_resumed_though_the_configuration_ties_it(folder, precision):
     values = {**CONFIG, "vocab_size": training_runs.VOCAB, "hidden_act": "gelu_new"}
     start = models.BertForPreTraining(models.BertConfig(**values, tie_word_embeddings=False))

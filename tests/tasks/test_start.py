@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import training_runs
+from slow_cases import rest_slow
 from small_models import config, values, with_large_weights
 
 from kobert_tf2 import files
@@ -92,7 +93,7 @@ def test_a_classifier_predicts_and_is_scored_by_the_names_of_its_own_rows(save, 
     )
 
 
-@pytest.mark.parametrize("rows", [SENTENCES, SENTENCES[:2], SENTENCES[::-1]])
+@pytest.mark.parametrize("rows", rest_slow([SENTENCES[::-1], SENTENCES, SENTENCES[:2]]))
 def test_training_goes_on_with_the_rows_of_the_labels_that_the_model_knows(rows, save, classified):
     made = models.BertForSequenceClassification(
         config(classifier_dropout=0.2), labels=NAMES, problem_type="single_label_classification"
@@ -110,7 +111,9 @@ def test_training_goes_on_with_the_rows_of_the_labels_that_the_model_knows(rows,
 
 @pytest.mark.parametrize(
     ("held", "problem"),
-    [(("a", "b", "c"), None), (("좋음", "싫음"), None), ((*NAMES, "중립"), "regression"), (NAMES, "regression")],
+    rest_slow(
+        [(("a", "b", "c"), None), (NAMES, "regression"), (("좋음", "싫음"), None), ((*NAMES, "중립"), "regression")]
+    ),
 )
 def test_other_labels_or_another_problem_are_a_new_head_and_that_is_said(held, problem, save, classified, capsys):
     made = models.BertForSequenceClassification(config(), labels=held, problem_type=problem)
@@ -125,6 +128,7 @@ def test_other_labels_or_another_problem_are_a_new_head_and_that_is_said(held, p
     assert (resumed["new_parts"], resumed["labels"]) == (["classifier"], summary["labels"])
 
 
+@pytest.mark.slow
 def test_a_model_that_numbers_its_labels_is_trained_and_scored_by_the_numbers(save, classified):
     begin = save(with_large_weights(models.BertForSequenceClassification(config(), num_labels=3)))
     rows = [(text, str(NAMES.index(label))) for text, label in SENTENCES]

@@ -61,6 +61,7 @@ def write(path, rows) -> None:
     path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_tasks_run_once_and_the_missing_ones_are_listed(tmp_path):
     tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS], pre_tokenizer="none")
     model = models.BertForPreTraining(config(vocab_size=len(tokenizer.vocab), num_hidden_layers=1))

@@ -5,6 +5,7 @@ import json
 import pytest
 import warm_python
 from paths import ROOT
+from slow_cases import rest_slow
 from small_models import config
 
 from kobert_tf2 import sample_data
@@ -40,7 +41,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("tool", rest_slow(TOOLS))
 def test_a_tool_says_how_much_of_its_text_is_unknown(folder, tool):
     result = warm_python.run([ROOT / f"tools/{tool}.py", *TOOLS[tool].split()], cwd=folder)
     assert result.returncode == 0, result.stderr[-2000:]

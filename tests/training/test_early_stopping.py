@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import training_runs
+from slow_cases import rest_slow
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.training import checkpoints, loop
@@ -61,7 +62,7 @@ def test_without_patience_it_trains_to_the_end_and_still_keeps_the_best(tmp_path
     assert_same(end, seen[10])
 
 
-@pytest.mark.parametrize("crash_at", [2, 4, 6, 10])
+@pytest.mark.parametrize("crash_at", rest_slow([6, 2, 4, 10]))
 def test_a_run_that_goes_on_decides_the_same(crash_at, tmp_path):
     whole = train(tmp_path / "whole", early_stopping_patience=3)
     with pytest.raises(KeyboardInterrupt):

@@ -49,7 +49,9 @@ def test_training_learns(one_device):
         {"iterations_per_loop": 1},
         {"micro_batch_size": 2},
         {"fused": True},
-        {"jit_compile": True, "iterations_per_loop": 10, "micro_batch_size": 4},
+        pytest.param(
+            {"jit_compile": True, "iterations_per_loop": 10, "micro_batch_size": 4}, marks=pytest.mark.slow
+        ),  # jit alone: on two replicas
     ],
     ids=str,
 )
@@ -122,6 +124,7 @@ def start_workers(folder, count: int = 2, **kwargs) -> list:
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_and_each_other(one_device, tmp_path):
     workers = start_workers(tmp_path, output_dir=str(tmp_path / "run"), save_checkpoints_steps=7)
     for worker in workers:
@@ -164,6 +167,7 @@ class _TwoReplicas:
 # -- dropout ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_dropout_follows_the_seed_alone():
     first, again, other = (
         training_runs.run(tf.distribute.get_strategy(), dropout=0.3, num_steps=3, seed=seed) for seed in (0, 0, 1)

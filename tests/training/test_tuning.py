@@ -1,10 +1,13 @@
 """Frozen parts, layer-wise learning rates, LoRA, class weights, label smoothing: in the custom loop and in `fit`."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 import small_models
 import tensorflow as tf
+from slow_cases import rest_slow
 
 from kobert_tf2.bert import models
 from kobert_tf2.errors import InputError
@@ -93,8 +96,14 @@ def test_each_layer_has_its_learning_rate():
     assert optimizers.learning_rate_factors(paths, layer_decay=1.0, head_factor=1.0) == [1.0] * 6
 
 
-@pytest.mark.parametrize("how", [train, fit])
-@pytest.mark.parametrize("name", ["bert_adam", "adamw", "lamb"])
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("bert_adam", train),
+        ("bert_adam", fit),
+        *rest_slow(itertools.product(["adamw", "lamb"], [train, fit]), first=0),
+    ],
+)
 def test_an_update_is_the_plain_one_times_the_factor(how, name):
     """One step: the gradients of both are the same."""
     one = (lambda *a: train(*a, steps=1)) if how is train else None
@@ -245,6 +254,7 @@ def test_class_weights_that_cannot_be_are_a_sentence(asked):
 # --- int8 ---
 
 
+@pytest.mark.slow
 def test_a_model_predicts_in_int8_after_keras_has_quantized_it():
     model = small_models.with_large_weights(classifier())
     before = logits(model)
