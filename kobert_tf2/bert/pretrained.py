@@ -48,7 +48,7 @@ def load_contents(model: keras.Model, contents: Contents) -> list[str]:
     """`load` from an open, scanned checkpoint."""
     targets, matched = variables(model), match_model(model, contents)
     for row in matched.found:
-        targets[row].assign(read(contents, row))
+        targets[row].assign(_placed(read(contents, row), targets[row]))
     announce(contents, matched)
     return matched.new
 
@@ -64,6 +64,15 @@ def read(contents: Contents, row: Row) -> Any:
     """
     values = contents.read(row)
     return values if keras.backend.backend() == "tensorflow" else np.asarray(values)
+
+
+def _placed(values: Any, variable: keras.Variable) -> Any:
+    """The values, in the memory that worker processes of a service share (TensorFlow only)."""
+    if keras.backend.backend() != "tensorflow":
+        return values
+    from kobert_tf2.bert import shared_memory  # imports TensorFlow
+
+    return shared_memory.placed(values, variable.dtype)
 
 
 def announce(contents: Contents, matched: Match) -> None:

@@ -1,6 +1,7 @@
-"""One worker process of a service, started by `workers.py`: `python -m kobert_tf2.serving.worker SOCKET REPORT`.
+"""One worker process of a service, started by `workers.py`: `python -m kobert_tf2.serving.worker DESCRIPTORS`.
 
-The arguments are the descriptors of the listening socket and of a pipe for the report to the supervisor. Standard input
+The arguments are the descriptors of the listening socket, of a pipe for the report to the supervisor, and of the memory
+for the weights. Standard input
 brings the pickled `WorkerSettings`, and its end is the supervisor's: then this process drains and ends too.
 """
 
@@ -12,6 +13,7 @@ import socket
 import sys
 import threading
 
+from kobert_tf2.bert import shared_memory
 from kobert_tf2.errors import InputError
 from kobert_tf2.serving import http, services
 from kobert_tf2.serving.server import Server
@@ -29,13 +31,14 @@ class _SharedListener(socket.socket):
         super().listen(_BACKLOG)
 
 
-def main(listener_descriptor: int, report_descriptor: int) -> None:
+def main(listener_descriptor: int, report_descriptor: int, weights_descriptor: int) -> None:
     settings: WorkerSettings = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     listener = _SharedListener(fileno=listener_descriptor)
     with open(report_descriptor, "w", encoding="utf-8") as report:
         try:
-            service = services.load(settings.model_dir, precision=settings.precision, **settings.reading)
+            with shared_memory.sharing(weights_descriptor):
+                service = services.load(settings.model_dir, precision=settings.precision, **settings.reading)
             services.warm_up(service)
         except InputError as error:
             report.write(json.dumps({"error": str(error)}))
@@ -56,4 +59,4 @@ def _end_with_supervisor() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

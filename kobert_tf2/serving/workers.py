@@ -1,6 +1,7 @@
 """Serves with several processes behind one listening socket (`tools/serve.py --workers`), and supervises them.
 
-Every worker loads the model and answers on its own (`worker.py`), so a worker that dies takes only its own requests
+Every worker loads the model, whose weights are in memory that all share (`bert/shared_memory.py`; an export's are not),
+and answers on its own (`worker.py`), so a worker that dies takes only its own requests
 with it; it is started again. The supervisor itself does not load TensorFlow. Counts for /metrics and /healthz are those
 of all workers: prometheus_client keeps them in files that the workers map, in a temporary folder.
 
@@ -95,14 +96,23 @@ def _captured_signals(end: threading.Event) -> Iterator[list[int]]:
 class _Worker:
     """A worker process; `is_ready` once it has loaded its model."""
 
-    def __init__(self, number: int, settings: WorkerSettings, listener: socket.socket, environment: dict[str, str]):
+    def __init__(
+        self,
+        number: int,
+        settings: WorkerSettings,
+        listener: socket.socket,
+        weights: int,
+        environment: dict[str, str],
+    ):
         self.number, self.is_ready = number, False
+        self._reason: str | None = None
         self._report, report = os.pipe()
-        command = [sys.executable, "-P", "-m", "kobert_tf2.serving.worker", str(listener.fileno()), str(report)]
+        passed = (listener.fileno(), report, weights)
+        command = [sys.executable, "-P", "-m", "kobert_tf2.serving.worker", *map(str, passed)]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
-            pass_fds=(listener.fileno(), report),
+            pass_fds=passed,
             env=environment,
             start_new_session=True,  # A terminal's Ctrl-C reaches the supervisor alone.
         )
@@ -114,12 +124,13 @@ class _Worker:
 
     def look(self) -> str | None:
         """Reads its report, if it has come; returns the reason why it cannot serve."""
-        if self.is_ready or not select.select([self._report], [], [], 0)[0]:
-            return None
+        if self.is_ready or self._reason or not select.select([self._report], [], [], 0)[0]:
+            return self._reason
         with open(os.dup(self._report), encoding="utf-8") as file:
             report = json.loads(file.read() or "{}")
         self.is_ready = report.get("ready", False)
-        return report.get("error")
+        self._reason = report.get("error")
+        return self._reason
 
     def close(self) -> None:
         os.close(self._report)
@@ -131,6 +142,7 @@ class _Worker:
 class _Supervisor:
     def __init__(self, settings: WorkerSettings, listener: socket.socket, num_workers: int, folder: str):
         self._settings, self._listener, self._folder = settings, listener, folder
+        self._weights = os.memfd_create("kobert_tf2-weights")
         self._environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder}
         threads = max(1, len(os.sched_getaffinity(0)) // num_workers)
         self._environment.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
@@ -140,11 +152,15 @@ class _Supervisor:
         self.end = threading.Event()
 
     def start(self) -> None:
-        """Starts the workers, and waits until all have loaded the model."""
+        """Starts the first worker, which writes the weights to the shared memory, then the others; waits for all."""
         self._listener.listen(2048)  # Clients wait from now on; they are answered as soon as a worker is ready.
-        for number in self._numbers:
-            self._start(number)
-        while not self.end.wait(_LOOK_SECONDS) and not all(worker.is_ready for worker in self._workers.values()):
+        for numbers in (self._numbers[:1], self._numbers[1:]):
+            for number in numbers if not self.end.is_set() else ():
+                self._start(number)
+            self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        while not all(worker.is_ready for worker in self._workers.values()) and not self.end.wait(_LOOK_SECONDS):
             for worker in self._workers.values():
                 reason = worker.look()
                 if reason:
@@ -168,7 +184,7 @@ class _Supervisor:
                     self._ended(worker, reason)
 
     def _start(self, number: int) -> None:
-        self._workers[number] = _Worker(number, self._settings, self._listener, self._environment)
+        self._workers[number] = _Worker(number, self._settings, self._listener, self._weights, self._environment)
 
     def _ended(self, worker: _Worker, reason: str | None) -> None:
         pause = 0.0 if worker.is_ready else min(2.0 ** self._failures[worker.number], _LONGEST_PAUSE)
@@ -196,6 +212,7 @@ class _Supervisor:
                 worker.process.kill()
                 worker.process.wait()
                 worker.close()
+            os.close(self._weights)
 
 
 def _ending(worker: _Worker) -> str:

@@ -6,6 +6,7 @@ import os
 import pathlib
 import queue
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -86,6 +87,8 @@ def test_a_worker_dies_and_the_service_goes_on(model_dir):
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             assert all(pool.map(lambda _: service.ask(), range(40)))
             first, second = service.workers()
+            for pid in (first, second):
+                assert "memfd:kobert_tf2-weights" in pathlib.Path(f"/proc/{pid}/maps").read_text()
             asked = [pool.submit(service.ask) for _ in range(200)]
             concurrent.futures.wait(asked[:20])
             os.kill(first, signal.SIGKILL)
@@ -108,6 +111,24 @@ def test_a_worker_dies_and_the_service_goes_on(model_dir):
         assert not any(pathlib.Path(f"/proc/{pid}").exists() for pid in workers)
     finally:
         service.process.kill()
+        service.process.wait()
+
+
+@pytest.mark.slow
+def test_a_worker_that_would_serve_other_weights_is_not_started_again(model_dir, tmp_path):
+    folder = shutil.copytree(model_dir, tmp_path / "model")
+    service = Service(str(folder), "--workers=2")
+    try:
+        shutil.rmtree(folder)
+        model = kb.BertForQuestionAnswering.from_pretrained(model_dir)
+        model.weights[0].assign(model.weights[0] * 2)
+        model.save_pretrained(str(folder), kb.Tokenizer.from_pretrained(model_dir))
+        os.kill(service.workers()[0], signal.SIGKILL)
+        service.line(r"cannot serve \(.*the weights that the other workers serve")
+        assert all(service.ask() for _ in range(10))
+        assert json.loads(service.get("/healthz"))["workers"] == 1
+    finally:
+        service.process.terminate()
         service.process.wait()
 
 

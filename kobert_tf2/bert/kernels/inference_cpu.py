@@ -18,6 +18,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kobert_tf2.bert import shared_memory
 from kobert_tf2.bert.dropout import Drop, drop_out
 from kobert_tf2.bert.kernels import plain, tracing
 from kobert_tf2.bert.kernels.plain import cross_entropy, embed_words, rows_of, vocabulary_logits
@@ -60,7 +61,7 @@ def attention(
     for x, layers in shared_products(query_states, states, projections):
         if tracing.weights_are_final() and _is_for_this_process():
             with tf.init_scope():  # The graph holds the joined weights as they are now.
-                kernel, bias = kernel_and_bias(*layers)
+                kernel, bias = (shared_memory.placed(one, one.dtype) for one in kernel_and_bias(*layers))
             parts += heads(affine(_rows(x), kernel, bias), batch=batch, num_heads=num_heads, parts=len(layers))
         else:
             for layer in layers:
