@@ -81,6 +81,11 @@ def define_instance_flags() -> None:
     )
     flags.DEFINE_float("masked_lm_prob", 0.15, "Share of the tokens that are predicted.")
     flags.DEFINE_float("short_seq_prob", 0.1, "Share of the documents that are packed to a random shorter length.")
+    flags.DEFINE_bool(
+        "pack_sequences",
+        False,
+        "Several short instances in a row, attention kept apart: hardly any padding. For our own pretrain.py alone.",
+    )
     flags.DEFINE_enum(
         "input_format",
         "lines",

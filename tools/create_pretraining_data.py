@@ -85,6 +85,7 @@ _SETTINGS = (
     "masked_lm_prob",
     "short_seq_prob",
     "dupe_factor",
+    "pack_sequences",
 )
 
 

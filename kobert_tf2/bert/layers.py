@@ -129,14 +129,19 @@ class Embeddings(_ConfiguredLayer):
         segment_ids: keras.KerasTensor,
         training: bool = False,
         with_table: bool = False,
+        position_ids: keras.KerasTensor | None = None,
     ) -> keras.KerasTensor:
-        """With `with_table`, also returns the word embeddings [V, H] for an output layer that is tied to them."""
+        """With `with_table`, also returns the word embeddings [V, H] for an output layer that is tied to them. Without
+        `position_ids`, int32 [B, S], the positions are 0, 1 ... in each row.
+        """
         kernel = kernels.choose(training, input_ids, segment_ids)
         length = ops.shape(input_ids)[1]
         self._check_length(length)
         words, table = kernel.embed_words(self.word_embeddings, input_ids, self.compute_dtype)
         segments = kernel.rows_of(ops.convert_to_tensor(self.segment_embeddings), segment_ids)
         positions = ops.convert_to_tensor(self.position_embeddings)[:length]
+        if position_ids is not None:
+            positions = kernel.rows_of(positions, position_ids)
         states = kernel.norm_and_dropout(
             words + segments + positions, self.norm, drop=self.dropout.drop(training), dtype=self.compute_dtype
         )
@@ -161,6 +166,14 @@ class AttentionMask(keras.layers.Layer):
     def call(self, input_mask: keras.KerasTensor) -> keras.KerasTensor:
         scores = (1.0 - ops.cast(input_mask, "float32")) * MASKED_SCORE
         return ops.expand_dims(scores, (1, 2))  # TFLite has no slice that adds an axis
+
+
+def same_sequence_scores(of_queries: keras.KerasTensor, of_keys: keras.KerasTensor) -> keras.KerasTensor:
+    """What to add to the attention scores so that each position attends to its own sequence alone: the numbers of the
+    sequences, int32 [B, P] and [B, S] -> float32 [B, 1, P, S].
+    """
+    differ = ops.not_equal(ops.expand_dims(of_queries, 2), ops.expand_dims(of_keys, 1))
+    return ops.expand_dims(ops.cast(differ, "float32") * MASKED_SCORE, 1)
 
 
 @keras.saving.register_keras_serializable(package="kobert_tf2")

@@ -14,7 +14,15 @@ from kobert_tf2.bert import labels as label_names
 from kobert_tf2.bert import pretrained, resizing
 from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.dropout import Dropout, dropout_seed
-from kobert_tf2.bert.layers import AttentionMask, Embeddings, EncoderLayer, MaskedLMHead, Pooler, logits_layer
+from kobert_tf2.bert.layers import (
+    AttentionMask,
+    Embeddings,
+    EncoderLayer,
+    MaskedLMHead,
+    Pooler,
+    logits_layer,
+    same_sequence_scores,
+)
 from kobert_tf2.errors import InputError
 
 __all__ = [
@@ -198,6 +206,8 @@ class BertBackbone(_BertModel):
         """The outputs at `positions` [batch, positions], and the word embedding table [vocabulary, hidden] for a tied
         output layer.
         """
+        if "sequence_ids" in inputs:
+            return self._at_positions_of_packed(positions, inputs, training)
         mask_scores = self.attention_mask(inputs["input_mask"])
         hidden, table = self.embeddings(inputs["input_ids"], inputs["segment_ids"], training=training, with_table=True)
         *layers, last = self.encoder_layers
@@ -208,6 +218,33 @@ class BertBackbone(_BertModel):
         positions = ops.pad(ops.cast(positions, "int32"), ((0, 0), (1, 0)))  # The pooler uses the first token.
         states = last(hidden, mask_scores, positions, training=training)
         return {"sequence_output": states[:, 1:], "pooled_output": self.pooler(states)}, table
+
+    def _at_positions_of_packed(
+        self, positions: keras.KerasTensor, inputs: dict, training: bool | None
+    ) -> tuple[dict, keras.KerasTensor]:
+        """`at_positions` for rows that hold several sequences: a token attends to those with the same of `sequence_ids`
+        [batch, sequence], and the pooled output [batch, sequences, hidden] is that of `next_sentence_positions`.
+        """
+        assert self.pooler is not None, "packed rows are for next sentence prediction"
+        sequence_ids, first = inputs["sequence_ids"], inputs["next_sentence_positions"]
+        hidden, table = self.embeddings(
+            inputs["input_ids"],
+            inputs["segment_ids"],
+            training=training,
+            with_table=True,
+            position_ids=inputs["position_ids"],
+        )
+        mask_scores = same_sequence_scores(sequence_ids, sequence_ids)
+        *layers, last = self.encoder_layers
+        for layer in layers:
+            hidden = layer(hidden, mask_scores, training=training)
+        places = ops.concatenate([first, ops.cast(positions, "int32")], axis=1)
+        mask_scores = same_sequence_scores(ops.take_along_axis(sequence_ids, places, axis=1), sequence_ids)
+        states = last(hidden, mask_scores, places, training=training)
+        batch, count = ops.shape(first)
+        heads = ops.reshape(states[:, :count], (batch * count, 1, self.config.hidden_size))
+        pooled = ops.reshape(self.pooler(heads), (batch, count, self.config.hidden_size))
+        return {"sequence_output": states[:, count:], "pooled_output": pooled}, table
 
     def compute_output_spec(
         self,
@@ -240,7 +277,17 @@ class BertForPreTraining(_BertModel):
     Inputs: the backbone's, and `masked_lm_positions` int32 [batch, predictions]. Outputs, float32:
     `masked_lm_logits` [batch, predictions, vocabulary], `next_sentence_logits` [batch, 2], where index 0 means
     that the second sentence follows the first.
+
+    Rows may hold several sequences, as `create_pretraining_data --pack_sequences` makes them: with the inputs
+    `sequence_ids` and `position_ids` int32 [batch, sequence] and `next_sentence_positions` int32 [batch, slots],
+    `next_sentence_logits` is [batch, slots, 2].
     """
+
+    packed_inputs = ("sequence_ids", "position_ids", "next_sentence_positions")
+
+    def _chosen(self, inputs: dict) -> dict:
+        chosen = super()._chosen(inputs)
+        return chosen | {name: inputs[name] for name in self.packed_inputs if name in inputs}
 
     def __init__(self, config: BertConfig, *, dtype: str | keras.DTypePolicy | None = None, **kwargs: Any) -> None:
         backbone = BertBackbone(config, dtype=dtype, name="backbone")
@@ -270,7 +317,7 @@ class BertForPreTraining(_BertModel):
         """As built by the constructor, except that the word embedding table is passed from the embeddings to the head
         as a value: see `embed_words`.
         """
-        inputs = {name: ops.cast(inputs[name], "int32") for name in self.input}
+        inputs = {name: ops.cast(x, "int32") for name, x in inputs.items()}
         encoded, table = self.backbone.at_positions(inputs["masked_lm_positions"], inputs, training)
         return {
             "masked_lm_logits": self.masked_lm(encoded["sequence_output"], table, training=training),

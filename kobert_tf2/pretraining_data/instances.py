@@ -37,6 +37,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kobert_tf2.errors import InputError
+from kobert_tf2.pretraining_data import packing
 from kobert_tf2.tokenization.encoding import EOJEOL, WORD, Encodings
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
@@ -56,6 +57,7 @@ class Settings:
     short_seq_prob: float = 0.1
     dupe_factor: int = 10
     mask_unit: str = "token"
+    pack_sequences: bool = False
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -317,7 +319,7 @@ def make_instances(
 
     Each contains `input_ids input_mask segment_ids` [rows, max_seq_length], `masked_lm_positions masked_lm_ids
     masked_lm_weights` [rows, max_predictions_per_seq] and `next_sentence_labels` [rows, 1] (1: random), padded with 0
-    as in the original.
+    as in the original. With `pack_sequences` the rows hold several instances each, see `packing`.
     """
     if not len(own):
         return
@@ -325,7 +327,8 @@ def make_instances(
     spans = pack(pool, len(own), settings, rng)
     order = rng.permutation(len(spans.is_random))
     for start in range(0, len(order), _ROWS_AT_ONCE):
-        yield _instances(pool, spans.take(order[start : start + _ROWS_AT_ONCE]), pieces, settings, rng)
+        table = _instances(pool, spans.take(order[start : start + _ROWS_AT_ONCE]), pieces, settings, rng)
+        yield packing.pack_rows(table) if settings.pack_sequences else table
 
 
 def _instances(

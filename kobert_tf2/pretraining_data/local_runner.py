@@ -238,14 +238,21 @@ _COUNTS = (
 
 def summary(counts: dict) -> dict:
     """The counts, with shares by which the data can be checked."""
-    instances, real = max(counts["instances"], 1), max(counts["real_tokens"], 1)
+    instances, real = max(_sequences(counts), 1), max(counts["real_tokens"], 1)
+    packed = {"sequences": counts["sequences"]} if counts.get("sequences") else {}
     return {
         **{name: counts[name] for name in _COUNTS},
+        **packed,
         "average_length": round(counts["real_tokens"] / instances, 2),
         "masked_share": round(counts["predictions"] / real, 4),
         "random_next_share": round(counts["random_next"] / instances, 4),
         "unknown_share": round(counts["unknown_tokens"] / max(counts["tokens"], 1), 6),
     }
+
+
+def _sequences(counts: Mapping[str, int]) -> int:
+    """The instances before they were packed into rows."""
+    return counts.get("sequences") or counts["instances"]
 
 
 # From this share of random next sentences on, nearly every document must be a single sentence.
@@ -261,10 +268,10 @@ def say_what_cannot_teach(counts: Mapping[str, int]) -> None:
     elif documents <= 1:
         what = f"the corpus is one document of {sentences:,} sentences, so no random next sentence is from another one"
         remedy = "put an empty line between documents"
-    elif counts["random_next"] >= _MOSTLY_RANDOM * counts["instances"]:
+    elif counts["random_next"] >= _MOSTLY_RANDOM * _sequences(counts):
         what = (
             f"the corpus has {sentences:,} sentences in {documents:,} documents, so "
-            f"{counts['random_next'] / counts['instances']:.0%} of the next sentences are random ones"
+            f"{counts['random_next'] / _sequences(counts):.0%} of the next sentences are random ones"
         )
         remedy = (
             "put sentences that follow each other on lines without an empty one between them (where a line is a "
@@ -283,7 +290,7 @@ def made_with(request: Request, blocks: list[Block]) -> dict:
     said = {
         "input_file": _contents(blocks),
         "output_file": [os.path.basename(name) for name in request.outputs()],
-        **dataclasses.asdict(request.settings),
+        **_settings_made_with(request.settings),
         "random_seed": request.random_seed,
         "compression": request.compression,
         "input_format": request.input_format,
@@ -294,6 +301,12 @@ def made_with(request: Request, blocks: list[Block]) -> dict:
     if request.input_format == "paragraphs":
         said["sentence_splitter"] = corpus.sentence_splitter_version()
     return said
+
+
+def _settings_made_with(settings: Settings) -> dict:
+    """Without `pack_sequences` where it is off: earlier versions had no such setting."""
+    values = dataclasses.asdict(settings)
+    return values if settings.pack_sequences else {k: v for k, v in values.items() if k != "pack_sequences"}
 
 
 def _contents(blocks: list[Block]) -> dict[str, str]:
@@ -319,6 +332,7 @@ def side_car(request: Request, made: dict) -> dict:
         "max_predictions_per_seq": request.settings.max_predictions_per_seq,
         "vocab_size": len(vocab),
         "vocab_sha256": vocabulary_hash(vocab),
+        **({"packed": True} if request.settings.pack_sequences else {}),
         "made_with": made,
         "shards": [],
     }

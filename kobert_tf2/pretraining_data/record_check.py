@@ -70,6 +70,33 @@ def _violations(table: Mapping, limits: Limits, any_of: Callable, total_of: Call
             "a weight above 0 where there are labels, but all are 0",
         ),
         _Violation("next_sentence_labels", (pairs < 0) | (pairs > 1), "0 or 1"),
+        *(_violations_of_packing(table, any_of) if "sequence_ids" in table else []),
+    ]
+
+
+def _violations_of_packing(table: Mapping, any_of: Callable) -> list[_Violation]:
+    """The rules for rows that hold several instances, see `packing`."""
+    mask, sequences, positions = (table[name] for name in ("input_mask", "sequence_ids", "position_ids"))
+    places, weights = table["next_sentence_positions"], table["next_sentence_weights"]
+    same = (sequences[:, 1:] == sequences[:, :-1]) & (mask[:, 1:] > 0)
+    steps = sequences[:, 1:] - sequences[:, :-1]
+    in_order = (positions[:, 1:] - positions[:, :-1] == 1) & same | (positions[:, 1:] == 0) & ~same
+    first = (sequences[:, :1] != 1) | (positions[:, :1] != 0)
+    used = weights > 0
+    return [
+        _Violation("sequence_ids", (sequences > 0) != (mask > 0), "an instance from 1 on for a token, 0 for padding"),
+        _Violation("sequence_ids", any_of((mask[:, 1:] > 0) & (steps != 0) & (steps != 1)), "1, 2 ... in order"),
+        _Violation("position_ids", first | any_of(~in_order), "0, 1 ... in each instance, and 0 for padding"),
+        _Violation("next_sentence_positions", (places < 0) | (places >= mask.shape[1]), "a position in the row"),
+        _Violation("next_sentence_positions", (places[:, :1] != 0), "0 for the first instance"),
+        _Violation(
+            "next_sentence_positions",
+            any_of(used[:, 1:] & (places[:, 1:] <= places[:, :-1])),
+            "the beginnings of the instances in order",
+        ),
+        _Violation("next_sentence_weights", (weights != 0) & (weights != 1), "0 or 1"),
+        _Violation("next_sentence_weights", any_of(used[:, 1:] & ~used[:, :-1]), "ones and then zeros"),
+        _Violation("next_sentence_weights", ~used[:, :1], "1 for the first instance"),
     ]
 
 

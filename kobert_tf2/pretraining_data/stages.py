@@ -108,6 +108,8 @@ def block_records(plan: Plan, block: int, documents: list[Documents]) -> tuple[l
         counts["predictions"] += int(predictions.sum())
         counts["random_next"] += int(table["next_sentence_labels"].sum())
         counts["without_predictions"] += int((predictions == 0).sum())
+        if plan.settings.pack_sequences:
+            counts["sequences"] = counts.get("sequences", 0) + int(table["next_sentence_weights"].sum())
     return examples, counts
 
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
-from kobert_tf2.pretraining_data import record_check
+from kobert_tf2.pretraining_data import packing, record_check
 
 _ROWS_AT_ONCE = 1024
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -42,8 +42,21 @@ class Feature(NamedTuple):
     length: int
 
 
-def pretraining_features(*, max_seq_length: int, max_predictions_per_seq: int) -> dict[str, Feature]:
-    """The features that the original create_pretraining_data.py writes and run_pretraining.py reads."""
+def pretraining_features(
+    *, max_seq_length: int, max_predictions_per_seq: int, packed: bool = False
+) -> dict[str, Feature]:
+    """The features that the original create_pretraining_data.py writes and run_pretraining.py reads; with `packed`,
+    those of rows that hold several instances, see `packing`.
+    """
+    slots, more = 1, {}
+    if packed:
+        slots, max_predictions_per_seq = packing.slots(max_seq_length), packing.predictions(max_predictions_per_seq)
+        more = {
+            "sequence_ids": Feature("int32", max_seq_length),
+            "position_ids": Feature("int32", max_seq_length),
+            "next_sentence_positions": Feature("int32", slots),
+            "next_sentence_weights": Feature("float32", slots),
+        }
     return {
         "input_ids": Feature("int32", max_seq_length),
         "input_mask": Feature("int32", max_seq_length),
@@ -51,7 +64,8 @@ def pretraining_features(*, max_seq_length: int, max_predictions_per_seq: int) -
         "masked_lm_positions": Feature("int32", max_predictions_per_seq),
         "masked_lm_ids": Feature("int32", max_predictions_per_seq),
         "masked_lm_weights": Feature("float32", max_predictions_per_seq),
-        "next_sentence_labels": Feature("int32", 1),
+        "next_sentence_labels": Feature("int32", slots),
+        **more,
     }
 
 
@@ -409,7 +423,7 @@ _SIDECAR_KINDS = {
     **dict.fromkeys(("max_seq_length", "max_predictions_per_seq", "vocab_size"), int),
     **dict.fromkeys(("made_with", "counts"), dict),
     **dict.fromkeys(("format", "vocab_sha256"), str),
-    **{"shards": list, "complete": bool},
+    **{"shards": list, "complete": bool, "packed": bool},
 }
 
 
@@ -442,7 +456,7 @@ def read_sidecar(patterns: str | Iterable[str]) -> dict | None:
             raise InputError(f"{path}: expected the side-car of TFRecords, but its format differs or is missing")
         if not other.get("complete", True):
             raise InputError(f"{path}: these records are not complete; run create_pretraining_data.py again")
-        for name in ("max_seq_length", "max_predictions_per_seq", "vocab_sha256"):
+        for name in ("max_seq_length", "max_predictions_per_seq", "vocab_sha256", "packed"):
             if other.get(name) != car.get(name):
                 raise InputError(f"{path}: {name} is {other.get(name)}, but {car.get(name)} in {first}")
     if len(cars) > 1:

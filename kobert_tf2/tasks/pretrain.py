@@ -93,7 +93,7 @@ def pretrain(settings: PretrainSettings) -> dict:
     tokenizer: Tokenizer | None
     if _is_raw_text(settings, job):
         tokenizer = own = _tokenizer_of_raw_text(settings)
-        vocab_size = len(own.vocab)
+        vocab_size: int | None = len(own.vocab)
         config = start.find_config(settings.bert_config_file, init_checkpoint, vocab_size=vocab_size)
         features = _features(settings.max_seq_length, settings.max_predictions_per_seq, {})
         _check_config(config, source, features, vocab_size)
@@ -186,7 +186,10 @@ def _train(
 ) -> dict:
     must_not_change = {
         "max_seq_length": data.features["input_ids"].length,
-        "max_predictions_per_seq": data.features["masked_lm_ids"].length,
+        # Not that of the feature: a packed row has room for more predictions than one instance.
+        "max_predictions_per_seq": _agreed(
+            "max_predictions_per_seq", settings.max_predictions_per_seq, data.sidecar, 20
+        ),
         **unchanging.shards_read(data.shards, data.sidecar),
     }
     with _naming_the_shard(data):
@@ -278,6 +281,7 @@ def _features(max_seq_length: int | None, max_predictions_per_seq: int | None, s
     return tfrecord.pretraining_features(
         max_seq_length=_agreed("max_seq_length", max_seq_length, sidecar, 128),
         max_predictions_per_seq=_agreed("max_predictions_per_seq", max_predictions_per_seq, sidecar, 20),
+        packed=sidecar.get("packed", False),
     )
 
 

@@ -27,8 +27,8 @@ class RawTextSettings:
     """How records are made from raw text; None: as `create_pretraining_data` does by default.
 
     Attributes:
-      masked_lm_prob, short_seq_prob, dupe_factor, random_seed, do_whole_word_mask, mask_unit, input_format: the flags
-        of `create_pretraining_data`.
+      masked_lm_prob, short_seq_prob, dupe_factor, random_seed, do_whole_word_mask, mask_unit, pack_sequences,
+        input_format: the flags of `create_pretraining_data`.
       num_workers: processes that make the records; None: one for each core.
     """
 
@@ -38,6 +38,7 @@ class RawTextSettings:
     random_seed: int | None = None
     do_whole_word_mask: bool | None = None
     mask_unit: str | None = None
+    pack_sequences: bool | None = None
     input_format: str | None = None
     num_workers: int | None = None
 
@@ -105,6 +106,7 @@ def make_records(
         "max_seq_length": max_seq_length,
         "max_predictions_per_seq": max_predictions_per_seq,
         "mask_unit": unit,
+        "pack_sequences": settings.pack_sequences,
         **{name: getattr(settings, name) for name in ("masked_lm_prob", "short_seq_prob", "dupe_factor")},
     }
     more = {name: getattr(settings, name) for name in ("random_seed", "input_format")}

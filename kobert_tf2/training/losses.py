@@ -48,20 +48,31 @@ def _masked_lm_weight(batch: dict) -> keras.KerasTensor:
     return ops.cast(batch["masked_lm_weights"], "float32") * _example_weight(batch)[:, None]
 
 
+def _next_sentence_weight(batch: dict) -> keras.KerasTensor:
+    """float32 [batch], or [batch, slots] for rows that hold several sequences: 1 for each real one."""
+    rows = _example_weight(batch)
+    if "next_sentence_weights" not in batch:
+        return rows
+    return ops.cast(batch["next_sentence_weights"], "float32") * rows[:, None]
+
+
 def pretraining_weights(batch: dict) -> dict:
     return {
         "masked_lm": ops.sum(_masked_lm_weight(batch)),
-        "next_sentence": ops.sum(_example_weight(batch)),
+        "next_sentence": ops.sum(_next_sentence_weight(batch)),
     }
 
 
 def pretraining_sums(outputs: dict, batch: dict) -> tuple:
-    """`outputs`: masked_lm_logits [batch, predictions, vocabulary], next_sentence_logits [batch, 2]."""
-    tokens, rows = _masked_lm_weight(batch), _example_weight(batch)
+    """`outputs`: masked_lm_logits [batch, predictions, vocabulary], next_sentence_logits [batch, 2], or [batch, slots,
+    2] if the batch has `next_sentence_weights` [batch, slots].
+    """
+    tokens, rows = _masked_lm_weight(batch), _next_sentence_weight(batch)
+    labels = batch["next_sentence_labels"]
     words = outputs["masked_lm_logits"]
     word_losses, word_correct = kernels.choose_for_loss(words).cross_entropy(words, batch["masked_lm_ids"])
     sentence_losses, sentence_correct = cross_entropy(
-        outputs["next_sentence_logits"], batch["next_sentence_labels"][:, 0]
+        outputs["next_sentence_logits"], labels if "next_sentence_weights" in batch else labels[:, 0]
     )
     masked_lm, next_sentence = ops.sum(tokens * word_losses), ops.sum(rows * sentence_losses)
     predictions, examples = ops.sum(tokens), ops.sum(rows)

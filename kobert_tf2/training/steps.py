@@ -17,7 +17,11 @@ from kobert_tf2.errors import InputError
 
 # XLA needs the size of a loop's results before it has seen the loop's body; unused rows stay 0.
 _MOST_METRICS = 16
-_INPUTS = ("input_ids", "input_mask", "segment_ids", "masked_lm_positions")
+_INPUTS = (
+    *("input_ids", "input_mask", "segment_ids", "masked_lm_positions"),
+    # Of rows that hold several sequences; see `BertForPreTraining`.
+    *("sequence_ids", "position_ids", "next_sentence_positions"),
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,6 +36,7 @@ BY_CONTENT = frozenset(
     train_file data_dir input_file problem_type bert_config_file vocab_file dictionary user_dictionary pre_tokenizer
     continuation tags decompose_compounds do_lower_case strip_accents
     masked_lm_prob short_seq_prob dupe_factor random_seed do_whole_word_mask mask_unit input_format
+    pack_sequences
     """.split()
 )
 

@@ -24,7 +24,7 @@ CONFIG = {
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
     "intermediate_size": 8,
-    "max_position_embeddings": 16,
+    "max_position_embeddings": 64,
     "type_vocab_size": 2,
     "hidden_act": "gelu",
 }
@@ -115,7 +115,7 @@ def test_a_killed_creation_is_completed_and_one_with_other_flags_is_made_again(f
     ("changed", "sentence"),
     [
         ({"vocab_file": None}, "expected --vocab_file"),
-        ({"max_seq_length": 32}, "max_position_embeddings is 16"),
+        ({"max_seq_length": 128}, "max_position_embeddings is 64"),
         ({"mask_unit": "token", "do_whole_word_mask": True}, "contradict"),
         ({"input_file": "{folder}/corpus.txt,{folder}/r.tfrecord"}, "raw text alone"),
         ({"input_file": "{folder}/r.tfrecord"}, "--dupe_factor=3: expected raw text"),
@@ -141,3 +141,18 @@ def test_text_is_told_from_records_by_its_content(tmp_path_factory, text):
     for content in (framed, gzip.compress(framed), framed[:11], b""):
         path.write_bytes(content)
         assert not raw_text.is_raw_text([str(path)])
+
+
+def test_packed_records_are_trained_on_and_refused_where_they_are_not_packed(folder):
+    summary = pretrain(
+        folder, pack_sequences=True, short_seq_prob=1.0, max_seq_length=64, do_eval=True, eval_batch_size=2
+    )
+    assert summary["global_step"] == 2
+    assert np.isfinite(summary["next_sentence_loss"])
+    car = json.loads((folder / "out/records/corpus.tfrecord.json").read_text())
+    assert car["packed"] is True
+    assert car["counts"]["sequences"] > car["counts"]["instances"]
+    again = pretrain(folder, pack_sequences=True, short_seq_prob=1.0, max_seq_length=64, num_train_steps=4)
+    assert again["resumed_from"] == 2
+    with pytest.raises(InputError, match="pack_sequences was True, is None"):
+        pretrain(folder, num_train_steps=4, short_seq_prob=1.0, max_seq_length=64)
