@@ -89,6 +89,7 @@ def _serve_here(settings, listener) -> None:
     log = sys.stdout if settings.access_log else None
     who = http.Access(keys=settings.keys, allowed_hosts=settings.allowed_hosts, log=log)
     app = http.make_app(service, settings.limits, who)
+    listener.listen(2048)  # What is said next is true: clients can connect, and wait until the server has started.
     print(f"{settings.model_dir} is loaded and served on {server.url_of(listener)}", file=sys.stderr)
     server.Server(app, limits=settings.limits, drain_seconds=settings.drain_seconds).run(sockets=[listener])
 

@@ -135,12 +135,6 @@ def test_the_page_speaks_both_languages_in_full(kind):
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory):
     import kobert_tf2 as kb
@@ -163,21 +157,19 @@ class Server:
     """`tools/serve.py` on a free port of the loopback interface; `before` are arguments of Python before its path."""
 
     def __init__(self, model_dir: str, *flags: str, before: tuple[str, ...] = ()):
-        self.url = f"http://127.0.0.1:{(port := free_port())}"
-        command = [sys.executable, *before, SERVE, f"--model_dir={model_dir}", f"--port={port}", *flags]
+        command = [sys.executable, *before, SERVE, f"--model_dir={model_dir}", "--port=0", *flags]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        self._wait()
+        self.url = self._wait()
+        urllib.request.urlopen(f"{self.url}/healthz", timeout=600).close()
 
-    def _wait(self) -> None:
-        for _ in range(600):
-            if self.process.poll() is not None:
-                raise AssertionError(self.process.stderr.read())
-            try:
-                urllib.request.urlopen(f"{self.url}/healthz", timeout=1).close()
-                return
-            except OSError:
-                time.sleep(0.1)
-        raise AssertionError("the server did not start")
+    def _wait(self) -> str:
+        """Its address, which it says when the model is loaded. The socket is bound by then, so a client waits."""
+        said = []
+        for line in self.process.stderr:
+            if found := re.search(r"served on (http://[\d.:]+)/", line):
+                return found.group(1)
+            said.append(line)
+        raise AssertionError("".join(said))
 
     def ask(self, question: str, context: str, **more) -> dict:
         body = json.dumps({"question": question, "context": context, **more}).encode()
@@ -213,14 +205,15 @@ def test_under_load_none_is_lost_and_memory_stays_flat(server):
 
     answered, resident = server.get("/healthz")["answered"], []
     with concurrent.futures.ThreadPoolExecutor(24) as pool:
-        for _ in range(5):
+        for _ in range(8):
             assert all(pool.map(check, contexts))
             resident.append(server.resident_kib())
     health = server.get("/healthz")
-    assert health["answered"] - answered == 5 * 120
+    assert health["answered"] - answered == 8 * 120
     assert health["batches"] < health["answered"]
     # 2,000 KiB over 120 requests is 17 KiB each, less than a question's logits.
-    assert min(np.diff(resident[1:])) < 2_000, resident
+    # A leak shows in every round; the allocator takes more in some of them, in fewer than half.
+    assert np.median(np.diff(resident[1:])) < 2_000, resident
 
 
 def test_it_listens_on_the_loopback_address_alone(server):
