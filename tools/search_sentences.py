@@ -17,7 +17,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     flags.DEFINE_string("input_file", None, "A sentence a line.")
-    flags.DEFINE_multi_string("query", [], "What to look for; may be given several times.")
+    flags.DEFINE_multi_string("query", None, "What to look for; may be given several times.")
     flags.DEFINE_string("init_checkpoint", None, "The weights: a model directory, TF1 checkpoint or hub id.")
     flags.DEFINE_integer("top_k", 5, "Sentences found for each query.")
     flags.DEFINE_enum("pooling", "mean", ["mean", "cls", "pooled"], "How a sentence becomes one vector.")

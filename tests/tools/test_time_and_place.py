@@ -124,6 +124,7 @@ TOOLS = {
     "finetune_ner": FINETUNING + "--max_seq_length=16 --output_dir=@개체 --train_file=@ner.tsv",
     "extract_features": "--input_file=@lines.txt --output_file=@features.jsonl --init_checkpoint=@사전/model "
     "--layers=-1 --max_seq_length=16",
+    "search_sentences": "--input_file=@c.txt --query=배 --init_checkpoint=@사전/model --max_seq_length=16",
     "convert_checkpoint": "--input=@사전/model --output=@변환 --to=tf1",
     "export_model": WINDOWS + "--model_dir=@독해/model --output_dir=@내보냄",
     "doctor": "--model=@독해/model",
@@ -137,7 +138,6 @@ NOT_HERE = {
     "benchmark_text",
     "benchmark_prediction",
     "benchmark_klue",
-    "search_sentences",
 }
 BERT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
