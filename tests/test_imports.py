@@ -32,6 +32,7 @@ FOUNDATION = {
     "screen",
     "language",
     "charts",
+    "figures",
     "pages",
     "sample_data",
     "work_folder",

@@ -19,6 +19,9 @@ Passes:
   length, as `finetune_mrc.py` does; `ours_padded` and `transformers` pad every row to the full length. Figures are
   examples per second; one step is all rows once.
 
+`--all` measures every figure of speed, time and memory that README.md and configs/ state (`kobert_tf2/figures.py`) and
+writes `benchmarks/<date>-<processor>.json` and a table beside it; `--only` names some of them, `--dry_run` lists them.
+
 TF Model Garden needs Keras 2 and so an environment of its own, which --model_garden_python names.
 
 Speed of text, of data creation and of answering: `benchmark_text.py`, `benchmark_data.py`, `benchmark_prediction.py`.
@@ -40,11 +43,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from absl import flags
 
-from kobert_tf2 import command_line, files, outputs
+from kobert_tf2 import command_line, figures, files, outputs, processor
 from kobert_tf2.errors import InputError
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("sizes", "small", "Of tiny (2x128), small (4x512), base (12x768).")
+flags.DEFINE_list("sizes", "small", "Of tiny (2x128), small (4x512), base (12x768), smoke (2x64), nsmc (4x256).")
 flags.DEFINE_list("shapes", "32x128,8x512", "Batch times sequence length.")
 flags.DEFINE_list("precisions", "float32,bfloat16", "Of float32, bfloat16.")
 flags.DEFINE_list(
@@ -55,10 +58,21 @@ flags.DEFINE_string("model_garden_python", None, "A python with tf-models-offici
 flags.DEFINE_integer("rounds", 3, "How often everything is repeated.", lower_bound=1)
 flags.DEFINE_integer("steps", 5, "Steps timed in a round, after two that are not.", lower_bound=1)
 flags.DEFINE_integer("vocab_size", 32000, "Entries of the vocabulary.", lower_bound=8)
-flags.DEFINE_string("output", None, "JSON file for the results.")
+flags.DEFINE_string(
+    "output", None, "JSON file for the results; with --all benchmarks/<date>-<processor>.json where it is not given."
+)
+flags.DEFINE_bool("all", False, "Measure again every figure that README.md and configs/ state.")
+flags.DEFINE_list("only", [], "With --all: the figures whose name or place contains one of these.")
+flags.DEFINE_bool("dry_run", False, "With --all: list the figures and their commands, and measure nothing.")
 flags.DEFINE_string("case", None, "Internal: one measurement, as JSON, done in this process.")
 
-WIDTHS = {"tiny": (2, 128, 2), "small": (4, 512, 8), "base": (12, 768, 12)}  # layers, width, heads
+WIDTHS = {  # layers, width, heads
+    "tiny": (2, 128, 2),
+    "small": (4, 512, 8),
+    "base": (12, 768, 12),
+    "smoke": (2, 64, 2),  # configs/bert_tiny.json
+    "nsmc": (4, 256, 4),  # configs/bert_nsmc.json
+}
 PREDICTIONS_A_TOKEN = 20 / 128
 WARM_UP_STEPS = 2
 # Windows of at most 384 tokens on KorQuAD 1.0 (dev, WordPiece of 32,200 entries): the least, the deciles, the most.
@@ -139,7 +153,7 @@ def our_model(case: Case, cls: str):
     return getattr(kb, cls)(config)
 
 
-def our_steps(model, task):
+def our_steps(model, task, *, recompute: bool = False):
     import tensorflow as tf
 
     from kobert_tf2.training import optimizers
@@ -147,7 +161,7 @@ def our_steps(model, task):
 
     optimizer = optimizers.create_optimizer("bert_adam", learning_rate=1e-4, num_train_steps=1000)
     optimizer.build(model.trainable_variables)
-    return TrainSteps(tf.distribute.get_strategy(), model, optimizer, task)
+    return TrainSteps(tf.distribute.get_strategy(), model, optimizer, task, recompute=recompute)
 
 
 def ours(case: Case) -> Callable[[], object]:
@@ -164,7 +178,7 @@ def ours(case: Case) -> Callable[[], object]:
         inputs = {name: batch[name] for name in ("input_ids", "input_mask", "segment_ids")}
         return lambda: forward.outputs(inputs)["start_logits"].numpy()
     task = loop.Task(weights=losses.pretraining_weights, sums=losses.pretraining_sums)
-    step = our_steps(our_model(case, "BertForPreTraining"), task)
+    step = our_steps(our_model(case, "BertForPreTraining"), task, recompute=case.contestant == "ours_recompute")
     if case.kind == "data":
         return FedFromRecords(case, step)
     stacked = {name: value[None] for name, value in batch.items()}
@@ -415,13 +429,14 @@ def keras_hub(case: Case) -> Callable[[], object]:
 CONTESTANTS = {
     "ours": ours,
     "ours_padded": ours_padded,
+    "ours_recompute": ours,
     "model_garden": model_garden,
     "transformers": transformers,
     "keras_hub": keras_hub,
 }
 # Who can do a pass: the others have no such model, or nothing that compares.
 ABLE = {
-    "train": {"ours", "model_garden", "transformers", "keras_hub"},
+    "train": {"ours", "ours_recompute", "model_garden", "transformers", "keras_hub"},
     "data": {"ours"},
     "predict": {"ours", "transformers"},
     "read_train": {"ours", "ours_padded", "transformers"},
@@ -557,23 +572,23 @@ def compare(contestants: list[Case]) -> list[dict]:
     """All contestants in turn, `--rounds` times; medians, with each round's own floor."""
     rounds = [[measure_in_subprocess(case) for case in contestants] for _ in range(FLAGS.rounds)]
     rows = []
-    for case, figures in zip(contestants, zip(*rounds, strict=True), strict=True):
-        if None in figures:
+    for case, measured in zip(contestants, zip(*rounds, strict=True), strict=True):
+        if None in measured:
             continue
-        seconds = statistics.median(figure["seconds"] for figure in figures)
+        seconds = statistics.median(figure["seconds"] for figure in measured)
         row = dataclasses.asdict(case) | {
             "seconds": seconds,
             "examples_per_second": case.examples / seconds,
             "tokens_per_second": case.examples * case.length / seconds,
-            "peak_mib": max(figure["peak_mib"] for figure in figures),
+            "peak_mib": max(figure["peak_mib"] for figure in measured),
             "gflops": flops_of(case) / seconds / 1e9,
         }
         shares = [
-            floor["seconds"] / figure["seconds"] for (floor, *_), figure in zip(rounds, figures, strict=True) if floor
+            floor["seconds"] / figure["seconds"] for (floor, *_), figure in zip(rounds, measured, strict=True) if floor
         ]
         row["share_of_floor"] = statistics.median(shares) if shares else None
-        if "waiting_for_data" in figures[0]:
-            row["waiting_for_data"] = statistics.median(figure["waiting_for_data"] for figure in figures)
+        if "waiting_for_data" in measured[0]:
+            row["waiting_for_data"] = statistics.median(figure["waiting_for_data"] for figure in measured)
         rows.append(row)
         show(row, case)
     return rows
@@ -609,10 +624,44 @@ def is_results(path: str) -> bool:
     return all(isinstance(row, dict) and {"contestant", "share_of_floor"} <= row.keys() for row in rows)
 
 
+def is_figures(path: str) -> bool:
+    return outputs.is_signed(path)
+
+
+def measure_figures() -> dict:
+    """`--all`: measures the stated figures again and writes them."""
+    asked = figures.chosen(FLAGS.only)
+    if not asked:
+        raise InputError(f"--only={','.join(FLAGS.only)}: expected a part of a figure's name or place; see --dry_run")
+    if FLAGS.dry_run:
+        return {"figures": [{"name": x.name, "place": x.place, "command": " ".join(x.command)} for x in asked]}
+    found, date = processor.this_processor(), time.strftime("%Y-%m-%d")
+    path = FLAGS.output or figures.file_name(date, found)
+    outputs.check_file(path, what="a file of figures of benchmark.py --all", is_ours=is_figures)
+    table = figures.table_path(path)
+    outputs.check_file(table, what="a table of benchmark.py --all", is_ours=lambda _: outputs.is_signed(path))
+    tools = os.path.dirname(os.path.abspath(__file__))
+    load = os.getloadavg()[0]
+    rows = figures.Measurement(tools, os.environ.get("KOBERT_SHARED"), dict(os.environ)).rows(asked)
+    head = {
+        "processor": found.name,
+        "instruction sets": ", ".join(found.instruction_sets()) or "unknown",
+        "cores": str(len(os.sched_getaffinity(0))),
+        "date": date,
+        "load before": f"{load:.1f}",
+    }
+    figures.write(path, outputs.signed(head, "benchmark --all"), rows)
+    return {"output": path, "table": table, "missing": sum(row["value"] is None for row in rows), "figures": rows}
+
+
 def main() -> dict:
     if FLAGS.case:
         return measure(Case(**json.loads(FLAGS.case)))
     check_flags()
+    if FLAGS.all:
+        return measure_figures()
+    if FLAGS.only or FLAGS.dry_run:
+        raise InputError(f"--{'only' if FLAGS.only else 'dry_run'}: expected --all with it, but it was not given")
     if FLAGS.output:
         outputs.check_file(FLAGS.output, what="a file of results of benchmark.py", is_ours=is_results)
     results = [row for contestants in cases() for row in compare(contestants)]

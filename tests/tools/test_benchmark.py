@@ -47,7 +47,7 @@ def test_every_pass_of_ours(tmp_path):
     [
         ("--shapes=32", "--shapes: expected batch x length"),
         ("--shapes=2x513", "length up to 512"),
-        ("--sizes=huge", "--sizes: expected some of tiny, small, base, but got huge"),
+        ("--sizes=huge", "--sizes: expected some of tiny, small, base, smoke, nsmc, but got huge"),
         ("--passes=train,fly", "--passes: expected some of"),
     ],
 )

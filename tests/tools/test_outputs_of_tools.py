@@ -30,6 +30,7 @@ NEITHER = {
         "shapes",
         "sizes",
         "num_workers",
+        "only",
         "host",
         "allowed_hosts",
     ),
