@@ -108,7 +108,10 @@ def decode(
       with_null: for SQuAD 2.0: "no answer" is also a candidate, with the lowest null score over the windows.
     """
     candidates = _best_in_windows(windows, start_logits, end_logits, n_best_size, max_answer_length)
-    order, bounds = _best_first(candidates, len(questions))
+    # By question, then by score; of equal scores the earlier, then the shorter span.
+    score = candidates.start_logit + candidates.end_logit
+    order = np.lexsort((candidates.end, candidates.start, -score, candidates.question))
+    bounds = np.searchsorted(candidates.question[order], np.arange(len(questions) + 1))
     starts, ends, first, last = (column[order].tolist() for column in candidates[1:])
     found = []
     for index, question in enumerate(questions):
@@ -118,14 +121,13 @@ def decode(
     if not with_null:
         return found
     nulls = _null_logits(windows, start_logits, end_logits, len(questions))
-    scores = nulls.sum(axis=1).tolist()
-    return [_with_null(answer, score, *null) for answer, score, null in zip(found, scores, nulls.tolist(), strict=True)]
-
-
-def _with_null(answer: Answer, score: float, first: float, last: float) -> Answer:
-    """Adds "no answer". `score` is the float32 sum, as in the graph of an export, so that both decide alike."""
-    difference = score - answer.spans[0].score if answer.spans else NO_SPAN
-    return Answer(answer.spans, Span("", 0, 0, first + last, 1.0, first, last), difference)
+    # The float32 sum, as in the graph of an export, so that both decide alike.
+    null_scores = nulls.sum(axis=1).tolist()
+    with_nulls = []
+    for answer, null_score, (first, last) in zip(found, null_scores, nulls.tolist(), strict=True):
+        difference = null_score - answer.spans[0].score if answer.spans else NO_SPAN
+        with_nulls.append(Answer(answer.spans, Span("", 0, 0, first + last, 1.0, first, last), difference))
+    return with_nulls
 
 
 class _Candidates(NamedTuple):
@@ -207,13 +209,6 @@ def _sliding_maximum(values: np.ndarray, width: int) -> np.ndarray:
         values = np.maximum(values[:, :-step], values[:, step:])
         reach += step
     return values
-
-
-def _best_first(candidates: _Candidates, questions: int) -> tuple[np.ndarray, np.ndarray]:
-    """The order by question, then score (ties: the earlier, then the shorter span), and where each question begins."""
-    score = candidates.start_logit + candidates.end_logit
-    order = np.lexsort((candidates.end, candidates.start, -score, candidates.question))
-    return order, np.searchsorted(candidates.question[order], np.arange(questions + 1))
 
 
 def _n_best(context: str, spans: Iterable[tuple[int, int, float, float]], n_best_size: int) -> list[Span]:

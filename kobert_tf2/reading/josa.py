@@ -204,7 +204,11 @@ def sentence_around(context: str, start: int, end: int) -> tuple[int, int]:
     A sentence ends at a line break, or after . ? ! and closing marks if white space follows. The search goes outwards
     from the span, so the rest of a long context is not read.
     """
-    return _last_end_before(context, start), _first_end_behind(context, end)
+    begin = max(0, end - 1)
+    while begin > 0 and context[begin] in _CLOSING_MARKS:
+        begin -= 1
+    ends = (found.end() for found in _SENTENCE_END.finditer(context, begin) if found.end() >= end)
+    return _last_end_before(context, start), next(ends, len(context))
 
 
 def _last_end_before(context: str, start: int) -> int:
@@ -215,11 +219,3 @@ def _last_end_before(context: str, start: int) -> int:
         if ends or begin == 0:
             return ends[-1] if ends else 0
         length *= 4
-
-
-def _first_end_behind(context: str, end: int) -> int:
-    begin = max(0, end - 1)
-    while begin > 0 and context[begin] in _CLOSING_MARKS:
-        begin -= 1
-    ends = (found.end() for found in _SENTENCE_END.finditer(context, begin) if found.end() >= end)
-    return next(ends, len(context))

@@ -100,7 +100,8 @@ def josa_gold_report(gold: GoldWords, stripper: JosaStripper | None = None) -> d
       {"all": {"with_particle", "without_particle", "skipped"}, "by_particle": {particle: {"words", "right", "misses"}}}
     """
     stripper = stripper or JosaStripper()
-    totals = {name: _no_words() for name in ("with_particle", "without_particle")}
+    counted = ("words", "right", "too_long", "too_short")
+    totals: dict[str, dict] = {name: dict.fromkeys(counted, 0) for name in ("with_particle", "without_particle")}
     by_particle: dict[str, dict] = {}
     for word in gold.words:
         steps = stripper.steps(word.sentence, word.start, word.end)
@@ -116,8 +117,9 @@ def josa_gold_report(gold: GoldWords, stripper: JosaStripper | None = None) -> d
             written = word.sentence[word.start : word.end]
             entry["misses"].append([word.id, written, left, word.bare, [step.rule for step in steps]])
     most_missed = sorted(by_particle.items(), key=lambda item: -len(item[1]["misses"]))
-    scores = {name: _with_percent(total) for name, total in totals.items()}
-    return {"all": scores | {"skipped": gold.skipped}, "by_particle": dict(most_missed)}
+    for total in totals.values():
+        total["percent"] = 100 * total["right"] / total["words"] if total["words"] else None
+    return {"all": totals | {"skipped": gold.skipped}, "by_particle": dict(most_missed)}
 
 
 def gold_summary(report: dict) -> dict:
@@ -128,14 +130,6 @@ def gold_summary(report: dict) -> dict:
         "words": sum(scores[name]["words"] for name in parts),
         "skipped": sum(scores["skipped"].values()),
     }
-
-
-def _no_words() -> dict:
-    return dict.fromkeys(("words", "right", "too_long", "too_short"), 0)
-
-
-def _with_percent(total: dict) -> dict:
-    return total | {"percent": 100 * total["right"] / total["words"] if total["words"] else None}
 
 
 def report_lines(report: dict, most: int = 12) -> Iterable[str]:

@@ -204,7 +204,10 @@ class Span:
             return False
         words = [m for m in self.sentence.within(self.start, self.end) if m.tag[0] != "S"]
         ends = bool(words) and (words[-1].tag.endswith("EF") or (words[-1].tag == "EC" and words[-1].surface == "다"))
-        return ends and any(m.tag in ("JKS", "JKO", "JKB") or _is_topic(m) for m in self.earlier_morphemes())
+        return ends and any(
+            m.tag in ("JKS", "JKO", "JKB") or (m.tag == "JX" and m.surface[-1] in "은는")
+            for m in self.earlier_morphemes()
+        )
 
     def fills_quotation_marks(self) -> bool:
         """Whether the span is all of a quotation: a title or an utterance, which keeps its particle."""
@@ -213,10 +216,6 @@ class Span:
             return start >= end
         before = text[start - 1]
         return before in OPENERS and before not in BRACKETS and text[end] == OPENERS[before]
-
-
-def _is_topic(morpheme: Morpheme) -> bool:
-    return morpheme.tag == "JX" and morpheme.surface[-1] in "은는"
 
 
 class Marks(NamedTuple):

@@ -220,7 +220,13 @@ def _evaluate_squad2(
     null_odds: Mapping[str, float] | None,
     null_threshold: float,
 ) -> dict:
-    odds = _checked_odds(null_odds, answers) if null_odds is not None else dict.fromkeys(answers, 0.0)
+    odds: Mapping[str, float] = dict.fromkeys(answers, 0.0)
+    if null_odds is not None:
+        lost = [name for name in answers if name not in null_odds]
+        if lost:
+            raise InputError(f"null odds: {len(lost)} of {len(answers)} questions have none, the first is {lost[0]}")
+        # Ties are broken by the order of the null odds file, as in the script.
+        odds = {name: value for name, value in null_odds.items() if name in answers}
     final = {
         name: Score(*(2 * [float(not answers[name])])) if prefers_no_answer(odds[name], null_threshold) else score
         for name, score in scores.items()
@@ -236,14 +242,6 @@ def _evaluate_squad2(
             best, threshold = best_null_threshold(answers, predictions, scores, odds, kind)
             result |= {f"best_{kind}": best, f"best_{kind}_thresh": threshold}
     return result
-
-
-def _checked_odds(null_odds: Mapping[str, float], answers: Mapping[str, Sequence[str]]) -> Mapping[str, float]:
-    lost = [name for name in answers if name not in null_odds]
-    if lost:
-        raise InputError(f"null odds: {len(lost)} of {len(answers)} questions have none, the first is {lost[0]}")
-    # Ties are broken by the order of the null odds file, as in the script.
-    return {name: value for name, value in null_odds.items() if name in answers}
 
 
 def best_null_threshold(

@@ -139,7 +139,10 @@ def rows(
                 "word": question_word(question.question),
                 "length": length_group(golds[0]) if golds else "–",
                 "position": place_group(question),
-                "nbest": _candidates((nbest or {}).get(question.id, ())),
+                "nbest": [
+                    (entry["text"], round(float(entry.get("probability", 0.0)), 4))
+                    for entry in (nbest or {}).get(question.id, [])[:_CANDIDATES]
+                ],
             }
         )
     return {
@@ -149,11 +152,6 @@ def rows(
         "lengths": [name for _, name in _LENGTHS],
         "positions": _PLACES,
     }
-
-
-def _candidates(entries: Sequence[dict]) -> list[tuple[str, float]]:
-    """The first `_CANDIDATES` texts of an n-best list with their probabilities (0 if the list has none)."""
-    return [(entry["text"], round(float(entry.get("probability", 0.0)), 4)) for entry in entries[:_CANDIDATES]]
 
 
 def check_output(path: str) -> None:

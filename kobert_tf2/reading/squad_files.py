@@ -6,13 +6,14 @@ Answers are character offsets into the context as it is in the file. An answer t
 searched for, and every repair is listed with the question's id. This module does not depend on tokens.
 """
 
+import codecs
 import collections
 import functools
 import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from kobert_tf2 import files
 from kobert_tf2.errors import InputError
@@ -113,18 +114,14 @@ def read_squad_and_repairs(path: str) -> tuple[list[Question], list[Repair]]:
     return questions, repairs
 
 
-def _begins_with_bom(path: str) -> bool:
-    with files.open_binary(path) as file:
-        return file.read(3) == b"\xef\xbb\xbf"
-
-
 def _load(path: str, repairs: list[Repair]) -> Iterable[tuple[str, Any]]:
     """The articles or rows, each with its location for messages."""
     if tables.is_parquet(path):
         _note_once(repairs, "file_parquet", "a parquet file")
         return ((f"{path}: row {number}", row) for number, row in enumerate(tables.parquet_rows(path)))
-    if _begins_with_bom(path):
-        _note_once(repairs, "file_bom", "the file begins with a byte order mark")
+    with files.open_binary(path) as file:
+        if file.read(3) == codecs.BOM_UTF8:
+            _note_once(repairs, "file_bom", "the file begins with a byte order mark")
     text = files.read_text(path)
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if len(lines) > 1 and all(line.strip().startswith("{") and line.strip().endswith("}") for _, line in lines):
@@ -341,7 +338,8 @@ def _text_and_start(answer: Any, context: str, where: str, note: Callable[[str, 
     if isinstance(answer, dict) and isinstance(start := answer.get("answer_start"), float) and start.is_integer():
         answer = {**answer, "answer_start": int(start)}
         note("answer_start_float", f"answer_start is {start}")
-    if isinstance(answer, dict) and _is_number(number := answer.get("text")):
+    number = answer.get("text") if isinstance(answer, dict) else None
+    if isinstance(number, int | float) and not isinstance(number, bool):
         start = answer.get("answer_start")
         spellings = [str(number), str(int(number))]  # a column with missing values turns 1945 into 1945.0
         if isinstance(start, int) and start >= 0 and context.startswith(tuple(spellings), start):
@@ -352,10 +350,6 @@ def _text_and_start(answer: Any, context: str, where: str, note: Callable[[str, 
     if is_blank(text):
         raise InputError(f"{where}: expected the text of an answer, but it is empty")
     return _SURROGATE.sub("\ufffd", text), start
-
-
-def _is_number(value: Any) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_ids(questions: Sequence[Question], path: str) -> None:
@@ -433,13 +427,9 @@ def _composed_runs(text: str) -> Iterable[tuple[int, int]]:
     """Splits text at points that no NFC composition crosses: before each character that starts a composition."""
     begin = 0
     for place in range(1, len(text) + 1):
-        if place == len(text) or _begins_a_composition(text[place]):
+        # Conjoining vowels and final consonants (jamo) also have combining class 0, but compose with the consonant
+        # before them.
+        composes = place < len(text) and (unicodedata.combining(text[place]) or "\u1160" <= text[place] <= "\u11ff")
+        if not composes:
             yield begin, place
             begin = place
-
-
-def _begins_a_composition(character: str) -> bool:
-    # Conjoining vowels and final consonants (jamo) also have combining class 0, but compose with the consonant before
-    # them.
-    jamo = "\u1160" <= character <= "\u11ff"
-    return unicodedata.combining(character) == 0 and not jamo

@@ -117,7 +117,8 @@ def make_windows(
         query, context = query_ids[question.question][:max_query_length], contexts[question.context]
         spans = window_spans(len(context), max_seq_length - len(query) - 3, doc_stride)
         masks = max_context(spans, len(context))
-        answer = _answer_tokens(question, context) if with_answers else None
+        first = next((answer for answer in question.answers if answer.start >= 0), None)
+        answer = span_tokens(first.start, first.end, context) if with_answers and first is not None else None
         for span, mask in zip(spans, masks, strict=True):
             rows.append(_Row(index, query, context, span, mask, _positions(answer, span, first=len(query) + 2)))
     return _fill(rows, tokenizer, max_seq_length, with_answers)
@@ -153,12 +154,6 @@ def _encode_contexts(
     encoded = (tokens for block in blocks for tokens in tokenizer.encode_batch(block, num_workers=num_workers))
     reported = progress(encoded, "tokenizing", total=len(distinct), unit="contexts")
     return dict(zip(distinct, reported, strict=True))
-
-
-def _answer_tokens(question: Question, context: Encoding) -> tuple[int, int] | None:
-    """First and last token that overlap the first answer found in the context; None if there is no such answer."""
-    answer = next((answer for answer in question.answers if answer.start >= 0), None)
-    return None if answer is None else span_tokens(answer.start, answer.end, context)
 
 
 def span_tokens(start: int, end: int, encoding: Encoding) -> tuple[int, int] | None:
