@@ -141,18 +141,14 @@ def _run_pipeline(pipeline: beam.Pipeline, what: str, items: list, function_path
         result = pipeline.run()
         try:
             result.wait_until_finish()
-            _check_that_dask_has_not_gone(result)
+            # Where the scheduler has gone, Beam's DaskRunner reports the pipeline as done.
+            states = {future.status for future in getattr(result, "futures", ())}
+            if states - {"finished"}:
+                raise ChildProcessError(f"the connection to the Dask scheduler was lost; {_AGAIN}")
         finally:
             _disconnect(result)
     except Exception as error:
         raise (_in_a_sentence(error) or error) from None
-
-
-def _check_that_dask_has_not_gone(result: Any) -> None:
-    """Raises if the scheduler has gone: Beam's DaskRunner then reports the pipeline as done."""
-    states = {future.status for future in getattr(result, "futures", ())}
-    if states - {"finished"}:
-        raise ChildProcessError(f"the connection to the Dask scheduler was lost; {_AGAIN}")
 
 
 def _disconnect(result: Any) -> None:

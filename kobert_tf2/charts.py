@@ -34,7 +34,10 @@ def line_chart(series: Mapping[str, Points], *, label: str, x_label: str = "") -
                 f'<circle class="c{number % _COLOURS}" cx="{x_axis.at(x):.1f}" cy="{y_axis.at(y):.1f}" r="3"/>'
             )
     svg = _svg(parts, HEIGHT, label)
-    return svg + _legend(list(drawn)) if len(drawn) > 1 else svg
+    if len(drawn) == 1:
+        return svg
+    legend = (f'<span><i class="c{number % _COLOURS}"></i>{escape(name)}</span>' for number, name in enumerate(drawn))
+    return f'{svg}<p class="legend">{"".join(legend)}</p>'
 
 
 def bar_chart(bars: Mapping[str, float], *, label: str, highest: float | None = None, unit: str = "") -> str:
@@ -95,7 +98,9 @@ class _Axis:
         low, high = min(values), max(values)
         if low == high:
             low, high = (low - abs(low) / 2, high + abs(high) / 2) if low else (0.0, 1.0)
-        step = _round_step((high - low) / 4)
+        quarter = (high - low) / 4
+        power = 10.0 ** math.floor(math.log10(quarter))
+        step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if quarter <= power * factor * (1 + 1e-9))
         first, last = math.floor(low / step), math.ceil(high / step)
         self.ticks = [number * step for number in range(first, last + 1)]
         self._low, self._high, self._start, self._end = self.ticks[0], self.ticks[-1], start, end
@@ -103,11 +108,6 @@ class _Axis:
     def at(self, value: float) -> float:
         share = (value - self._low) / (self._high - self._low)
         return self._start + share * (self._end - self._start)
-
-
-def _round_step(step: float) -> float:
-    power = 10.0 ** math.floor(math.log10(step))
-    return next(power * factor for factor in (1, 2, 2.5, 5, 10) if step <= power * factor * (1 + 1e-9))
 
 
 def _thinned(points: Points) -> Points:
@@ -147,8 +147,3 @@ def _svg(parts: Sequence[str], height: float, label: str) -> str:
         f'<svg class="chart" viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(label)}">'
         f"{''.join(parts)}</svg>"
     )
-
-
-def _legend(names: Sequence[str]) -> str:
-    entries = (f'<span><i class="c{number % _COLOURS}"></i>{escape(name)}</span>' for number, name in enumerate(names))
-    return f'<p class="legend">{"".join(entries)}</p>'

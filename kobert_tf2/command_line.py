@@ -247,18 +247,6 @@ OUTPUT_FLAGS = (
 )
 
 
-def _refuse_nul() -> None:
-    """Rejects NUL characters, which no path or text has but a flag file may contain."""
-    for name in FLAGS:
-        if isinstance(value := FLAGS[name].value, str) and "\0" in value:
-            raise InputError(f"--{name}: expected text without NUL, but got {value!r:.100}")
-
-
-def _is_of_remote_files(error: Exception) -> bool:
-    """Whether the error is TensorFlow's for a failed read or write under gs://; it names the path."""
-    return type(error).__module__.startswith("tensorflow.python.framework.errors") and "://" in str(error)
-
-
 def _refuse_inputs_as_outputs() -> None:
     """Raises `InputError` if an output is an input, before the tool starts and loads TensorFlow for some seconds."""
 
@@ -338,7 +326,9 @@ def run(
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     logging.set_verbosity(logging.WARNING)  # At INFO, TensorFlow logs every checkpoint.
-    _count_shared_flags_among_the_programs()
+    # Registers the flags defined here as key flags of the main program; absl counts only those that it defines itself.
+    for flag in FLAGS.flags_by_module_dict().get(__name__, []):
+        FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     if {"--help", "-h", "-help", "--h"} & set(sys.argv[1:]):
         command_help.show(FLAGS.get_key_flags_for_module(sys.argv[0]))
         sys.exit(0)
@@ -359,20 +349,17 @@ def _restart_in_utf_8() -> None:
     os.execv(sys.executable, sys.orig_argv)
 
 
+def _is_of_remote_files(error: Exception) -> bool:
+    """Whether the error is TensorFlow's for a failed read or write under gs://; it names the path."""
+    return type(error).__module__.startswith("tensorflow.python.framework.errors") and "://" in str(error)
+
+
 def _interrupted(sentence: str) -> int:
     """Prints the sentence and returns the exit status for SIGINT; another Ctrl-C kills the process at once."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     print(f"\ninterrupted: {sentence}", file=sys.stderr)
     return 128 + signal.SIGINT
-
-
-def _count_shared_flags_among_the_programs() -> None:
-    """Registers the flags defined here as key flags of the main program; absl counts only those that it defines
-    itself.
-    """
-    for flag in FLAGS.flags_by_module_dict().get(__name__, []):
-        FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -394,7 +381,10 @@ def _call(
         print(f"error: expected flags alone, but got {' '.join(argv[1:])!r}; see --help", file=sys.stderr)
         return 1
     try:
-        _refuse_nul()
+        # No path or text has NUL characters, but a flag file may.
+        for name in FLAGS:
+            if isinstance(value := FLAGS[name].value, str) and "\0" in value:
+                raise InputError(f"--{name}: expected text without NUL, but got {value!r:.100}")
         flag_bounds.check({name: FLAGS[name].value for name in FLAGS})
         _refuse_inputs_as_outputs()
         language.choose(FLAGS.language)

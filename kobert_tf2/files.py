@@ -122,7 +122,10 @@ def match(patterns: str | Iterable[str]) -> list[str]:
         patterns = [whole] if not is_remote(whole) and os.path.isfile(whole) else whole.split(",")
     paths: dict[str, None] = {}
     for pattern in filter(None, (str(pattern).strip() for pattern in patterns)):
-        found = _gfile().glob(pattern) if is_remote(pattern) else _local_glob(pattern)
+        if is_remote(pattern):
+            found = _gfile().glob(pattern)
+        else:  # A folder may be called `[1]`.
+            found = [pattern] if os.path.exists(pattern) else glob.glob(pattern)
         files = sorted(path for path in found if not is_folder(path))
         if not files:
             raise InputError(f"{pattern}: no file matches")
@@ -181,11 +184,6 @@ class BadLines:
         listed = "; ".join(f"line {number}: {what}" for number, what in self._listed)
         rest = f"; and {more:,} more" if more else ""
         raise InputError(f"{self.path}: {self.count:,} lines are wrong: {listed}{rest}{end}")
-
-
-def _local_glob(pattern: str) -> list[str]:
-    """The matches of a glob, or the file of exactly that name: a folder may be called `[1]`."""
-    return [pattern] if os.path.exists(pattern) else glob.glob(pattern)
 
 
 def decode_line(line: bytes, path: str, number: int, bad_lines: BadLines | None = None) -> str:
@@ -394,14 +392,6 @@ def _no_json(name: str) -> None:
     raise _ConstantError(name)
 
 
-def _beside(path: str) -> str:
-    """A temporary name in the same folder, so that the final rename stays on one file system.
-
-    The random part prevents a collision of two machines: in containers, process ids are often the same.
-    """
-    return f"{path}.tmp-{os.getpid()}{secrets.randbelow(10**9):09d}"
-
-
 def is_stream(path: str) -> bool:
     """Whether `path` is written to instead of replaced: a pipe, a character device, or an open file of this process."""
     if is_remote(path):
@@ -453,12 +443,20 @@ def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
         return
     path = path if is_remote(path) else os.path.realpath(path)
     make_folder(os.path.dirname(path))
-    temporary = _beside(path)
+    # A temporary name in the same folder, so that the final rename stays on one file system. The random part prevents a
+    # collision of two machines: in containers, process ids are often the same.
+    temporary = f"{path}.tmp-{os.getpid()}{secrets.randbelow(10**9):09d}"
     try:
         with open_for_writing(temporary, mode) as file:
             yield file
-            _flush_to_disk(file)
-        _take_permissions(temporary, path)
+            file.flush()
+            if hasattr(file, "fileno"):
+                os.fsync(file.fileno())
+        # With the permissions of the replaced file, so that a private file stays private.
+        if not is_remote(path) and os.path.exists(path):
+            if not os.path.isfile(path):
+                raise InputError(f"{path}: expected a file to write, but this is something else")
+            os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
         move(temporary, path)
     except BaseException as error:
         with contextlib.suppress(Exception):
@@ -472,20 +470,6 @@ def open_for_writing(path: str, mode: str) -> IO[Any]:
     if is_remote(path):
         return _gfile().GFile(path, mode)
     return open(path, mode) if "b" in mode else open(path, mode, encoding="utf-8", newline="\n")
-
-
-def _take_permissions(temporary: str, path: str) -> None:
-    """Copies the permissions of the replaced file, so that a private file stays private."""
-    if not is_remote(path) and os.path.exists(path):
-        if not os.path.isfile(path):
-            raise InputError(f"{path}: expected a file to write, but this is something else")
-        os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
-
-
-def _flush_to_disk(file: IO[Any]) -> None:
-    file.flush()
-    if hasattr(file, "fileno"):
-        os.fsync(file.fileno())
 
 
 def move(source: str, target: str) -> None:

@@ -192,7 +192,11 @@ class Embedder:
             inputs = _padded([rows[i] for i in batch.rows], batch.width, self.tokenizer.pad_id)
             outputs = {name: value.numpy() for name, value in forward(**inputs).items()}
             for place, i in enumerate(batch.rows):
-                found[i] = _output_of(outputs, place, int(lengths[i]))
+                # Without padding, and copied, so that the batch can be freed.
+                real = slice(int(lengths[i]))
+                attentions = outputs["attentions"][place, :, :, real, real].copy() if "attentions" in outputs else None
+                pooled = outputs["pooled"][place].copy() if "pooled" in outputs else None
+                found[i] = Output(outputs["states"][place, :, real].copy(), pooled, attentions)
         return [output for output in found if output is not None]
 
     def _traced(self, layers: tuple[int, ...], attentions: bool) -> Callable[..., dict]:
@@ -276,13 +280,6 @@ def _padded(rows: Sequence[Row], width: int, pad_id: int) -> dict[str, tf.Tensor
         input_ids[i, :size], segment_ids[i, :size], input_mask[i, :size] = row.input_ids, row.segment_ids, 1
     arrays = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}
     return {name: tf.constant(array) for name, array in arrays.items()}
-
-
-def _output_of(outputs: dict[str, np.ndarray], place: int, length: int) -> Output:
-    """One row of a batch's outputs without padding; copied, so that the batch can be freed."""
-    attentions = outputs["attentions"][place, :, :, :length, :length].copy() if "attentions" in outputs else None
-    pooled = outputs["pooled"][place].copy() if "pooled" in outputs else None
-    return Output(outputs["states"][place, :, :length].copy(), pooled, attentions)
 
 
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:

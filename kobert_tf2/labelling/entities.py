@@ -195,7 +195,8 @@ def decode(logits: np.ndarray, encoding: Encoding, labels: Sequence[str]) -> tup
     """Decodes entities from a text's token logits [T, L]; an entity's score is the mean probability of its labels."""
     if not len(encoding):
         return ()
-    log_probabilities = _log_softmax(logits)
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     best = viterbi(log_probabilities, labels)
     probabilities = np.exp(log_probabilities[np.arange(len(best)), best])
     found: list[Entity] = []
@@ -231,8 +232,3 @@ def viterbi(log_probabilities: np.ndarray, labels: Sequence[str]) -> np.ndarray:
 def transitions(labels: Sequence[str]) -> np.ndarray:
     """bool [L, L]: whether the second label may follow the first. I-X may follow only B-X or I-X."""
     return np.array([[not b.startswith("I-") or a[1:] == b[1:] for b in labels] for a in labels])
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -43,7 +43,10 @@ def sentences(
             _most_wrong(answers, targets, names, texts),
         ]
     else:
-        parts = [_furthest(answers[:, 0], targets, texts)]
+        order = np.argsort(-np.abs(answers[:, 0] - targets), kind="stable")[:_MOST_WRONG]
+        rows = ([_cut(texts[i]), float(targets[i]), float(answers[i, 0])] for i in map(int, order))
+        header = [say("text", "문장"), say("true", "실제"), say("predicted", "예측")]
+        parts = [Section(say("Most wrong", "가장 크게 틀린 문장"), pages.table(header, rows) if len(order) else "")]
     return [_results(scores, targets), *parts]
 
 
@@ -145,13 +148,6 @@ def _most_wrong_labels(
         say("worst label", "가장 틀린 라벨"),
         say("probability", "확률"),
     ]
-    return Section(say("Most wrong", "가장 크게 틀린 문장"), pages.table(header, rows) if len(order) else "")
-
-
-def _furthest(predicted: np.ndarray, targets: np.ndarray, texts: Sequence[str]) -> Section:
-    order = np.argsort(-np.abs(predicted - targets), kind="stable")[:_MOST_WRONG]
-    rows = ([_cut(texts[i]), float(targets[i]), float(predicted[i])] for i in map(int, order))
-    header = [say("text", "문장"), say("true", "실제"), say("predicted", "예측")]
     return Section(say("Most wrong", "가장 크게 틀린 문장"), pages.table(header, rows) if len(order) else "")
 
 

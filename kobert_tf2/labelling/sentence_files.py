@@ -178,7 +178,10 @@ def _tsv_rows(path: str, columns: Columns, bad_lines: files.BadLines) -> tuple[R
         names = _numbered(path, first[1], columns)
         rows = _lines_as_rows(itertools.chain([first], lines), names, "in line 1", bad_lines)
     else:
-        names = _header(path, first[1])
+        names = [comparable(name).lower() for name in first[1].split("\t")]
+        repeated = next((name for name in names if name and names.count(name) > 1), None)
+        if repeated is not None:
+            raise InputError(f"{path}, line 1: the header names {repeated!r} twice")
         rows = _lines_as_rows(lines, names, "in the header", bad_lines)
     return dict.fromkeys(names, ""), rows
 
@@ -194,14 +197,6 @@ def _lines_as_rows(
             bad_lines.add(number, f"expected {len(names)} columns as {where}, but there are {len(values)}")
         else:
             yield number, dict(zip(names, values, strict=True))
-
-
-def _header(path: str, line: str) -> list[str]:
-    names = [comparable(name).lower() for name in line.split("\t")]
-    repeated = next((name for name in names if name and names.count(name) > 1), None)
-    if repeated is not None:
-        raise InputError(f"{path}, line 1: the header names {repeated!r} twice")
-    return names
 
 
 def _numbered(path: str, line: str, columns: Columns) -> list[str]:

@@ -157,7 +157,10 @@ def encode_around(
         parts = []
         for place, (begin, _) in zip([None, *places], bounds, strict=True):
             if place is not None:
-                parts.append(_alone(vocab[place.content], place, text))
+                begins = EOJEOL if _begins_eojeol(text, place.start) else WORD
+                values = (vocab[place.content], place.start, place.end)
+                ids, starts, ends = (np.array([value], np.int32) for value in values)
+                parts.append(Encodings(ids, starts, ends, np.array([begins], np.int8), np.array([0, 1])))
             parts.append(_moved(encoded.alone(number), text, begin))
             number += 1
         joined = Encodings.join(parts)
@@ -173,12 +176,6 @@ def _between(text: str, places: list[Place]) -> list[tuple[int, int]]:
 
 def _begins_eojeol(text: str, position: int) -> bool:
     return position == 0 or text[position - 1].isspace()
-
-
-def _alone(i: int, place: Place, text: str) -> Encodings:
-    begins = EOJEOL if _begins_eojeol(text, place.start) else WORD
-    ids, starts, ends = (np.array([value], np.int32) for value in (i, place.start, place.end))
-    return Encodings(ids, starts, ends, np.array([begins], np.int8), np.array([0, 1]))
 
 
 def _moved(one: Encodings, text: str, begin: int) -> Encodings:

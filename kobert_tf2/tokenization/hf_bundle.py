@@ -36,16 +36,13 @@ Put together from modules of kobert_tf2: {modules}.
 def tokenizer_code(*, sentencepiece: bool = False) -> str:
     """The contents of `tokenization_kobert.py`, for morphemes or for a SentencePiece model."""
     modules = _MODULES_OF_SENTENCEPIECE if sentencepiece else _MODULES
-    bodies = [_without_imports(_source(module)) for module in modules]
+    package = pathlib.Path(__file__).parents[1]
+    bodies = [_without_imports((package / f"{module}.py").read_text(encoding="utf-8")) for module in modules]
     imports = sorted({line for _, lines in bodies for line in lines}, key=lambda line: ("transformers" in line, line))
     parts = [f"# --- {module}.py ---\n\n{body}" for module, (body, _) in zip(modules, bodies, strict=True)]
     names = ", ".join(f"{module}.py" for module in modules)
     packages = "sentencepiece" if sentencepiece else "mecab-python3 python-mecab-ko-dic"
     return "\n\n".join([_HEAD.format(modules=names, packages=packages) + "\n" + "\n".join(imports), *parts])
-
-
-def _source(module: str) -> str:
-    return (pathlib.Path(__file__).parents[1] / f"{module}.py").read_text(encoding="utf-8")
 
 
 def _without_imports(source: str) -> tuple[str, list[str]]:

@@ -50,7 +50,11 @@ def read_wordpiece(folder: str, vocab_path: str | None) -> Described:
         vocab, switches, added = _read_tokenizer_file(f"{folder}/{TOKENIZER_FILE}")
         _check_agreement(folder, config, switches)
     else:
-        vocab, switches, added = vocab_file.load(vocab_path), _switches_of(config), {}
+        # By default, a BertTokenizer lower-cases and then also strips accents.
+        lower = bool(config.get("do_lower_case", True))
+        accents = config.get("strip_accents")
+        switches = {"do_lower_case": lower, "strip_accents": lower if accents is None else bool(accents)}
+        vocab, added = vocab_file.load(vocab_path), {}
     return _described(folder, config, vocab, {"pre_tokenizer": "none", **switches}, added)
 
 
@@ -104,13 +108,6 @@ def _check_class(path: str, config: dict) -> None:
             raise InputError(f"{path}: {key}={config[key]!r:.100} cannot be mirrored; expected {value!r}")
 
 
-def _switches_of(config: dict) -> dict:
-    """By default, a BertTokenizer lower-cases and then also strips accents."""
-    lower = bool(config.get("do_lower_case", True))
-    accents = config.get("strip_accents")
-    return {"do_lower_case": lower, "strip_accents": lower if accents is None else bool(accents)}
-
-
 def _check_agreement(folder: str, config: dict, switches: dict) -> None:
     for key in ("do_lower_case", "strip_accents"):
         if config.get(key) is not None and bool(config[key]) != switches[key]:
@@ -135,7 +132,10 @@ def _read_tokenizer_file(path: str) -> tuple[dict[str, int], dict, dict[int, Add
     parts = json.loads(parsed.to_str())
     _check_model(path, parts["model"])
     _check_steps(path, parts)
-    added = {i: _token_of(token) for i, token in parsed.get_added_tokens_decoder().items()}
+    added = {
+        i: AddedToken(**{name: getattr(token, name) for name in ADDED_FIELDS})
+        for i, token in parsed.get_added_tokens_decoder().items()
+    }
     return parsed.get_vocab(with_added_tokens=False), _switches_in(path, parts["normalizer"]), added
 
 
@@ -196,10 +196,6 @@ def _switches_in(path: str, normalizer: dict | None) -> dict:
             raise InputError(f"{path}: {key}={step[key]} of the normalizer cannot be mirrored; expected True")
     lower, accents = step["lowercase"], step["strip_accents"]
     return {"do_lower_case": lower, "strip_accents": lower if accents is None else accents}
-
-
-def _token_of(token: Any) -> AddedToken:
-    return AddedToken(**{name: getattr(token, name) for name in ADDED_FIELDS})
 
 
 # --- Special and added tokens ---

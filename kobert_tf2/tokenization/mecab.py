@@ -151,7 +151,10 @@ class MorphemeAnalyser:
             keys = _lines(parse(text[start:end]))
             length = _length(keys)
             if in_a_run:
-                keys, length = _without_overlap(keys, length)
+                # Drops the last morphemes before the cut: their analysis depends on what follows it.
+                trusted = length - _OVERLAP
+                while len(keys) > 1 and length > trusted:
+                    length -= _length([keys.pop()])
                 end = start + length
             spaces = text[start + length : end]
             if keys:
@@ -266,14 +269,6 @@ def _cut(text: str, start: int) -> tuple[int, bool]:
         return sentence + 1, False
     space = text.rfind(" ", start + 1, limit)
     return (space, False) if space >= 0 else (limit, True)
-
-
-def _without_overlap(keys: list[str], length: int) -> tuple[list[str], int]:
-    """Drops the last morphemes before a cut inside a run: their analysis depends on what follows the cut."""
-    trusted = length - _OVERLAP
-    while len(keys) > 1 and length > trusted:
-        length -= _length([keys.pop()])
-    return keys, length
 
 
 # --- Finding the dictionary ---

@@ -234,14 +234,11 @@ def _bare(vocab: str) -> Found:
     reason = f"no {CONFIG_FILE} describes it"
     settings = {"pre_tokenizer": "none"}
     folder = os.path.dirname(vocab) or "."
-    if os.path.basename(vocab) != VOCAB_FILE or not any(map(files.exists, _beside_a_vocabulary(folder))):
+    beside = (f"{folder}/{ADDED_FILE}", f"{folder}/{SPECIAL_FILE}")
+    if os.path.basename(vocab) != VOCAB_FILE or not any(map(files.exists, beside)):
         return Found(vocab, settings, reason, is_bare=True)
     found = hf_files.describe(folder, vocab_file.load(vocab), settings)
     return Found(vocab, found.settings, "; ".join([reason, *found.notes]), found.vocab, is_bare=True)
-
-
-def _beside_a_vocabulary(folder: str) -> tuple[str, ...]:
-    return f"{folder}/{ADDED_FILE}", f"{folder}/{SPECIAL_FILE}"
 
 
 # --- Reading ---
@@ -292,7 +289,10 @@ def from_flags(
         made_with: the settings of a bare vocabulary, as recorded with the pre-training data that it belongs to.
         required: if false, None is returned where there is no tokenizer.
     """
-    found = find(vocab_file) if vocab_file else _first_beside((init_checkpoint, *beside))
+    if vocab_file:
+        found: Found | None = find(vocab_file)
+    else:
+        found = next(filter(None, map(find_beside, filter(None, (init_checkpoint, *beside)))), None)
     if found is None:
         if not required:
             return None
@@ -305,10 +305,6 @@ def from_flags(
     tokenizer = _make(cls, found, settings)
     print(f"tokenizer: {_described(tokenizer, found.place)}: {reason}", file=sys.stderr)
     return tokenizer
-
-
-def _first_beside(paths: Sequence[str | None]) -> Found | None:
-    return next(filter(None, map(find_beside, filter(None, paths))), None)
 
 
 def _settings_to_use(found: Found, given: dict, made_with: dict | None) -> tuple[dict, str]:
@@ -443,12 +439,6 @@ def check_folder(path: str) -> None:
             )
 
 
-def _wrote_tokenizer_file(folder: str) -> bool:
-    """Whether this package wrote the `tokenizer.json` of a folder."""
-    ours = hf_files.read_object(f"{folder}/{CONFIG_FILE}").get(OUR_KEY)
-    return isinstance(ours, dict) and bool(ours.get("tokenizer_json"))
-
-
 def settings_to_save(settings: dict) -> dict:
     """The settings without paths of this machine."""
     user_dictionary = USER_DICTIONARY_FILE if settings["user_dictionary"] else None
@@ -484,3 +474,9 @@ def _config(tokenizer: Any) -> dict:
             **({"tokenizer_json": True} if tokenizer.has_tokenizer_file else {}),
         },
     }
+
+
+def _wrote_tokenizer_file(folder: str) -> bool:
+    """Whether this package wrote the `tokenizer.json` of a folder."""
+    ours = hf_files.read_object(f"{folder}/{CONFIG_FILE}").get(OUR_KEY)
+    return isinstance(ours, dict) and bool(ours.get("tokenizer_json"))

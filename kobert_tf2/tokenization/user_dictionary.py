@@ -98,7 +98,8 @@ def _rows(path: str, folder: str, normalize: Normalizer) -> list[list[str]]:
             word, tag, cost, parts = _fields(normalized, line)
             parts = "+".join(f"{normalize(part).text}/{tag}/*" for part, tag in spelled_parts(word, parts))
             word = normalize(word).text
-            rows.append([word, *_context_ids(left, right, tag, word), cost, *_columns(word, tag, parts)])
+            features = [tag, "*", _final(word), word, "Compound" if parts else "*", "*", "*", parts or "*"]
+            rows.append([word, *_context_ids(left, right, tag, word), cost, *features])
         except _EntryError as error:
             bad_lines.add(number, str(error))
     bad_lines.raise_if_any()
@@ -149,10 +150,6 @@ def _blank_of(line: str) -> str:
 _DEFAULTS = ("", DEFAULT_TAG, str(DEFAULT_COST), "")
 # BERT's WordPiece takes no longer word; Mecab's compiler reads lines of 8,192 bytes.
 _LONGEST_WORD = 100
-
-
-def _columns(word: str, tag: str, parts: str) -> list[str]:
-    return [tag, "*", _final(word), word, "Compound" if parts else "*", "*", "*", parts or "*"]
 
 
 def _final(word: str) -> str:

@@ -68,7 +68,8 @@ class PieceTable:
         if len(self._rows) >= self._limit:
             self._clear()
         if len(lines) <= _SHORT:
-            rows = self._rows_of_few(lines)
+            keys = lines.split("\n")[:-1]
+            rows = np.fromiter(map(self._rows.__getitem__, keys), np.int64, len(keys))
         else:
             rows = np.concatenate([self._rows_of_many(part) for part in _parts(lines)])
         # No view of these may outlive the call: an array with a view of it cannot grow.
@@ -78,10 +79,6 @@ class PieceTable:
         begin = starts_of(counts)
         places = np.arange(begin[-1]) + np.repeat(first - begin[:-1], counts)
         return tokens.reshape(-1, NUMBERS)[places], begin
-
-    def _rows_of_few(self, lines: str) -> np.ndarray:
-        keys = lines.split("\n")[:-1]
-        return np.fromiter(map(self._rows.__getitem__, keys), np.int64, len(keys))
 
     def _rows_of_many(self, lines: str) -> np.ndarray:
         block = _Lines.of(lines)

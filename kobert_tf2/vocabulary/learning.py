@@ -78,7 +78,10 @@ def learn(
     pieces = {*floor, *_MODELS[model](frequent, room - len(floor))}
     while len(pieces) > room:
         used = _usage(_learnable(counts), pieces)
-        pieces -= _least_used(used, pieces - set(floor), len(pieces) - room)
+        # The least used go; only half of the excess, since their words then use other pieces, whose counts increase.
+        ranked = sorted(pieces - set(floor), key=lambda piece: (used[piece], -len(piece), piece))
+        excess = len(pieces) - room
+        pieces -= set(ranked[: max(excess // 2, min(excess, 200))])
     pieces.update(_more(frequent, pieces, room - len(pieces)))
     used = _usage(_learnable(counts), pieces)
     return head + sorted(pieces, key=lambda piece: (-used[piece], piece))
@@ -144,14 +147,6 @@ def _usage(words: Iterable[tuple[CorpusWord, int]], pieces: Iterable[str]) -> co
         for piece in wordpiece.cut(word.surface, tag=word.tag, continues=word.continues):
             used[piece.piece] += count
     return used
-
-
-def _least_used(used: dict[str, int], candidates: set[str], excess: int) -> set[str]:
-    """The pieces to remove in this round: only half of the excess, since their words then use other pieces, whose
-    counts increase.
-    """
-    ranked = sorted(candidates, key=lambda piece: (used[piece], -len(piece), piece))
-    return set(ranked[: max(excess // 2, min(excess, 200))])
 
 
 def _more(words: dict[CorpusWord, int], pieces: set[str], missing: int) -> list[str]:
@@ -244,7 +239,10 @@ def _learned(
         Tokenizer(pieces, **settings), progress(kept, "measuring", total=len(kept), unit="lines")
     )
     unknown.report("lines that were kept from learning", unknown=measured["unk_pieces"], pieces=measured["pieces"])
-    syllables = _unseen_syllables(kept, counts, settings)
+    seen = {char for word in counts for char in word.surface}
+    normalize = Segmenter(**settings).normalize
+    chars = {char for line in kept for char in normalize(line).text}
+    syllables = sorted(char for char in chars - seen if _is_syllable(char))
     tokenizer = Tokenizer(_with_syllables(pieces, syllables, vocab_size), **settings)
     found = {
         "vocab_size": len(tokenizer.vocab),
@@ -258,13 +256,6 @@ def _learned(
         "fingerprint": tokenizer.fingerprint(),
     }
     return tokenizer, found
-
-
-def _unseen_syllables(lines: Iterable[str], counts: Mapping[CorpusWord, int], settings: dict) -> list[str]:
-    seen = {char for word in counts for char in word.surface}
-    normalize = Segmenter(**settings).normalize
-    chars = {char for line in lines for char in normalize(line).text}
-    return sorted(char for char in chars - seen if _is_syllable(char))
 
 
 def _with_syllables(pieces: list[str], syllables: list[str], vocab_size: int) -> list[str]:

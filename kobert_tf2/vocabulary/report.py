@@ -30,7 +30,11 @@ def write(path: str, tokenizer: Tokenizer, coverage: Mapping[str, Any], lines: S
 def _figures(coverage: Mapping[str, Any]) -> Section:
     measured = coverage["held_out"]
     figures = [
-        (say("pieces", "조각 수"), f"{coverage['vocab_size']:,}", _asked(coverage)),
+        (
+            say("pieces", "조각 수"),
+            f"{coverage['vocab_size']:,}",
+            say(f"{coverage['vocab_size_asked']:,} were asked for", f"요청: {coverage['vocab_size_asked']:,}"),
+        ),
         (
             say("unknown", "미등록"),
             f"{measured['unk_rate']:.2%}",
@@ -48,10 +52,6 @@ def _figures(coverage: Mapping[str, Any]) -> Section:
         ),
     ]
     return Section(say("Results", "결과"), pages.figures(figures) if measured["pieces"] else pages.figures(figures[:1]))
-
-
-def _asked(coverage: Mapping[str, Any]) -> str:
-    return say(f"{coverage['vocab_size_asked']:,} were asked for", f"요청: {coverage['vocab_size_asked']:,}")
 
 
 def _given(coverage: Mapping[str, Any]) -> Section:
