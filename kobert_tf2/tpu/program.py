@@ -197,8 +197,8 @@ def place(operation: str, places: dict[str, str]) -> str:
 
 
 def _candidates(parts: list[str]) -> Iterator[str]:
-    """Yields an operation's name, then the names of its enclosing scopes. A gradient's name ends with that of its
-    operation.
+    """Yields an operation's name, then the names of its enclosing scopes, innermost first; then the same without each
+    leading "while", which XLA puts before the name of an operation in a loop.
     """
     for start in range(len(parts)):
         for end in range(len(parts), start, -1):
