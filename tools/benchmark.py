@@ -22,6 +22,12 @@ Passes:
 `--all` measures every figure of speed, time and memory that README.md and configs/ state (`kobert_tf2/figures.py`) and
 writes `benchmarks/<date>-<processor>.json` and a table beside it; `--only` names some of them, `--dry_run` lists them.
 
+`--isa=avx2` or `avx512` (without bfloat16 and AMX) limits every contestant alike: oneDNN in TensorFlow and in torch,
+XLA, torch's own kernels and MKL. Not limited: Eigen within TensorFlow, which is compiled for what its package asks for
+and chooses some loops by the processor, NumPy, and the C library. So it is a stand-in for such a processor, not that
+processor: clock and caches stay those of this machine. bfloat16 cannot be measured with `--isa=avx2`: TensorFlow asks
+the processor, not oneDNN, whether it has bfloat16, and ends the process when oneDNN refuses.
+
 TF Model Garden needs Keras 2 and so an environment of its own, which --model_garden_python names.
 
 Speed of text, of data creation and of answering: `benchmark_text.py`, `benchmark_data.py`, `benchmark_prediction.py`.
@@ -38,7 +44,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from absl import flags
@@ -61,11 +67,35 @@ flags.DEFINE_integer("vocab_size", 32000, "Entries of the vocabulary.", lower_bo
 flags.DEFINE_string(
     "output", None, "JSON file for the results; with --all benchmarks/<date>-<processor>.json where it is not given."
 )
+flags.DEFINE_enum(
+    "isa", "native", ["avx2", "avx512", "native"], "Limit all contestants alike to these instruction sets: see above."
+)
 flags.DEFINE_bool("all", False, "Measure again every figure that README.md and configs/ state.")
 flags.DEFINE_list("only", [], "With --all: the figures whose name or place contains one of these.")
 flags.DEFINE_bool("dry_run", False, "With --all: list the figures and their commands, and measure nothing.")
 flags.DEFINE_string("case", None, "Internal: one measurement, as JSON, done in this process.")
 
+# {--isa: (what /proc/cpuinfo must list, the environment that limits the libraries)}
+ISAS: dict[str, tuple[str, dict[str, str]]] = {
+    "avx2": (
+        "avx2",
+        {
+            "ONEDNN_MAX_CPU_ISA": "AVX2",
+            "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+            "ATEN_CPU_CAPABILITY": "avx2",
+            "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        },
+    ),
+    "avx512": (
+        "avx512f",
+        {
+            "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
+            "XLA_FLAGS": "--xla_cpu_max_isa=AVX512",
+            "ATEN_CPU_CAPABILITY": "avx512",
+            "MKL_ENABLE_INSTRUCTIONS": "AVX512",
+        },
+    ),
+}
 WIDTHS = {  # layers, width, heads
     "tiny": (2, 128, 2),
     "small": (4, 512, 8),
@@ -523,9 +553,23 @@ def measure(case: Case) -> dict:
     return figures
 
 
+def limited(environment: Mapping[str, str], isa: str) -> dict[str, str]:
+    """The environment of a process that is limited to an instruction set; raises `InputError` if this processor lacks
+    it.
+    """
+    if isa == "native":
+        return dict(environment)
+    needed, limits = ISAS[isa]
+    found = processor.this_processor()
+    if found.features is not None and needed not in found.features:
+        raise InputError(f"--isa={isa}: expected a processor that has it, but {found.name} does not")
+    xla = f"{environment.get('XLA_FLAGS', '')} {limits['XLA_FLAGS']}".strip()
+    return {**environment, **limits, "XLA_FLAGS": xla}
+
+
 def measure_in_subprocess(case: Case) -> dict | None:
     """`measure` in a process of its own. None where it failed; the last line of its error is shown."""
-    python, environment = sys.executable, dict(os.environ)
+    python, environment = sys.executable, limited(os.environ, FLAGS.isa)
     if case.contestant == "model_garden":
         python, environment["TF_USE_LEGACY_KERAS"] = FLAGS.model_garden_python or python, "1"
         environment["PYTHONPATH"] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -581,6 +625,7 @@ def compare(contestants: list[Case]) -> list[dict]:
             "examples_per_second": case.examples / seconds,
             "tokens_per_second": case.examples * case.length / seconds,
             "peak_mib": max(figure["peak_mib"] for figure in measured),
+            "isa": FLAGS.isa,
             "gflops": flops_of(case) / seconds / 1e9,
         }
         shares = [
@@ -642,10 +687,11 @@ def measure_figures() -> dict:
     outputs.check_file(table, what="a table of benchmark.py --all", is_ours=lambda _: outputs.is_signed(path))
     tools = os.path.dirname(os.path.abspath(__file__))
     load = os.getloadavg()[0]
-    rows = figures.Measurement(tools, os.environ.get("KOBERT_SHARED"), dict(os.environ)).rows(asked)
+    rows = figures.Measurement(tools, os.environ.get("KOBERT_SHARED"), limited(os.environ, FLAGS.isa)).rows(asked)
     head = {
         "processor": found.name,
         "instruction sets": ", ".join(found.instruction_sets()) or "unknown",
+        "limited to": FLAGS.isa,
         "cores": str(len(os.sched_getaffinity(0))),
         "date": date,
         "load before": f"{load:.1f}",
@@ -658,6 +704,17 @@ def main() -> dict:
     if FLAGS.case:
         return measure(Case(**json.loads(FLAGS.case)))
     check_flags()
+    if FLAGS.isa == "avx2" and "bfloat16" in FLAGS.precisions and not FLAGS.all:
+        raise InputError(
+            "--isa=avx2: expected --precisions=float32 with it, but got bfloat16 too, which TensorFlow cannot compute "
+            "with oneDNN limited to AVX2"
+        )
+    if FLAGS.isa != "native":
+        limited(os.environ, FLAGS.isa)  # Raises before anything is measured.
+        print(
+            f"--isa={FLAGS.isa}: oneDNN, XLA, torch and MKL are limited; Eigen within TensorFlow and NumPy are not",
+            file=sys.stderr,
+        )
     if FLAGS.all:
         return measure_figures()
     if FLAGS.only or FLAGS.dry_run:

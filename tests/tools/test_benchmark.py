@@ -1,11 +1,16 @@
 """tools/benchmark.py measures what it says: run as it is run, on a model that takes no time."""
 
+import importlib.util
 import json
 import pathlib
 import subprocess
 import sys
 
 import pytest
+from absl import flags
+
+from kobert_tf2.errors import InputError
+from kobert_tf2.processor import Processor
 
 TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "benchmark.py"
 TINY = ["--sizes=tiny", "--shapes=4x32", "--precisions=float32", "--vocab_size=50", "--rounds=1", "--steps=1"]
@@ -48,11 +53,40 @@ def test_every_pass_of_ours(tmp_path):
         ("--shapes=32", "--shapes: expected batch x length"),
         ("--shapes=2x513", "length up to 512"),
         ("--sizes=huge", "--sizes: expected some of tiny, small, base, smoke, nsmc, but got huge"),
+        ("--isa=avx2 --precisions=bfloat16", "--isa=avx2: expected --precisions=float32"),
         ("--passes=train,fly", "--passes: expected some of"),
     ],
 )
 def test_a_flag_that_cannot_be_is_reported_in_a_sentence(flag, words):
-    result = run(flag)
+    result = run(*flag.split())
     assert result.returncode == 1
     assert words in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("isa", ["avx2", "avx512"])
+def test_an_instruction_set_limits_the_libraries_of_every_contestant(monkeypatch, isa):
+    benchmark = loaded()
+    monkeypatch.setattr(benchmark.processor, "this_processor", lambda: Processor("a CPU", frozenset({"avx2"})))
+    before = {"XLA_FLAGS": "--xla_mine=1", "HOME": "/home"}
+    assert benchmark.limited(before, "native") == before
+    if isa == "avx512":
+        with pytest.raises(InputError, match="--isa=avx512: expected a processor that has it, but a CPU does not"):
+            benchmark.limited(before, isa)
+        return
+    after = benchmark.limited(before, isa)
+    assert after["XLA_FLAGS"] == "--xla_mine=1 --xla_cpu_max_isa=AVX2"
+    assert after["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    assert after["HOME"] == "/home"
+
+
+def loaded():
+    """The tool as a module; its flags must not join those of the test run."""
+    spec = importlib.util.spec_from_file_location("benchmark_tool", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patched:
+        for name in [name for name in dir(flags) if name.startswith("DEFINE_")]:
+            patched.setattr(flags, name, lambda *_, **__: None)
+        patched.setitem(sys.modules, "benchmark_tool", module)
+        spec.loader.exec_module(module)
+    return module
