@@ -233,7 +233,7 @@ def preflight(settings: PretrainSettings, asked: preflight_module.PreflightSetti
     _check_config(config, settings.bert_config_file or settings.init_checkpoint, features, sidecar.get("vocab_size"))
     shapes = {name: ([x.length], x.dtype) for name, x in features.items()}
     if settings.do_eval and not settings.do_train:
-        inputs = {name: shapes[name] for name in TASK.inputs}
+        inputs = {name: shapes[name] for name in TASK.inputs if name in shapes}
         model, rows = models.BertForPreTraining(config), settings.eval_batch_size
         return preflight_module.preflight(PlannedRun.to_ask(model, inputs, rows, "eval_batch_size"), asked)
     run = PlannedRun.to_train(settings, lambda: models.BertForPreTraining(config), TASK, shapes, settings.schedule)
