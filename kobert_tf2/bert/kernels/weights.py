@@ -16,15 +16,22 @@ def are_standard(layers: Sequence[keras.layers.Layer]) -> bool:
 
 def kernel_and_bias(*layers: keras.layers.Dense) -> tuple:
     """Kernel [from, to] and bias [to] of one dense layer, or of several concatenated."""
-    kernels = [ops.convert_to_tensor(layer.kernel) for layer in layers]
-    biases = [ops.convert_to_tensor(layer.bias) for layer in layers]
+    kernels = [_as_computed(layer.kernel, layer) for layer in layers]
+    biases = [_as_computed(layer.bias, layer) for layer in layers]
     if len(layers) == 1:
         return kernels[0], biases[0]
     return ops.concatenate(kernels, axis=1), ops.concatenate(biases, axis=0)
 
 
 def gamma_and_beta(norm: keras.layers.Layer) -> tuple:
-    return ops.convert_to_tensor(norm.gamma), ops.convert_to_tensor(norm.beta)
+    return _as_computed(norm.gamma, norm), _as_computed(norm.beta, norm)
+
+
+def _as_computed(weight: keras.Variable, layer: keras.layers.Layer) -> keras.KerasTensor:
+    """In the layer's compute type. Keras casts weights within its call alone, but what is recomputed for a gradient is
+    computed after the call has ended.
+    """
+    return ops.cast(ops.convert_to_tensor(weight), layer.compute_dtype)
 
 
 def shared_products(query_states: keras.KerasTensor, states: keras.KerasTensor, projections: Sequence) -> list[tuple]:

@@ -62,3 +62,10 @@ def test_projections_of_the_same_states_are_one_product():
     states, chosen, projections = object(), object(), ("query", "key", "value")
     assert weights.shared_products(states, states, projections) == [(states, projections)]
     assert weights.shared_products(chosen, states, projections) == [(chosen, ("query",)), (states, ("key", "value"))]
+
+
+def test_weights_have_the_compute_type_outside_of_a_call_too():
+    """As in a gradient that recomputes a layer: Keras casts within the layer's call alone."""
+    dense = keras.layers.Dense(3, dtype="mixed_bfloat16")
+    dense.build((None, 2))
+    assert [x.dtype for x in weights.kernel_and_bias(dense)] == ["bfloat16", "bfloat16"]
