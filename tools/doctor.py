@@ -59,7 +59,6 @@ REQUIRED = (
     ("tokenizers", "tokenizer.json 읽기", "tokenizer.json"),
     ("sentencepiece", "KoBERT 등의 토크나이저", "tokenizers such as KoBERT's"),
     ("absl-py", "명령줄", "command lines"),
-    ("tqdm", "진행 표시", "progress"),
 )
 OPTIONAL = (
     ("torch", "torch", "PyTorch로 옮기기", "moving to PyTorch"),

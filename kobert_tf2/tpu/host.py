@@ -17,7 +17,7 @@ INSTALL = (
     "pip install tensorflow-tpu==2.20.0 libtpu==0.0.21 'keras>=3.12'",
     "pip install --no-deps 'tensorflow-text==2.20.*' keras-nlp keras-hub",
     "pip install --no-deps -e . && pip install mecab-python3 python-mecab-ko-dic google-crc32c safetensors "
-    "huggingface_hub absl-py tqdm",
+    "huggingface_hub absl-py",
 )
 NOT_PROVED = (
     "that TensorFlow starts on the hardware with these versions",

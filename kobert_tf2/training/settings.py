@@ -33,7 +33,7 @@ class LoopSettings:
     seed: int = 0
     micro_batch_size: int | None = None
     recompute: bool = False
-    iterations_per_loop: int = 100
+    iterations_per_loop: int = 100  # the flag has 1,000, as the original: a TPU waits for the host less often
     save_checkpoints_steps: int = 1000
     save_checkpoints_minutes: float = 10.0
     keep_checkpoints: int = 3
