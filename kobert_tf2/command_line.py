@@ -20,9 +20,9 @@ from kobert_tf2.errors import InputError
 FLAGS = flags.FLAGS
 Settings = TypeVar("Settings")
 flags.DEFINE_enum(
-    "language", None, list(language.LANGUAGES), "Of the pages that are written; not given: the system's (LANG)."
+    "language", None, list(language.LANGUAGES), "Language of the reports and pages. Not given: the system's (LANG)."
 )
-flags.DEFINE_bool("verbose", False, "Show what TensorFlow and its libraries write while they load and work.")
+flags.DEFINE_bool("verbose", False, "Show the log messages of TensorFlow and its libraries.")
 
 
 def define_tokenizer_flags(*, learning: bool = False) -> None:
@@ -37,15 +37,15 @@ def define_tokenizer_flags(*, learning: bool = False) -> None:
         "continuation",
         of("eojeol"),
         ["eojeol", "morpheme"],
-        "Which pieces carry ##: all that do not begin an eojeol, or only those inside a morpheme.",
+        "Which pieces get ##: all that do not begin an eojeol, or only those inside a morpheme.",
     )
-    flags.DEFINE_bool("tags", of(False), "Each piece carries its part-of-speech tag: 사과나무/NNG ##를/JKO.")
-    flags.DEFINE_bool("decompose_compounds", of(False), "Take compounds apart: 사과나무 -> 사과 ##나무.")
+    flags.DEFINE_bool("tags", of(False), "Append its part-of-speech tag to each piece: 사과나무/NNG ##를/JKO.")
+    flags.DEFINE_bool("decompose_compounds", of(False), "Split compounds: 사과나무 -> 사과 ##나무.")
     flags.DEFINE_bool(
-        "do_lower_case", of(False), "Lower-case the text. Never takes Hangul apart. The original's default was on."
+        "do_lower_case", of(False), "Lower-case the text; Hangul is never decomposed. On by default in the original."
     )
-    flags.DEFINE_bool("strip_accents", of(False), "Take accents off letters. Never takes Hangul apart.")
-    flags.DEFINE_string("dictionary", None, "Folder of the mecab-ko dictionary; found by itself where it is not given.")
+    flags.DEFINE_bool("strip_accents", of(False), "Strip accents from letters; Hangul is never decomposed.")
+    flags.DEFINE_string("dictionary", None, "Folder of the mecab-ko dictionary. Not given: the installed one.")
     flags.DEFINE_string("user_dictionary", None, "A compiled Mecab user dictionary.")
 
 
@@ -73,18 +73,19 @@ def define_instance_flags() -> None:
         "mask_unit",
         None,
         ["token", "word", "morpheme"],
-        "What is masked as a whole: one piece (the default), all pieces of a word (an eojeol), or of a morpheme.",
+        "Unit of masking: a piece (the default), all pieces of a word (an eojeol), or all pieces of a morpheme.",
     )
     flags.DEFINE_integer("random_seed", 12345, "The same seed gives the same bytes, whatever --num_workers.")
     flags.DEFINE_integer(
-        "dupe_factor", 10, "How many times each document is used, each time with other pairs and masks."
+        "dupe_factor", 10, "Number of times each document is used, each time with different pairs and masks."
     )
     flags.DEFINE_float("masked_lm_prob", 0.15, "Share of the tokens that are predicted.")
-    flags.DEFINE_float("short_seq_prob", 0.1, "Share of the documents that are packed to a random shorter length.")
+    flags.DEFINE_float("short_seq_prob", 0.1, "Probability that an instance has a random shorter length.")
     flags.DEFINE_bool(
         "pack_sequences",
         False,
-        "Several short instances in a row, attention kept apart: hardly any padding. For our own pretrain.py alone.",
+        "Put several short instances into one row, without attention between them: almost no padding. Only our own "
+        "pretrain.py reads such records.",
     )
     flags.DEFINE_enum(
         "input_format",
@@ -92,7 +93,7 @@ def define_instance_flags() -> None:
         ["lines", "paragraphs"],
         "A line is a sentence, or a paragraph, which is split into sentences (pip install 'kobert_tf2[sentences]').",
     )
-    flags.DEFINE_integer("num_workers", None, "Processes; all cores where it is not given.", lower_bound=1)
+    flags.DEFINE_integer("num_workers", None, "Number of processes. Not given: all cores.", lower_bound=1)
 
 
 def define_beam_flags() -> None:
@@ -132,20 +133,24 @@ def define_running_flags() -> None:
         "recompute", False, "Compute each layer again for its gradient: about half of the memory, a third more time."
     )
     flags.DEFINE_enum("optimizer", "bert_adam", ["bert_adam", "adamw", "lamb"], "bert_adam is the original's.")
-    flags.DEFINE_integer("save_checkpoints_steps", 1000, "How often to save the state that a run resumes from.")
-    flags.DEFINE_float(
-        "save_checkpoints_minutes", 10.0, "A checkpoint too when the last one is older than this; 0: by steps alone."
+    flags.DEFINE_integer(
+        "save_checkpoints_steps", 1000, "Steps between checkpoints, from which an interrupted run resumes."
     )
-    flags.DEFINE_integer("keep_checkpoints", 3, "How many of these to keep.")
+    flags.DEFINE_float(
+        "save_checkpoints_minutes",
+        10.0,
+        "Also write a checkpoint if the last one is older than this; 0: by steps alone.",
+    )
+    flags.DEFINE_integer("keep_checkpoints", 3, "Number of newest checkpoints to keep.")
     flags.DEFINE_integer("log_steps", 100, "Steps between the records of train_log.jsonl and TensorBoard.")
-    flags.DEFINE_integer("iterations_per_loop", 1000, "Steps in one call of the compiled program, at most.")
-    flags.DEFINE_integer("seed", 0, "Of initial weights, data order and dropout.")
+    flags.DEFINE_integer("iterations_per_loop", 1000, "Maximum number of steps in one call of the compiled program.")
+    flags.DEFINE_integer("seed", 0, "Random seed of initial weights, data order and dropout.")
     flags.DEFINE_bool("use_tpu", False, "Train on the TPU of --tpu_name.")
     flags.DEFINE_string("tpu_name", None, "A Cloud TPU's name, grpc://address:8470, or local on a TPU VM.")
-    flags.DEFINE_string("tpu_zone", None, "The TPU's zone, where it cannot be found out.")
-    flags.DEFINE_string("gcp_project", None, "The TPU's project, where it cannot be found out.")
-    flags.DEFINE_string("master", None, "Of the original scripts: the TPU's address, where --tpu_name is not given.")
-    flags.DEFINE_integer("num_tpu_cores", 8, "Cores that the TPU is expected to have, checked if it is given.")
+    flags.DEFINE_string("tpu_zone", None, "The TPU's zone, if it cannot be determined.")
+    flags.DEFINE_string("gcp_project", None, "The TPU's project, if it cannot be determined.")
+    flags.DEFINE_string("master", None, "As in the original scripts: the TPU's address, if --tpu_name is not given.")
+    flags.DEFINE_integer("num_tpu_cores", 8, "Expected number of TPU cores; checked if given.")
     flags.DEFINE_integer(
         "worker_timeout", 600, "Seconds that the workers of TF_CONFIG wait for each other at the start."
     )
@@ -154,38 +159,46 @@ def define_running_flags() -> None:
 def define_tuning_flags() -> None:
     """Defines which weights of a pretrained model are trained, and how fast; shared by the fine-tuning tools."""
     flags.DEFINE_float(
-        "layer_decay", 1.0, "The learning rate of each encoder layer is this times that of the layer above; 0.9, say."
+        "layer_decay", 1.0, "Multiplier of the learning rate from each encoder layer to the one below it, such as 0.9."
     )
     flags.DEFINE_float(
-        "head_learning_rate", None, "The learning rate of what is not of the encoder. Not given: --learning_rate."
+        "head_learning_rate", None, "Learning rate of the weights outside the encoder. Not given: --learning_rate."
     )
     flags.DEFINE_string(
-        "freeze", None, "Parts that do not learn: embeddings, pooler, encoder, or layers from below, embeddings,0-5."
+        "freeze",
+        None,
+        "Parts that are not trained: embeddings, pooler, encoder, or layer numbers, such as embeddings,0-5.",
     )
     flags.DEFINE_integer(
         "lora_rank",
         None,
-        "Train the encoder's matrices through LoRA of this rank, merged into them at the end; 8, say.",
+        "Train the encoder's matrices through LoRA of this rank, such as 8; merged into them at the end.",
     )
     flags.DEFINE_integer(
         "early_stopping_patience",
         None,
-        "Stop after so many looks at the dev score without a better one; the best weights become the model.",
+        "Stop after this many evaluations on the dev set without improvement; the model gets the best weights.",
     )
-    flags.DEFINE_integer("eval_steps", None, "Steps between two looks at the dev score. Not given: an epoch.")
-    flags.DEFINE_float("label_smoothing", 0.0, "The share of the loss that asks for all labels alike; 0.1, say.")
+    flags.DEFINE_integer("eval_steps", None, "Steps between evaluations on the dev set. Not given: one epoch.")
+    flags.DEFINE_float(
+        "label_smoothing", 0.0, "Label smoothing: the probability that is spread over all labels, such as 0.1."
+    )
 
 
 def define_class_weights_flag() -> None:
     """For the tools whose model predicts labels."""
     flags.DEFINE_string(
-        "class_weights", None, "How much labels count: balanced, or label:weight pairs such as good:1,bad:4."
+        "class_weights",
+        None,
+        "Weights of the labels in the loss: balanced, or label:weight pairs such as good:1,bad:4.",
     )
 
 
 def define_preflight_flags() -> None:
     """Defines the flags of a TPU preflight, with the values of `preflight.PreflightSettings`."""
-    flags.DEFINE_bool("preflight", False, "Compile this run's program as a TPU would run it and count; needs no TPU.")
+    flags.DEFINE_bool(
+        "preflight", False, "Compile this run's program as for a TPU, and report memory and operations; needs no TPU."
+    )
     flags.DEFINE_string(
         "tpu_topology",
         "v3-8",

@@ -64,11 +64,15 @@ TASKS = (
 
 def define_flags() -> None:
     flags.DEFINE_string("init_checkpoint", None, "The model to fine-tune: a model directory, TF1 checkpoint or hub id.")
-    flags.DEFINE_string("vocab_file", None, "Its tokenizer; that beside --init_checkpoint if not given.")
-    flags.DEFINE_string("data_dir", None, "KLUE's files, in their folders or all in one.")
-    flags.DEFINE_string("output_dir", None, "Gets a folder for each task, and klue.json with all scores.")
+    flags.DEFINE_string("vocab_file", None, "Its tokenizer. Not given: the one in --init_checkpoint.")
+    flags.DEFINE_string("data_dir", None, "Folder of KLUE's files, which may be in subfolders.")
+    flags.DEFINE_string(
+        "output_dir", None, "Folder for the results: a subfolder for each task, and klue.json with all scores."
+    )
     flags.DEFINE_list("tasks", [task.name for task in TASKS], "The tasks to run.")
-    flags.DEFINE_multi_string("tool_option", [], "A flag for every task's tool: --tool_option=--precision=bfloat16.")
+    flags.DEFINE_multi_string(
+        "tool_option", [], "A flag for every task's tool, such as --tool_option=--precision=bfloat16."
+    )
 
 
 # ---- Files -----------------------------------------------------------------------------------------------------------

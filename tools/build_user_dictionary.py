@@ -13,12 +13,12 @@ from kobert_tf2.tokenization import user_dictionary
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("input_file", None, "The list of words, UTF-8, a word a line.", required=True)
+flags.DEFINE_string("input_file", None, "The list of words: UTF-8, one word per line.", required=True)
 flags.DEFINE_string("output_file", None, "The user dictionary to write.", required=True)
-flags.DEFINE_string("dictionary", None, "Folder of the mecab-ko dictionary; found by itself where it is not given.")
+flags.DEFINE_string("dictionary", None, "Folder of the mecab-ko dictionary. Not given: the installed one.")
 flags.DEFINE_bool("do_lower_case", False, "The dictionary is for a tokenizer with --do_lower_case.")
 flags.DEFINE_bool("strip_accents", False, "The dictionary is for a tokenizer with --strip_accents.")
-flags.DEFINE_bool("overwrite", False, "Replace a user dictionary that is there already.")
+flags.DEFINE_bool("overwrite", False, "Replace an existing user dictionary.")
 
 
 def main() -> dict:

@@ -28,13 +28,17 @@ flags.DEFINE_enum(
     "model",
     "wordpiece",
     ["wordpiece", "morpheme"],
-    "Sub-words learned inside morphemes, or the most frequent whole morphemes and single syllables.",
+    "Subwords learned inside morphemes, or the most frequent whole morphemes and single syllables.",
 )
-flags.DEFINE_integer("min_frequency", 2, "A word seen less often brings no pieces of its own.", lower_bound=1)
-flags.DEFINE_integer("num_unused", 0, "How many [unusedN] entries to keep free for later.", lower_bound=0)
-flags.DEFINE_enum("special_tokens", "[CLS]", ["[CLS]", "<CLS>"], "How the five special tokens are written.")
-flags.DEFINE_integer("held_out", 100, "One in so many lines measures and does not teach; 0: none.", lower_bound=0)
-flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Processes that cut the text.", lower_bound=1)
+flags.DEFINE_integer(
+    "min_frequency", 2, "Minimum frequency of a word that the vocabulary is learned from.", lower_bound=1
+)
+flags.DEFINE_integer("num_unused", 0, "Number of [unusedN] entries to reserve.", lower_bound=0)
+flags.DEFINE_enum("special_tokens", "[CLS]", ["[CLS]", "<CLS>"], "The five special tokens.")
+flags.DEFINE_integer(
+    "held_out", 100, "Hold out every Nth line to measure coverage instead of learning from it; 0: none.", lower_bound=0
+)
+flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "Number of processes that tokenize the text.", lower_bound=1)
 command_line.define_tokenizer_flags(learning=True)
 command_line.define_beam_flags()
 

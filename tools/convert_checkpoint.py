@@ -19,12 +19,14 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("input", None, "TF1 checkpoint, model directory, hub id or keras-hub preset.", required=True)
 flags.DEFINE_string("output", None, "The folder to write.", required=True)
 flags.DEFINE_enum("to", "hf", ["hf", "tf1", "keras_hub"], "The format to write.")
-flags.DEFINE_string("architecture", None, "The class for config.json; by default the one that the heads belong to.")
-flags.DEFINE_bool("overwrite", False, "Write into an output folder that is already there.")
-flags.DEFINE_bool("allow_pickle", False, "Read pytorch_model.bin, a pickle, where there is no safetensors file.")
-flags.DEFINE_string("bert_config_file", None, "The configuration, where it is not the one beside the weights.")
-flags.DEFINE_string("vocab_file", None, "The vocabulary, where it is not the one beside the weights.")
-flags.DEFINE_bool("compare", True, "End with a forward pass on both sides.")
+flags.DEFINE_string(
+    "architecture", None, "The architecture in config.json. Not given: the one that the heads belong to."
+)
+flags.DEFINE_bool("overwrite", False, "Write into an existing output folder.")
+flags.DEFINE_bool("allow_pickle", False, "Read pytorch_model.bin, a pickle, if there is no safetensors file.")
+flags.DEFINE_string("bert_config_file", None, "The configuration, if it is not in the weights' folder.")
+flags.DEFINE_string("vocab_file", None, "The vocabulary, if it is not in the weights' folder.")
+flags.DEFINE_bool("compare", True, "Compare the outputs of both models at the end.")
 command_line.define_tokenizer_flags()
 
 

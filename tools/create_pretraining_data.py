@@ -33,13 +33,15 @@ command_line.define_tokenizer_flags()
 command_line.define_instance_flags()
 flags.DEFINE_integer("max_seq_length", 128, "Maximum sequence length.")
 flags.DEFINE_integer("max_predictions_per_seq", 20, "Maximum number of masked LM predictions per sequence.")
-flags.DEFINE_integer("num_shards", 1, "Files to make of --output_file, of even size.", lower_bound=1)
+flags.DEFINE_integer(
+    "num_shards", 1, "Number of output files, of even size, if --output_file is one name.", lower_bound=1
+)
 flags.DEFINE_enum(
     "compression", "", ["", "GZIP"], "Compress the records. The original run_pretraining.py reads no GZIP."
 )
 command_line.define_beam_flags()
-flags.DEFINE_string("work_dir", None, "Folder for intermediate files; <output>.work where it is not given.")
-flags.DEFINE_bool("overwrite", False, "Start afresh over what an earlier run made under the same name.")
+flags.DEFINE_string("work_dir", None, "Folder for intermediate files. Not given: <output>.work.")
+flags.DEFINE_bool("overwrite", False, "Replace the files of an earlier run under the same name.")
 
 
 def main() -> dict:

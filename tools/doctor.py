@@ -28,16 +28,16 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "model",
     None,
-    "Look at this folder, TF1 checkpoint or hub id instead: what it is, what will be read, what is missing and what it "
-    "can do. No weights are downloaded.",
+    "Inspect this folder, TF1 checkpoint or hub id instead: what it is, which files are read, what is missing and "
+    "which tasks it can do. No weights are downloaded.",
 )
-flags.DEFINE_bool("tpu", False, "Look for a TPU as well, and at a run on it (only on a machine that should have one).")
-flags.DEFINE_string("tpu_name", None, "For --tpu: the name that the run will be given.")
+flags.DEFINE_bool("tpu", False, "Check for a TPU and for a run on it (only on a machine that should have one).")
+flags.DEFINE_string("tpu_name", None, "For --tpu: the --tpu_name of the run.")
 flags.DEFINE_string("tpu_zone", None, "For --tpu: the TPU's zone.")
 flags.DEFINE_string(
     "input_file", None, "For --tpu: TFRecords for pre-training, whose reading is timed on this machine."
 )
-flags.DEFINE_string("output_dir", None, "For --tpu: where the run will write; a TPU over the network needs gs://.")
+flags.DEFINE_string("output_dir", None, "For --tpu: the run's output folder; a TPU over the network needs gs://.")
 flags.DEFINE_integer("train_batch_size", 32, "For --tpu: rows of a batch.")
 flags.DEFINE_string("dictionary", None, "Folder of a mecab-ko dictionary, in place of the one found.")
 flags.DEFINE_string("user_dictionary", None, "A compiled Mecab user dictionary.")

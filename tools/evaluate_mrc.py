@@ -30,19 +30,23 @@ def define_flags() -> None:
         "metric",
         None,
         ["korquad1", "squad1", "squad2", "korquad2", "klue_mrc"],
-        "Whose official script; recognised by the data if not given: klue_mrc by question types, korquad2 by HTML, "
-        "squad2 by questions without an answer, else korquad1.",
+        "The official metric to compute. Not given: determined from the data: klue_mrc by question types, korquad2 by "
+        "HTML, squad2 by questions without an answer, else korquad1.",
     )
-    flags.DEFINE_string("null_odds_file", None, "squad2: null_odds.json; gives the best thresholds.")
-    flags.DEFINE_float("null_score_diff_threshold", 1.0, "squad2 with null odds: above it the answer is none.")
-    flags.DEFINE_string("report", None, "Write a page to look at every question in a browser.")
+    flags.DEFINE_string("null_odds_file", None, "squad2: null_odds.json, from which the best thresholds are computed.")
+    flags.DEFINE_float(
+        "null_score_diff_threshold", 1.0, "squad2 with null odds: a question with higher odds counts as unanswered."
+    )
+    flags.DEFINE_string("report", None, "Write an HTML page that shows every question.")
     flags.DEFINE_string(
-        "nbest_file", None, "nbest_predictions.json, for --report and --josa_report; found beside the predictions."
+        "nbest_file",
+        None,
+        "nbest_predictions.json, for --report and --josa_report. Not given: the one in the predictions' folder.",
     )
     flags.DEFINE_string("per_question_file", None, "Write the scores of each question as JSON.")
-    flags.DEFINE_bool("ceiling", False, "What EM/F1 a perfect reader could reach.")
+    flags.DEFINE_bool("ceiling", False, "Compute the EM/F1 that a perfect reader could reach.")
     flags.DEFINE_string("vocab_file", None, "--ceiling: the tokenizer's folder, or a vocab.txt and tokenizer flags.")
-    flags.DEFINE_string("misses_file", None, "--ceiling: write every answer that cannot be reached as JSON.")
+    flags.DEFINE_string("misses_file", None, "--ceiling: write every unreachable answer as JSON.")
     flags.DEFINE_string(
         "josa_report",
         None,
@@ -50,7 +54,7 @@ def define_flags() -> None:
         "eojeols around the gold answers and on the gold answers themselves. With a TSV of analysed sentences: the "
         "words that are left otherwise than the gold analysis says, by particle.",
     )
-    flags.DEFINE_integer("num_workers", 1, "Processes that tokenize.")
+    flags.DEFINE_integer("num_workers", 1, "Number of processes that tokenize.")
     command_line.define_tokenizer_flags()
 
 

@@ -16,15 +16,22 @@ from kobert_tf2 import command_line, screen
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model_dir", None, "The model directory (or TF1 checkpoint) to export.", required=True)
-flags.DEFINE_string("output_dir", None, "Gets the export in a folder named by --version.", required=True)
+flags.DEFINE_string(
+    "output_dir", None, "Folder for the export, which gets a subfolder named by --version.", required=True
+)
 flags.DEFINE_integer("version", 1, "The numbered folder, as TensorFlow Serving expects it.")
-flags.DEFINE_bool("overwrite", False, "Replace an export that is already there under this version.")
-flags.DEFINE_bool("with_text", None, "Also text/VERSION, of strings; by default where the tokenizer is plain.")
+flags.DEFINE_bool("overwrite", False, "Replace an existing export of this version.")
+flags.DEFINE_bool(
+    "with_text", None, "Also export text/VERSION, which takes strings. Not given: if the tokenizer is plain BERT."
+)
 flags.DEFINE_enum(
     "format", "saved_model", ["saved_model", "onnx", "tflite"], "onnx, tflite: one file, checked with its runtime."
 )
 flags.DEFINE_enum(
-    "weights", "float32", ["float32", "float16", "int8"], "Of a TFLite file; int8: the share of equal answers is said."
+    "weights",
+    "float32",
+    ["float32", "float16", "int8"],
+    "Weights of a TFLite file; with int8 the share of equal answers is reported.",
 )
 flags.DEFINE_enum(
     "head",
@@ -32,15 +39,22 @@ flags.DEFINE_enum(
     ["reading", "classification", "tokens", "embedding", "pretraining"],
     "What to export; by default the head that config.json names. Every model has an embedding.",
 )
-flags.DEFINE_integer("max_seq_length", None, "Reader: tokens in a window; not given: as trained, or 384.")
-flags.DEFINE_integer("doc_stride", None, "Reader: how many tokens further the next window begins.")
-flags.DEFINE_integer("max_query_length", None, "Reader: a longer question is cut.")
-flags.DEFINE_integer("max_answer_length", None, "Reader: tokens in an answer at most; not given: as trained, or 30.")
-flags.DEFINE_integer("n_best_size", None, "Reader: how many spans answer_span gives; not given: as trained, or 20.")
+flags.DEFINE_integer("max_seq_length", None, "Reader: tokens in a window. Not given: as trained, or 384.")
+flags.DEFINE_integer("doc_stride", None, "Reader: tokens between the starts of consecutive windows.")
+flags.DEFINE_integer(
+    "max_query_length", None, "Reader: maximum number of tokens in a question; longer ones are truncated."
+)
+flags.DEFINE_integer(
+    "max_answer_length", None, "Reader: maximum number of tokens in an answer. Not given: as trained, or 30."
+)
+flags.DEFINE_integer(
+    "n_best_size", None, "Reader: number of spans that answer_span returns. Not given: as trained, or 20."
+)
 flags.DEFINE_float(
     "null_score_diff_threshold",
     None,
-    "Reader: there is no answer if its score exceeds the best span's by more. Not given: as trained.",
+    "Reader: no answer is returned if its score exceeds that of the best span by more than this. Not given: as "
+    "trained.",
 )
 
 READING = (

@@ -16,34 +16,47 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("input_file", None, "A text a line, or a pair with ' ||| ' between.")
-    flags.DEFINE_string("output_file", None, "Gets the features of each line.")
+    flags.DEFINE_string("input_file", None, "One text per line, or a pair separated by ' ||| '.")
+    flags.DEFINE_string("output_file", None, "File for the features of each line.")
     flags.DEFINE_list("layers", ["-1", "-2", "-3", "-4"], "Layers to write: -1 is the last, 0 the first.")
     flags.DEFINE_string(
-        "bert_config_file", None, "Google's bert_config.json, or a model directory; that beside --init_checkpoint."
+        "bert_config_file",
+        None,
+        "Google's bert_config.json, or a model directory. Not given: the one in --init_checkpoint.",
     )
     flags.DEFINE_string("init_checkpoint", None, "The weights: a model directory, TF1 checkpoint or hub id.")
     flags.DEFINE_string(
-        "vocab_file", None, "The tokenizer's folder or a vocab.txt; that beside --init_checkpoint if not given."
+        "vocab_file", None, "The tokenizer's folder or a vocab.txt. Not given: the one in --init_checkpoint."
     )
-    flags.DEFINE_integer("max_seq_length", 128, "Pieces of a line, special tokens included; what is longer is cut.")
-    flags.DEFINE_integer("batch_size", 32, "Lines computed together.")
-    flags.DEFINE_bool("use_tpu", False, "Of the original; features are computed on this machine's processor or GPU.")
-    flags.DEFINE_string("master", None, "Of the original; without effect.")
-    flags.DEFINE_integer("num_tpu_cores", 8, "Of the original; without effect.")
-    flags.DEFINE_bool("use_one_hot_embeddings", False, "Of the original; without effect: the numbers are the same.")
+    flags.DEFINE_integer(
+        "max_seq_length", 128, "Maximum number of pieces, special tokens included; longer lines are truncated."
+    )
+    flags.DEFINE_integer("batch_size", 32, "Lines per batch.")
+    flags.DEFINE_bool(
+        "use_tpu",
+        False,
+        "Accepted for old command lines, without effect: features are computed on this machine's processor or GPU.",
+    )
+    flags.DEFINE_string("master", None, "Accepted for old command lines, without effect.")
+    flags.DEFINE_integer("num_tpu_cores", 8, "Accepted for old command lines, without effect.")
+    flags.DEFINE_bool(
+        "use_one_hot_embeddings", False, "Accepted for old command lines, without effect: the results are the same."
+    )
     flags.DEFINE_enum(
-        "format", "jsonl", ["jsonl", "npz", "tfrecord"], "JSON lines as the original's, NumPy arrays, or TFRecords."
+        "format",
+        "jsonl",
+        ["jsonl", "npz", "tfrecord"],
+        "JSON lines as the original writes them, NumPy arrays, or TFRecords.",
     )
     flags.DEFINE_enum(
         "pooling",
         "tokens",
         ["tokens", "mean", "cls", "pooled"],
-        "A vector for each token and layer, or one a line: mean and cls of the last layer, or the pooler's output.",
+        "A vector for each token and layer, or one per line: mean or [CLS] of the last layer, or the pooler's output.",
     )
     flags.DEFINE_bool("output_attentions", False, "Write the attention weights of --layers too.")
-    flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "What the model computes in.")
-    flags.DEFINE_bool("overwrite", False, "Replace a file of features.")
+    flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Precision of the computation.")
+    flags.DEFINE_bool("overwrite", False, "Replace an existing file of features.")
     command_line.define_tokenizer_flags()
 
 

@@ -20,16 +20,18 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("output_dir", None, "Gets checkpoints/, model/, eval_results.txt, predictions.tsv, logs.")
-    flags.DEFINE_string("init_checkpoint", None, "A model directory, TF1 checkpoint or hub id to begin with.")
+    flags.DEFINE_string(
+        "output_dir", None, "Folder for checkpoints/, model/, eval_results.txt, predictions.tsv and logs."
+    )
+    flags.DEFINE_string("init_checkpoint", None, "Weights to start from: a model directory, TF1 checkpoint or hub id.")
     flags.DEFINE_string(
         "bert_config_file", None, "Google's bert_config.json, or a model directory. Alone: training from scratch."
     )
     flags.DEFINE_string(
-        "vocab_file", None, "The tokenizer's folder, vocab.txt or hub id; that beside --init_checkpoint if not given."
+        "vocab_file", None, "The tokenizer's folder, vocab.txt or hub id. Not given: the one in --init_checkpoint."
     )
     flags.DEFINE_string(
-        "task_name", None, "Of the original; without effect: a file's header says what its columns hold."
+        "task_name", None, "Accepted for old command lines, without effect: the files' headers name the columns."
     )
     flags.DEFINE_string("data_dir", None, "A folder with train.tsv, dev.tsv and test.tsv (or .json, .jsonl).")
     flags.DEFINE_string("train_file", None, "Instead of train.tsv in --data_dir.")
@@ -37,19 +39,21 @@ def define_flags() -> None:
     flags.DEFINE_string("predict_file", None, "Instead of test.tsv in --data_dir; needs no labels.")
     flags.DEFINE_float("eval_fraction", 0.0, "Without a file to evaluate on: hold out this part of the training file.")
     flags.DEFINE_bool("do_train", False, "Train.")
-    flags.DEFINE_bool("do_eval", False, "Evaluate: accuracy and F1, or correlations; the table of confusions.")
+    flags.DEFINE_bool("do_eval", False, "Evaluate: accuracy and F1 with a confusion matrix, or correlations.")
     flags.DEFINE_bool("do_predict", False, "Write predictions.tsv with the probability of every label.")
     _define_flags_of_labels()
     flags.DEFINE_integer(
-        "max_seq_length", 128, "Pieces a row at most; longer ones are cut, and counted. To predict: as trained."
+        "max_seq_length",
+        128,
+        "Maximum number of pieces in a row; longer ones are truncated, and counted. To predict: as trained.",
     )
-    flags.DEFINE_integer("train_batch_size", 32, "Global: of all replicas together.")
-    flags.DEFINE_integer("eval_batch_size", 32, "Global: of all replicas together.")
-    flags.DEFINE_integer("predict_batch_size", 32, "Global: of all replicas together.")
-    flags.DEFINE_float("learning_rate", 5e-5, "The peak, at the end of the warm-up.")
-    flags.DEFINE_float("num_train_epochs", 3.0, "How often every sentence is seen.")
-    flags.DEFINE_float("warmup_proportion", 0.1, "The part of all steps in which the learning rate rises.")
-    flags.DEFINE_integer("num_workers", 1, "Processes that tokenize.")
+    flags.DEFINE_integer("train_batch_size", 32, "Global batch size, over all replicas.")
+    flags.DEFINE_integer("eval_batch_size", 32, "Global batch size, over all replicas.")
+    flags.DEFINE_integer("predict_batch_size", 32, "Global batch size, over all replicas.")
+    flags.DEFINE_float("learning_rate", 5e-5, "Peak learning rate, at the end of the warm-up.")
+    flags.DEFINE_float("num_train_epochs", 3.0, "Number of epochs.")
+    flags.DEFINE_float("warmup_proportion", 0.1, "Fraction of the steps used for linear warm-up.")
+    flags.DEFINE_integer("num_workers", 1, "Number of processes that tokenize.")
     command_line.define_tokenizer_flags()
     command_line.define_running_flags()
     command_line.define_tuning_flags()
@@ -62,27 +66,33 @@ def _define_flags_of_labels() -> None:
         "problem_type",
         None,
         ["single_label", "multi_label", "regression"],
-        "One label of several, any number of labels, or a number. Not given: the trained model's, or by the training "
-        "file: similarities are numbers, lists are several labels.",
+        "One label, any number of labels, or a number to predict. Not given: the trained model's; otherwise by the "
+        "training file: similarities are numbers, lists are several labels.",
     )
-    flags.DEFINE_string("text_column", None, "The column of the text, by name; by number in a file without a header.")
-    flags.DEFINE_string("pair_column", None, "The column of the second text of a pair, likewise.")
-    flags.DEFINE_string("label_column", None, "The column of the label, likewise; labels.real-label is a JSON path.")
-    flags.DEFINE_string("label_separator", ",", "Between several labels in a cell.")
-    flags.DEFINE_list("score_range", None, "The lowest and the highest number of a regression: 0,5.")
+    flags.DEFINE_string(
+        "text_column", None, "Name of the column of the text, or its number in a file without a header."
+    )
+    flags.DEFINE_string("pair_column", None, "Name or number of the column of the second text of a pair.")
+    flags.DEFINE_string(
+        "label_column", None, "Name or number of the column of the label, or a JSON path such as labels.real-label."
+    )
+    flags.DEFINE_string("label_separator", ",", "Separator between several labels in a cell.")
+    flags.DEFINE_list("score_range", None, "The lowest and the highest number of a regression, such as 0,5.")
     flags.DEFINE_float(
-        "threshold", None, "Give each label from this probability on, where there are several. Not given: the model's."
+        "threshold",
+        None,
+        "With several labels: the probability from which a label is predicted. Not given: the model's.",
     )
     flags.DEFINE_bool(
         "choose_thresholds", False, "Choose a threshold for each label on the dev examples and keep them in the model."
     )
     flags.DEFINE_list(
-        "additional_special_tokens", [], "Strings that are one piece each and are trained: [SUBJ],[/SUBJ]."
+        "additional_special_tokens", [], "Strings that become one trained piece each, such as [SUBJ],[/SUBJ]."
     )
     flags.DEFINE_list(
         "entity_markers",
         None,
-        "Around subject and object of KLUE-RE. Not given: the model's, or [SUBJ],[/SUBJ],[OBJ],[/OBJ].",
+        "Markers around subject and object of KLUE-RE. Not given: the model's, or [SUBJ],[/SUBJ],[OBJ],[/OBJ].",
     )
 
 

@@ -12,13 +12,13 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("output_dir", None, "Gets checkpoints/, model/, the predictions, reports and logs.")
+    flags.DEFINE_string("output_dir", None, "Folder for checkpoints/, model/, predictions, reports and logs.")
     flags.DEFINE_string("init_checkpoint", None, "Weights to start from: a model directory, TF1 checkpoint or hub id.")
     flags.DEFINE_string(
         "bert_config_file", None, "Google's bert_config.json, or a model directory. Alone: training from scratch."
     )
     flags.DEFINE_string(
-        "vocab_file", None, "The tokenizer's folder or a vocab.txt; that beside --init_checkpoint if not given."
+        "vocab_file", None, "The tokenizer's folder or a vocab.txt. Not given: the one in --init_checkpoint."
     )
     flags.DEFINE_string(
         "train_file", None, "Questions to train on: KorQuAD, SQuAD, KLUE-MRC, or rows of Hugging Face datasets."
@@ -26,19 +26,23 @@ def define_flags() -> None:
     flags.DEFINE_string("predict_file", None, "Questions to answer, in any of these forms.")
     flags.DEFINE_bool("do_train", False, "Train.")
     flags.DEFINE_bool("do_predict", False, "Answer the questions of --predict_file.")
-    flags.DEFINE_integer("max_seq_length", 384, "Pieces of a window: question, part of the context, three marks.")
-    flags.DEFINE_integer("doc_stride", 128, "Pieces between the beginnings of two neighbouring windows.")
-    flags.DEFINE_integer("max_query_length", 64, "Pieces of a question that are kept.")
-    flags.DEFINE_integer("train_batch_size", 32, "Windows a step, of all replicas together.")
-    flags.DEFINE_integer("predict_batch_size", 8, "Windows a batch, of all replicas together.")
-    flags.DEFINE_float("learning_rate", 5e-5, "The peak, at the end of the warm-up.")
-    flags.DEFINE_float("num_train_epochs", 3.0, "How often each window is seen.")
-    flags.DEFINE_float("warmup_proportion", 0.1, "Part of the training in which the learning rate rises.")
-    flags.DEFINE_integer("n_best_size", 20, "How many answers nbest_predictions.json lists for each question.")
-    flags.DEFINE_integer("max_answer_length", 30, "Pieces that an answer has at most.")
+    flags.DEFINE_integer(
+        "max_seq_length", 384, "Pieces of a window: question, part of the context and three special tokens."
+    )
+    flags.DEFINE_integer("doc_stride", 128, "Pieces between the starts of consecutive windows.")
+    flags.DEFINE_integer("max_query_length", 64, "Maximum number of pieces of a question; longer ones are truncated.")
+    flags.DEFINE_integer("train_batch_size", 32, "Windows per step, over all replicas.")
+    flags.DEFINE_integer("predict_batch_size", 8, "Windows per batch, over all replicas.")
+    flags.DEFINE_float("learning_rate", 5e-5, "Peak learning rate, at the end of the warm-up.")
+    flags.DEFINE_float("num_train_epochs", 3.0, "Number of epochs.")
+    flags.DEFINE_float("warmup_proportion", 0.1, "Fraction of the steps used for linear warm-up.")
+    flags.DEFINE_integer("n_best_size", 20, "Number of answers to each question in nbest_predictions.json.")
+    flags.DEFINE_integer("max_answer_length", 30, "Maximum number of pieces in an answer.")
     flags.DEFINE_bool("version_2_with_negative", False, "SQuAD 2.0: some questions have no answer.")
     flags.DEFINE_float(
-        "null_score_diff_threshold", 0.0, "SQuAD 2.0: no answer is given if its score exceeds the best span's by more."
+        "null_score_diff_threshold",
+        0.0,
+        "SQuAD 2.0: no answer is predicted if its score exceeds that of the best span by more than this.",
     )
     flags.DEFINE_enum(
         "unanswerable_windows",
@@ -50,17 +54,17 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "strip_josa",
         None,
-        "Write answers without their particles to predictions.json. Not given: where the tokenizer has no morpheme "
-        "boundaries (--pre_tokenizer=none). Raw and stripped answers are always written beside it.",
+        "Write answers without their particles to predictions.json. Not given: if the tokenizer has no morpheme "
+        "boundaries (--pre_tokenizer=none). Raw and stripped answers are always written to files of their own too.",
     )
     flags.DEFINE_enum(
         "metric",
         None,
         ["korquad1", "squad1", "squad2", "korquad2", "klue_mrc"],
-        "Whose official script; recognised by --predict_file if not given, as evaluate_mrc does.",
+        "The official metric to compute. Not given: determined from --predict_file, as evaluate_mrc does.",
     )
-    flags.DEFINE_integer("num_workers", 1, "Processes that tokenize.")
-    flags.DEFINE_bool("verbose_logging", False, "Of the original; without effect.")
+    flags.DEFINE_integer("num_workers", 1, "Number of processes that tokenize.")
+    flags.DEFINE_bool("verbose_logging", False, "Accepted for old command lines, without effect.")
     command_line.define_tokenizer_flags()
     command_line.define_running_flags()
     command_line.define_tuning_flags()

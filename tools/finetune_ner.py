@@ -15,14 +15,14 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("output_dir", None, "Gets checkpoints/, model/, eval_results.txt, the predictions and logs.")
+    flags.DEFINE_string("output_dir", None, "Folder for checkpoints/, model/, eval_results.txt, predictions and logs.")
     flags.DEFINE_string("init_checkpoint", None, "Weights to start from: a model directory, TF1 checkpoint or hub id.")
     flags.DEFINE_string("bert_config_file", None, "Google's bert_config.json, or a model directory.")
     flags.DEFINE_string("vocab_file", None, "The tokenizer's folder or vocab.txt; by default the model's own.")
     flags.DEFINE_string("train_file", None, "Entities to train on.")
     flags.DEFINE_string("eval_file", None, "Entities to evaluate on.")
-    flags.DEFINE_string("predict_file", None, "Texts to find entities in: a file of entities, or a text a line.")
-    flags.DEFINE_enum("file_format", None, ["klue", "conll", "marked"], "Of all files; recognised if not given.")
+    flags.DEFINE_string("predict_file", None, "Texts to find entities in: a file of entities, or one text per line.")
+    flags.DEFINE_enum("file_format", None, ["klue", "conll", "marked"], "Format of all files. Not given: recognised.")
     flags.DEFINE_float("eval_fraction", 0.0, "Without --eval_file: hold out this part of the training file.")
     flags.DEFINE_bool("do_train", False, "Train.")
     flags.DEFINE_bool("do_eval", False, "Evaluate: entity F1 as seqeval, character F1 as KLUE, for each type.")
@@ -30,21 +30,23 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "max_seq_length",
         128,
-        "Pieces of a window of a long text; to predict alone, as trained.",
+        "Pieces of a window of a long text. To predict: as trained.",
         lower_bound=3,
     )
-    flags.DEFINE_integer("doc_stride", None, "Pieces from one window to the next; half a window if not given.")
-    flags.DEFINE_integer("train_batch_size", 32, "Windows a step, of all replicas together.", lower_bound=1)
-    flags.DEFINE_integer("predict_batch_size", 32, "Windows a batch, of all replicas together.", lower_bound=1)
-    flags.DEFINE_float("learning_rate", 5e-5, "The peak, at the end of the warm-up.")
-    flags.DEFINE_float("num_train_epochs", 3.0, "How often every text is seen.")
-    flags.DEFINE_float("warmup_proportion", 0.1, "The part of all steps in which the learning rate rises.")
+    flags.DEFINE_integer(
+        "doc_stride", None, "Pieces between the starts of consecutive windows. Not given: half a window."
+    )
+    flags.DEFINE_integer("train_batch_size", 32, "Windows per step, over all replicas.", lower_bound=1)
+    flags.DEFINE_integer("predict_batch_size", 32, "Windows per batch, over all replicas.", lower_bound=1)
+    flags.DEFINE_float("learning_rate", 5e-5, "Peak learning rate, at the end of the warm-up.")
+    flags.DEFINE_float("num_train_epochs", 3.0, "Number of epochs.")
+    flags.DEFINE_float("warmup_proportion", 0.1, "Fraction of the steps used for linear warm-up.")
     flags.DEFINE_bool(
         "strip_josa",
         None,
-        "Take particles off predicted entities. Not given: where the tokenizer has no morpheme boundaries.",
+        "Strip particles from predicted entities. Not given: if the tokenizer has no morpheme boundaries.",
     )
-    flags.DEFINE_integer("num_workers", 1, "Processes that tokenize.", lower_bound=1)
+    flags.DEFINE_integer("num_workers", 1, "Number of processes that tokenize.", lower_bound=1)
     command_line.define_tokenizer_flags()
     command_line.define_running_flags()
     command_line.define_tuning_flags()

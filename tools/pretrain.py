@@ -22,28 +22,29 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "input_file",
         None,
-        "TFRecords of create_pretraining_data.py, or raw text, of which they are made first: globs, separated by "
-        "commas.",
+        "TFRecords of create_pretraining_data.py, or raw text, from which they are made first: comma-separated globs.",
     )
-    flags.DEFINE_string("output_dir", "", "Gets checkpoints/, model/, eval_results.txt and the logs.")
+    flags.DEFINE_string("output_dir", "", "Folder for checkpoints/, model/, eval_results.txt and logs.")
     flags.DEFINE_string(
         "init_checkpoint",
         None,
         "Weights to start from, with a new schedule: a model directory, TF1 checkpoint or hub id.",
     )
     flags.DEFINE_string(
-        "vocab_file", None, "The tokenizer's folder, or a vocab.txt; found by itself through the records."
+        "vocab_file", None, "The tokenizer's folder or a vocab.txt. Not given: the one that the records were made with."
     )
-    flags.DEFINE_string("eval_file", None, "TFRecords for --do_eval; those of --input_file where it is not given.")
-    flags.DEFINE_integer("max_seq_length", 128, "Pieces a sequence; that of the records where it is not given.")
-    flags.DEFINE_integer("max_predictions_per_seq", 20, "Masked pieces; that of the records where it is not given.")
+    flags.DEFINE_string("eval_file", None, "TFRecords for --do_eval. Not given: those of --input_file.")
+    flags.DEFINE_integer("max_seq_length", 128, "Pieces in a sequence. Not given: as in the records.")
+    flags.DEFINE_integer("max_predictions_per_seq", 20, "Masked pieces in a sequence. Not given: as in the records.")
     flags.DEFINE_bool("do_train", False, "Train.")
-    flags.DEFINE_bool("do_eval", False, "Evaluate the newest checkpoint, or what was just trained.")
-    flags.DEFINE_integer("train_batch_size", 32, "Global: of all replicas together.")
-    flags.DEFINE_integer("eval_batch_size", 8, "Global: of all replicas together.")
-    flags.DEFINE_integer("max_eval_steps", 100, "Batches to evaluate, at most.")
-    flags.DEFINE_float("learning_rate", 5e-5, "The peak, at the end of the warm-up.")
-    flags.DEFINE_integer("num_train_steps", 100000, "Where training ends, and the learning rate is 0.")
+    flags.DEFINE_bool("do_eval", False, "Evaluate the newest checkpoint, or the weights just trained.")
+    flags.DEFINE_integer("train_batch_size", 32, "Global batch size, over all replicas.")
+    flags.DEFINE_integer("eval_batch_size", 8, "Global batch size, over all replicas.")
+    flags.DEFINE_integer("max_eval_steps", 100, "Maximum number of batches to evaluate.")
+    flags.DEFINE_float("learning_rate", 5e-5, "Peak learning rate, at the end of the warm-up.")
+    flags.DEFINE_integer(
+        "num_train_steps", 100000, "Number of training steps; the learning rate decays to 0 by the last."
+    )
     flags.DEFINE_integer("num_warmup_steps", 10000, "Steps of linear warm-up.")
     command_line.define_tokenizer_flags()
     command_line.define_instance_flags()

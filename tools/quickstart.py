@@ -28,9 +28,11 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "output_dir",
     "quickstart_output",
-    "Folder for everything that is made: new, empty, or of a quickstart that was interrupted.",
+    "Folder for all results: new, empty, or of an interrupted quickstart, which is continued.",
 )
-flags.DEFINE_enum("size", "full", ["small", "full"], "small: to see that all of it runs. full: to see that it learns.")
+flags.DEFINE_enum(
+    "size", "full", ["small", "full"], "small: to see that everything runs. full: to see that the model learns."
+)
 flags.DEFINE_integer("seed", 12345, "Seed of the data, the pre-training and the fine-tuning.")
 
 TOOLS = pathlib.Path(__file__).resolve().parent

@@ -16,14 +16,16 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("input_file", None, "A sentence a line.")
-    flags.DEFINE_multi_string("query", None, "What to look for; may be given several times.")
+    flags.DEFINE_string("input_file", None, "One sentence per line.")
+    flags.DEFINE_multi_string("query", None, "A query; may be given several times.")
     flags.DEFINE_string("init_checkpoint", None, "The weights: a model directory, TF1 checkpoint or hub id.")
-    flags.DEFINE_integer("top_k", 5, "Sentences found for each query.")
-    flags.DEFINE_enum("pooling", "mean", ["mean", "cls", "pooled"], "How a sentence becomes one vector.")
-    flags.DEFINE_integer("max_seq_length", None, "Pieces of a window of a long sentence; the model's positions.")
-    flags.DEFINE_integer("batch_size", 32, "Sentences computed together.")
-    flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "What the model computes in.")
+    flags.DEFINE_integer("top_k", 5, "Number of sentences to return for each query.")
+    flags.DEFINE_enum("pooling", "mean", ["mean", "cls", "pooled"], "How the vector of a sentence is computed.")
+    flags.DEFINE_integer(
+        "max_seq_length", None, "Pieces of a window of a long sentence. Not given: the model's positions."
+    )
+    flags.DEFINE_integer("batch_size", 32, "Sentences per batch.")
+    flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Precision of the computation.")
 
 
 def main() -> dict:

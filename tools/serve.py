@@ -19,31 +19,44 @@ from kobert_tf2.errors import InputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model_dir", None, "A model directory, or an export of export_model.py.", required=True)
-flags.DEFINE_string("host", "127.0.0.1", "The interface to listen on; 0.0.0.0 is every one.")
-flags.DEFINE_integer("port", 8080, "0 takes a free one, and says which.", lower_bound=0, upper_bound=65535)
+flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0: all interfaces.")
 flags.DEFINE_integer(
-    "workers", 1, "Processes that serve, each with the model and with the limits below; one that dies starts again."
+    "port", 8080, "Port to listen on; 0: a free one, which is reported.", lower_bound=0, upper_bound=65535
 )
-flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Of a model directory; exports are float32.")
+flags.DEFINE_integer(
+    "workers", 1, "Number of worker processes, each with the limits below; one that dies is restarted."
+)
+flags.DEFINE_enum(
+    "precision", "float32", ["float32", "bfloat16"], "Precision of a model directory; exports are float32."
+)
 flags.DEFINE_float(
     "null_score_diff_threshold",
     None,
-    "There is no answer if its score exceeds the best span's by more. Not given: as trained or exported.",
+    "No answer is returned if its score exceeds that of the best span by more than this. Not given: as trained or "
+    "exported.",
 )
-flags.DEFINE_integer("max_question_length", 1_000, "Characters of a question at most.")
-flags.DEFINE_integer("max_context_length", 100_000, "Characters of a context, or a text, at most.")
-flags.DEFINE_integer("max_waiting", 512, "Requests that may be in work or wait; the next is answered with 503.")
-flags.DEFINE_integer("max_connections", 1_000, "Open connections; for a new one, the longest idle one is closed.")
+flags.DEFINE_integer("max_question_length", 1_000, "Maximum number of characters in a question.")
+flags.DEFINE_integer("max_context_length", 100_000, "Maximum number of characters in a context or a text.")
 flags.DEFINE_integer(
-    "max_per_address", 64, "Requests at a time from one address. Not given: loopback, where proxies are, not counted."
+    "max_waiting", 512, "Maximum number of requests in progress or waiting; further ones are answered with 503."
 )
-flags.DEFINE_float("header_seconds", 10, "How long a client may take to send a request's headers.")
-flags.DEFINE_float("body_seconds", 20, "How long a client may take to send a request's body.")
-flags.DEFINE_float("total_seconds", 300, "How long a request may be in work; then it is answered with 503.")
-flags.DEFINE_string("api_key_file", None, "One key a line: requests need one, as Authorization: Bearer KEY.")
-flags.DEFINE_list("allowed_hosts", [], "Names that a Host header may have: example.com,*.example.com. Empty: any.")
-flags.DEFINE_bool("access_log", False, "A line of JSON for each request on standard output, without its texts.")
-flags.DEFINE_float("drain_seconds", 30, "How long after SIGTERM the service ends at the latest.")
+flags.DEFINE_integer(
+    "max_connections", 1_000, "Maximum number of open connections; for a further one, the longest idle one is closed."
+)
+flags.DEFINE_integer(
+    "max_per_address",
+    64,
+    "Maximum number of concurrent requests from one address. Not given: loopback, where proxies are, is not limited.",
+)
+flags.DEFINE_float("header_seconds", 10, "Seconds that a client may take to send a request's headers.")
+flags.DEFINE_float("body_seconds", 20, "Seconds that a client may take to send a request's body.")
+flags.DEFINE_float("total_seconds", 300, "Seconds that a request may take; then it is answered with 503.")
+flags.DEFINE_string(
+    "api_key_file", None, "File with one key per line; requests need one of them, as Authorization: Bearer KEY."
+)
+flags.DEFINE_list("allowed_hosts", [], "Allowed Host headers, such as example.com,*.example.com. Empty: any.")
+flags.DEFINE_bool("access_log", False, "Write a line of JSON for each request to standard output, without its texts.")
+flags.DEFINE_float("drain_seconds", 30, "Seconds after SIGTERM by which the service ends.")
 
 
 def main() -> None:
