@@ -59,6 +59,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "null_score_diff_threshold": (-math.inf, math.inf),
     **dict.fromkeys(("max_waiting", "max_per_address"), (1, 100_000)),
     **dict.fromkeys(("max_question_length", "max_context_length"), (1, 10_000_000)),
+    "max_attention_length": (3, 1024),
     "max_connections": (10, 100_000),
     **dict.fromkeys(("header_seconds", "body_seconds", "total_seconds", "drain_seconds"), (0.1, 86_400)),
 }

@@ -1,5 +1,7 @@
 """Serves a model over HTTP: POST /answer, /entities, /classify or /fill-mask, GET /healthz, /metrics, /docs, a page.
 
+POST /attention and /search use its encoder, and are the page's other tabs; an encoder without a head has these alone.
+
     pip install '.[serve]'
     python tools/serve.py --model_dir=export
 
@@ -35,6 +37,16 @@ flags.DEFINE_float(
     "No answer is returned if its score exceeds that of the best span by more than this. Not given: as trained or "
     "exported.",
 )
+flags.DEFINE_string(
+    "sentences_file", None, "POST /search searches these sentences, one per line; a request may bring others."
+)
+flags.DEFINE_enum("pooling", "mean", ["mean", "cls", "pooled"], "How a sentence becomes one vector for the search.")
+flags.DEFINE_string(
+    "encoder_dir",
+    None,
+    "A model directory, TF1 checkpoint or hub id for /attention and /search. Not given: model_dir; an export has none.",
+)
+flags.DEFINE_integer("max_attention_length", 128, "Maximum number of tokens in a text for /attention.")
 flags.DEFINE_integer("max_question_length", 1_000, "Maximum number of characters in a question.")
 flags.DEFINE_integer("max_context_length", 100_000, "Maximum number of characters in a context or a text.")
 flags.DEFINE_integer(
@@ -70,9 +82,15 @@ def main() -> None:
         model_dir=FLAGS.model_dir,
         precision=FLAGS.precision,
         reading={} if threshold is None else {"null_score_diff_threshold": threshold},
+        encoder={
+            "encoder_dir": FLAGS.encoder_dir,
+            "sentences_file": FLAGS.sentences_file,
+            "pooling": FLAGS.pooling,
+        },
         limits=workers.Limits(
             question_characters=FLAGS.max_question_length,
             context_characters=FLAGS.max_context_length,
+            attention_tokens=FLAGS.max_attention_length,
             waiting=FLAGS.max_waiting,
             connections=FLAGS.max_connections,
             per_address=FLAGS.max_per_address,
@@ -97,11 +115,14 @@ def _serve_here(settings, listener) -> None:
     """Serves in this process."""
     from kobert_tf2.serving import http, server, services
 
-    service = services.load(settings.model_dir, precision=settings.precision, **settings.reading)
-    services.warm_up(service)
+    loaded = services.load_all(
+        settings.model_dir, precision=settings.precision, **settings.encoder, **settings.reading
+    )
+    for service in loaded:
+        services.warm_up(service)
     log = sys.stdout if settings.access_log else None
     who = http.Access(keys=settings.keys, allowed_hosts=settings.allowed_hosts, log=log)
-    app = http.make_app(service, settings.limits, who)
+    app = http.make_app(loaded[0], settings.limits, who, loaded[1:])
     listener.listen(2048)  # What is said next is true: clients can connect, and wait until the server has started.
     print(f"{settings.model_dir} is loaded and served on {server.url_of(listener)}", file=sys.stderr)
     server.Server(app, limits=settings.limits, drain_seconds=settings.drain_seconds).run(sockets=[listener])

@@ -21,13 +21,10 @@ from kobert_tf2.bert.config import BertConfig
 from kobert_tf2.bert.inference import compiled, dtype_policy
 from kobert_tf2.bert.models import BertBackbone
 from kobert_tf2.errors import InputError
+from kobert_tf2.features.text_windows import LONG_TEXTS, POOLINGS, windows_of
 from kobert_tf2.tokenization.batches import prediction_batches
-from kobert_tf2.tokenization.encoding import Encoding
-from kobert_tf2.tokenization.spans import max_context, window_spans
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
-POOLINGS = ("mean", "cls", "pooled")
-LONG_TEXTS = ("windows", "truncate")
 # Rows are padded to a multiple of this, so that the model sees few shapes.
 _MULTIPLE = 16
 # Batches whose outputs are in memory at the same time; among them, rows of similar length are batched together.
@@ -132,7 +129,7 @@ class Embedder:
         long = sum(len(encoding) > length - 2 for encoding in encodings)
         if long and long_texts == "truncate":
             print(f"{long:,} of {len(encodings):,} texts are longer than {length} tokens and were cut", file=sys.stderr)
-        windows = [_windows(i, encoding, length - 2, long_texts) for i, encoding in enumerate(encodings)]
+        windows = [windows_of(i, encoding, length - 2, long_texts) for i, encoding in enumerate(encodings)]
         rows = [self.row(window.ids) for of_text in windows for window in of_text]
         sums = np.zeros((len(encodings), self.hidden_size), np.float64)
         counts = np.zeros(len(encodings))
@@ -241,25 +238,6 @@ def layer_numbers(layers: Sequence[int], count: int) -> list[int]:
             )
         found.append(number % count)
     return found
-
-
-class _Window(NamedTuple):
-    text: int  # index of the text
-    ids: list[int]
-    counts: np.ndarray  # bool, one per token of its row: whether "mean" takes the token from this window
-
-
-def _windows(text: int, encoding: Encoding, room: int, long_texts: str) -> list[_Window]:
-    ids = encoding.ids.tolist()
-    if len(ids) <= room or long_texts == "truncate":
-        ids = ids[:room]
-        return [_Window(text, ids, np.ones(len(ids) + 2, bool))]
-    spans = window_spans(len(ids), room, max(1, room // 2))
-    masks = max_context(spans, len(ids))
-    return [
-        _Window(text, ids[begin:end], np.concatenate([[True], mask, [True]]))
-        for (begin, end), mask in zip(spans, masks, strict=True)
-    ]
 
 
 def _pooled(pooling: str, output: Output, counts: np.ndarray) -> tuple[np.ndarray, int]:

@@ -51,7 +51,7 @@ class Classifier:
         keep_alive: object = None,
     ):
         self._forward = forward
-        self._keep_alive = keep_alive  # the object whose variables `forward` reads
+        self.keep_alive = keep_alive  # the object whose variables `forward` reads
         self.tokenizer, self.max_seq_length = tokenizer, max_seq_length
         self.labels, self.problem_type = labels.names, labels.kind
         self.takes_pairs = settings.takes_pairs

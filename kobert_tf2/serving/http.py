@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TextIO
 
 from fastapi import FastAPI, HTTPException, Request
@@ -56,9 +56,14 @@ class Access:
     log: TextIO | None = None
 
 
-def make_app(service: HttpService, limits: Limits = Limits(), access: Access = Access()) -> FastAPI:  # noqa: B008
-    """Creates the application for one model."""
-    scheduler = Scheduler(service, limits)
+def make_app(
+    service: HttpService,
+    limits: Limits = Limits(),  # noqa: B008
+    access: Access = Access(),
+    others: Sequence[HttpService] = (),
+) -> FastAPI:
+    """Creates the application for one model; `others` have endpoints and tabs of the page as well."""
+    scheduler = Scheduler(service, limits, others)
     metrics = Metrics(scheduler, lambda: {getattr(route, "path", "") for route in app.routes})
 
     @contextlib.asynccontextmanager
@@ -80,10 +85,11 @@ def make_app(service: HttpService, limits: Limits = Limits(), access: Access = A
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=access.allowed_hosts, www_redirect=False)
     app.add_middleware(Observer, metrics=metrics, access_log=access.log)
     _add_errors(app)
-    _add_service(app, service, scheduler, limits)
+    for one in (service, *others):
+        _add_service(app, one, scheduler, limits)
     _add_watching(app, metrics)
     add_docs(app)
-    for path, (content, kind) in http_page.files(service.kind).items():
+    for path, (content, kind) in http_page.files(service.kind, *(one.kind for one in others)).items():
         app.add_api_route(path, _sender(content, kind), include_in_schema=False)
     return app
 
@@ -115,7 +121,7 @@ def _add_service(app: FastAPI, service: HttpService, scheduler: Scheduler, limit
     async def answer(body: body_model) -> dict:  # type: ignore[valid-type]  # made for these limits
         began = time.perf_counter()
         try:
-            found = await scheduler.run(service.request(body.model_dump()))  # type: ignore[attr-defined]
+            found = await scheduler.run(service.request(body.model_dump()), service)  # type: ignore[attr-defined]
         except TooManyWaitingError:
             raise HTTPException(503, "too many requests are waiting; ask again in a moment", _RETRY_AFTER) from None
         except DrainedError:

@@ -13,6 +13,8 @@ class Limits:
 
     Attributes:
         question_characters, context_characters: the maximum lengths of a request's texts.
+        attention_tokens: the maximum number of tokens of a text whose attention weights are shown; the response grows
+            with its square.
         short_characters: longer requests are prepared in a separate process, a few at a time.
         waiting: the maximum number of requests in progress or waiting; further ones get a 503.
         long_at_once: the maximum number of long requests with their windows in memory at the same time.
@@ -29,6 +31,7 @@ class Limits:
 
     question_characters: int = 1_000
     context_characters: int = 100_000
+    attention_tokens: int = 128
     short_characters: int = 4_000
     waiting: int = 512
     long_at_once: int = 4

@@ -21,7 +21,7 @@ class MaskFiller:
     """Fills masks. Create one with `MaskFiller.load`; it is thread-safe."""
 
     def __init__(self, forward: Callable[..., dict], tokenizer: Tokenizer, *, max_seq_length: int, keep_alive: Any):
-        self._forward, self._keep_alive = forward, keep_alive
+        self._forward, self.keep_alive = forward, keep_alive
         self.tokenizer, self.max_seq_length = tokenizer, max_seq_length
 
     @classmethod

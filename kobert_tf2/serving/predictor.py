@@ -45,7 +45,7 @@ class Predictor:
         keep_alive: object = None,
     ):
         self._forward = forward
-        self._keep_alive = keep_alive  # the object whose variables `forward` reads
+        self.keep_alive = keep_alive  # the object whose variables `forward` reads
         self.tokenizer = tokenizer
         self.settings = settings
         self._gives_bare = strips_josa(settings.strip_josa, tokenizer)

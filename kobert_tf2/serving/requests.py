@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kobert_tf2.errors import InputError
+from kobert_tf2.features.text_windows import windows_of
 from kobert_tf2.labelling import entities, sentences
 from kobert_tf2.labelling.sentence_files import Example
 from kobert_tf2.reading import windows
@@ -61,6 +62,33 @@ class Fill(NamedTuple):
 
     def size(self) -> int:
         return len(self.text)
+
+
+# The maximum number of sentences that a search request may bring along, and of those returned.
+MAX_SENTENCES, MAX_TOP_K = 1_000, 100
+
+
+class Search(NamedTuple):
+    """`POST /search`; without `sentences` those of the service's file are searched."""
+
+    query: str
+    sentences: list[str] | None = None
+    top_k: int = 5
+
+    def size(self) -> int:
+        return len(self.query) + sum(map(len, self.sentences or ()))
+
+
+class Attend(NamedTuple):
+    """`POST /attention`; without `head` the weights of all heads are returned."""
+
+    text: str
+    text_pair: str | None = None
+    layer: int = -1
+    head: int | None = None
+
+    def size(self) -> int:
+        return len(self.text) + len(self.text_pair or "")
 
 
 class Mask(NamedTuple):
@@ -118,6 +146,55 @@ def prepare_fill(request: Fill, *, tokenizer: Tokenizer, max_seq_length: int) ->
     positions[0, : len(places)] = places
     features = {"input_ids": row, "input_mask": mask, "segment_ids": np.zeros_like(row)}
     return Prepared({**features, "masked_lm_positions": positions}, mask.sum(axis=1), masks)
+
+
+def prepare_search(request: Search, *, tokenizer: Tokenizer, max_seq_length: int, pooling: str) -> Prepared:
+    """Makes the windows of the query and of the request's sentences, with `counts`, which is 1 for the tokens whose
+    states belong to the text's vector; `source` is the text of each window, 0 for the query.
+    """
+    encodings = tokenizer.encode_batch([request.query, *(request.sentences or ())])
+    each = [windows_of(i, encoding, max_seq_length - 2, "windows") for i, encoding in enumerate(encodings)]
+    found = [window for of_text in each for window in of_text]
+    rows = [[tokenizer.cls_id, *window.ids, tokenizer.sep_id] for window in found]
+    counts = np.zeros((len(rows), max_seq_length), np.int32)
+    for row, window in zip(counts, found, strict=True):
+        row[: len(window.counts)] = window.counts if pooling == "mean" else np.arange(len(window.counts)) == 0
+    features, lengths = _rows_of(rows, tokenizer, max_seq_length)
+    return Prepared({**features, "counts": counts}, lengths, np.array([window.text for window in found]))
+
+
+def prepare_attend(request: Attend, *, tokenizer: Tokenizer, max_seq_length: int, layers: int) -> Prepared:
+    """Makes one row, with `layer`, int32 [1, 1]; `source` are its tokens."""
+    texts = [request.text, *([] if request.text_pair is None else [request.text_pair])]
+    tokens, segments = [_special(tokenizer.cls_token, 0)], [0]
+    ids = [tokenizer.cls_id]
+    for segment, encoding in enumerate(tokenizer.encode_batch(texts)):
+        tokens += [
+            {"piece": token.piece, "start": token.start, "end": token.end, "segment": segment} for token in encoding
+        ]
+        tokens.append(_special(tokenizer.sep_token, segment))
+        ids += [*encoding.ids.tolist(), tokenizer.sep_id]
+        segments += [segment] * (len(encoding) + 1)
+    if len(ids) > max_seq_length:
+        raise InputError(f"text: expected at most {max_seq_length} tokens, special tokens included, but got {len(ids)}")
+    features, lengths = _rows_of([ids], tokenizer, max_seq_length)
+    features["segment_ids"][0, : len(segments)] = segments
+    return Prepared({**features, "layer": np.array([[request.layer % layers]], np.int32)}, lengths, tokens)
+
+
+def _special(piece: str, segment: int) -> dict[str, Any]:
+    """A token that stands for no characters of the text."""
+    return {"piece": piece, "segment": segment}
+
+
+def _rows_of(rows: list[list[int]], tokenizer: Tokenizer, width: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """(the model's inputs, int32 [rows, width]; the number of tokens in each row)"""
+    lengths = np.array([len(row) for row in rows])
+    input_ids = np.full((len(rows), width), tokenizer.pad_id, np.int32)
+    for padded, row in zip(input_ids, rows, strict=True):
+        padded[: len(row)] = row
+    input_mask = (np.arange(width) < lengths[:, None]).astype(np.int32)
+    return {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": np.zeros_like(input_ids)}, lengths
 
 
 def _ids_behind_mask(part: str, tokenizer: Tokenizer, *, is_first: bool) -> list[int]:

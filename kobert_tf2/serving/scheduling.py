@@ -14,7 +14,7 @@ import collections
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple, Protocol
@@ -75,6 +75,7 @@ class Service(Protocol):
 class _Job:
     """A request with windows left to compute."""
 
+    service: Service
     prepared: Prepared
     finished: asyncio.Future
     order: int
@@ -97,14 +98,14 @@ class _Place(NamedTuple):
 
 
 class Scheduler:
-    """Runs requests through a `Service`. Call `start` and `close` in the event loop."""
+    """Runs requests through one or several `Service`s, which take turns. Call `start` and `close` in the event loop."""
 
-    def __init__(self, service: Service, limits: Limits = Limits()):  # noqa: B008 - immutable
-        self._service, self._limits = service, limits
+    def __init__(self, service: Service, limits: Limits = Limits(), others: Sequence[Service] = ()):  # noqa: B008
+        self._services, self._limits = (service, *others), limits
         self._short_texts, self._long_answers, self._model = (
             ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("short-texts", "long-answers", "model")
         )
-        self._long_texts = _LongTexts(service.prepare)
+        self._long_texts = _LongTexts(_PrepareOne(tuple(one.prepare for one in self._services)))
         self._jobs: list[_Job] = []
         self._wake = asyncio.Event()
         self._turns = _TurnSize()
@@ -142,8 +143,8 @@ class Scheduler:
         """The number of requests in progress."""
         return len(self._running)
 
-    async def run(self, request: Any) -> dict:
-        """Returns the service's answer to a request that has a `size()` in characters.
+    async def run(self, request: Any, service: Service | None = None) -> dict:
+        """Returns a service's answer, by default the first one's, to a request that has a `size()` in characters.
 
         Raises: `TooManyWaitingError`, `DrainedError`, and any exception from the service.
         """
@@ -151,7 +152,7 @@ class Scheduler:
             raise DrainedError
         if len(self._running) >= self._limits.waiting:
             raise TooManyWaitingError
-        task = asyncio.ensure_future(self._run(request))
+        task = asyncio.ensure_future(self._run(request, service or self._services[0]))
         self._running.add(task)
         self.changed()
         try:
@@ -168,19 +169,19 @@ class Scheduler:
         self.changed()
         return answer
 
-    async def _run(self, request: Any) -> dict:
+    async def _run(self, request: Any, service: Service) -> dict:
         if request.size() <= self._limits.short_characters:
-            prepared = await _in_thread(self._short_texts, self._service.prepare, request)
-            rows = await self._compute(prepared)
-            return await _in_thread(self._short_texts, self._service.finish, request, prepared, rows)
+            prepared = await _in_thread(self._short_texts, service.prepare, request)
+            rows = await self._compute(prepared, service)
+            return await _in_thread(self._short_texts, service.finish, request, prepared, rows)
         async with self._long:
-            prepared = await self._long_texts.prepare(request)
-            rows = await self._compute(prepared)
-            return await _in_thread(self._long_answers, self._service.finish, request, prepared, rows)
+            prepared = await self._long_texts.prepare((self._services.index(service), request))
+            rows = await self._compute(prepared, service)
+            return await _in_thread(self._long_answers, service.finish, request, prepared, rows)
 
-    async def _compute(self, prepared: Prepared) -> list[Row]:
+    async def _compute(self, prepared: Prepared, service: Service) -> list[Row]:
         self._arrived += 1
-        job = _Job(prepared, asyncio.get_running_loop().create_future(), self._arrived)
+        job = _Job(service, prepared, asyncio.get_running_loop().create_future(), self._arrived)
         if not job.left:
             return []
         self._jobs.append(job)
@@ -213,7 +214,7 @@ class Scheduler:
             self._give(turn, outputs)
 
     def _choose(self) -> list[_Place]:
-        """Chooses the windows of the next turn: at least one, and as many as fit its duration."""
+        """Chooses the windows of the next turn, all of one service: at least one, and as many as fit its duration."""
         places: list[_Place] = []
         tokens = 0
         waiting = list(self._jobs)
@@ -222,8 +223,10 @@ class Scheduler:
             tokens += job.width
             if places and tokens > self._turns.tokens:
                 break
-            self._count(job, waiting)
+            self._count(job)
             places.append(_Place(job, job.next))
+            if len(places) == 1:
+                waiting = [one for one in waiting if one.service is job.service]
             job.next += 1
             if not job.left:
                 waiting.remove(job)
@@ -240,12 +243,12 @@ class Scheduler:
         patience = _PATIENCE if fewest.next == 0 else 1
         return oldest if self._owed >= patience * oldest.width else fewest
 
-    def _count(self, job: _Job, waiting: list[_Job]) -> None:
+    def _count(self, job: _Job) -> None:
         """Updates the tokens owed to the oldest request."""
-        oldest = min(waiting, key=_by_age)
+        oldest = min(self._jobs, key=_by_age)
         if job is not oldest:
             self._owed += job.width / _OTHERS
-        elif len(waiting) > 1:
+        elif len(self._jobs) > 1:
             self._owed = max(self._owed - job.width, 0.0)
 
     def _forward(self, turn: list[_Place]) -> tuple[list[Row], int, float]:
@@ -262,7 +265,7 @@ class Scheduler:
         batches = prediction_batches(lengths, widths, _rows_of_a_call, powers_of_two=True)
         for batch in batches:
             inputs = {name: _cut(array[batch.rows], batch.width, longest) for name, array in features.items()}
-            outputs = self._service.forward(inputs)
+            outputs = turn[0].job.service.forward(inputs)
             for place, number in enumerate(batch.rows):
                 rows[number] = {name: output[place] for name, output in outputs.items()}
         tokens = sum(len(batch.rows) * batch.width for batch in batches)
@@ -316,6 +319,16 @@ def _cut(array: np.ndarray, width: int, longest: int) -> np.ndarray:
 
 def _rows_of_a_call(width: int) -> int:
     return 1 << (max(1, _TOKENS_OF_A_CALL // width).bit_length() - 1)
+
+
+class _PrepareOne(NamedTuple):
+    """The `prepare` of several services as one picklable function of (number of the service, request)."""
+
+    functions: tuple[Callable[[Any], Prepared], ...]
+
+    def __call__(self, numbered: tuple[int, Any]) -> Prepared:
+        number, request = numbered
+        return self.functions[number](request)
 
 
 class _LongTexts:

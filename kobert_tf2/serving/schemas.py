@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from kobert_tf2.serving.limits import Limits
-from kobert_tf2.serving.requests import MAX_CANDIDATES
+from kobert_tf2.serving.requests import MAX_CANDIDATES, MAX_SENTENCES, MAX_TOP_K
 
 MAX_N_BEST = 20
 # At least one character that is not white space.
@@ -86,6 +86,36 @@ class FilledMasks(BaseModel):
     milliseconds: float
 
 
+class Found(BaseModel):
+    text: str
+    line: int = Field(description="Its line in the service's file, or its number in the request, from 1.")
+    score: float = Field(description="The cosine of its vector and the query's, from -1 to 1.")
+
+
+class SearchResult(BaseModel):
+    matches: list[Found] = Field(description="Nearest first.")
+    sentences: int = Field(description="How many were searched.")
+    milliseconds: float
+
+
+class AttentionToken(BaseModel):
+    piece: str = Field(description="As the vocabulary spells it.")
+    segment: int = Field(description="0 for the text, 1 for the second text.")
+    start: int | None = Field(None, description="Its first character in its text; absent for special tokens.")
+    end: int | None = Field(None, description="Past its last character.")
+
+
+class Attentions(BaseModel):
+    tokens: list[AttentionToken]
+    layer: int = Field(description="Counted from 0.")
+    layers: int = Field(description="How many layers the model has.")
+    heads: list[int] = Field(description="The heads whose weights follow, counted from 0.")
+    attentions: list[list[list[float]]] = Field(
+        description="[head][from token][to token]: how much a token attends to each; a row sums to 1."
+    )
+    milliseconds: float
+
+
 class Health(BaseModel):
     status: str
     waiting: int = Field(description="Requests in work or waiting.")
@@ -127,3 +157,34 @@ def masked_text_model(limits: Limits) -> type[BaseModel]:
     text = Annotated[str, Field(max_length=limits.context_characters, examples=["대한민국의 수도는 [MASK]이다."])]
     n_best = Annotated[int, Field(ge=1, le=MAX_CANDIDATES)]
     return create_model("MaskedText", __config__=_STRICT, text=(text, ...), n_best=(n_best, 5))
+
+
+def search_model(limits: Limits, *, has_file: bool) -> type[BaseModel]:
+    """The request of a search; without a file of the service's own, the request must bring the sentences."""
+    query = Annotated[
+        str,
+        Field(min_length=1, max_length=limits.question_characters, pattern=NOT_BLANK, examples=["배는 언제 떠나나요?"]),
+    ]
+    sentence = Annotated[str, Field(max_length=limits.context_characters, pattern=NOT_BLANK)]
+    some = Annotated[
+        list[sentence],  # type: ignore[valid-type]  # made for these limits
+        Field(min_length=1, max_length=MAX_SENTENCES, examples=[["배는 아침에 떠난다.", "사과가 붉다."]]),
+    ]
+    sentences = (some | None, None) if has_file else (some, ...)
+    top_k = Annotated[int, Field(ge=1, le=MAX_TOP_K)]
+    return create_model("Search", __config__=_STRICT, query=(query, ...), sentences=sentences, top_k=(top_k, 5))
+
+
+def attention_model(limits: Limits, *, layers: int, heads: int) -> type[BaseModel]:
+    text = Annotated[str, Field(max_length=limits.context_characters, examples=["사과가 붉다."])]
+    second = Annotated[str | None, Field(max_length=limits.context_characters, examples=[None])]
+    layer = Annotated[int, Field(ge=-layers, le=layers - 1, description="Counted from 0; -1 is the last.")]
+    head = Annotated[int | None, Field(ge=0, le=heads - 1, description="Counted from 0; without it, all heads.")]
+    return create_model(
+        "Attend",
+        __config__=_STRICT,
+        text=(text, ...),
+        text_pair=(second, None),
+        layer=(layer, -1),
+        head=(head, None),
+    )

@@ -2,16 +2,21 @@
 
 import abc
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import keras
 import numpy as np
 from pydantic import BaseModel
 
 from kobert_tf2.bert import checkpoint_files, heads
 from kobert_tf2.errors import InputError
+from kobert_tf2.features import search
+from kobert_tf2.features.embedder import unit_vectors
 from kobert_tf2.serving import requests, schemas
 from kobert_tf2.serving.classifier import Classifier
+from kobert_tf2.serving.encoder import Encoder
 from kobert_tf2.serving.export import head_of
 from kobert_tf2.serving.limits import Limits
 from kobert_tf2.serving.mask_filler import MaskFiller
@@ -19,6 +24,7 @@ from kobert_tf2.serving.predictor import Predictor
 from kobert_tf2.serving.saved_export import find_export, read_settings
 from kobert_tf2.serving.scheduling import Prepared, Row
 from kobert_tf2.serving.tagger import Tagger
+from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 # The input for warming up a service.
 _QUESTION: dict[str, Any] = {"question": "수도는 어디인가?", "context": "대한민국의 수도는 서울이다."}
@@ -36,6 +42,7 @@ class HttpService(abc.ABC):
         response_model: the fields of the response except `milliseconds`.
         example: the fields of a short request.
         prepare: see `Service`.
+        model: the Keras model that it computes with; None for an export.
     """
 
     kind: str
@@ -44,6 +51,7 @@ class HttpService(abc.ABC):
     response_model: ClassVar[type[BaseModel]]
     example: dict[str, Any]
     prepare: Callable[[Any], Prepared]
+    model: keras.Model | None = None
 
     @abc.abstractmethod
     def request_model(self, limits: Limits) -> type[BaseModel]: ...
@@ -68,6 +76,7 @@ class ReadingService(HttpService):
 
     def __init__(self, predictor: Any):
         self._predictor = predictor
+        self.model = _keras_model(predictor)
         self.prepare = functools.partial(
             requests.prepare_ask, tokenizer=predictor.tokenizer, lengths=predictor.settings.lengths
         )
@@ -98,6 +107,7 @@ class EntitiesService(HttpService):
 
     def __init__(self, tagger: Any):
         self._tagger = tagger
+        self.model = _keras_model(tagger)
         self.prepare = functools.partial(
             requests.prepare_text,
             tokenizer=tagger.tokenizer,
@@ -130,6 +140,7 @@ class ClassificationService(HttpService):
 
     def __init__(self, classifier: Any):
         self._classifier = classifier
+        self.model = _keras_model(classifier)
         self.kind = "sentence" if classifier.takes_pairs is False else "pair"
         second = {"text_pair": "영화가 재미있었다."} if classifier.takes_pairs else {}
         self.example = {"text": "재미있게 보았다.", **second}
@@ -160,6 +171,7 @@ class FillMaskService(HttpService):
 
     def __init__(self, filler: Any):
         self._filler = filler
+        self.model = _keras_model(filler)
         self.example = {"text": f"대한민국의 수도는 {filler.tokenizer.mask_token}이다."}
         self.prepare = functools.partial(
             requests.prepare_fill, tokenizer=filler.tokenizer, max_seq_length=filler.max_seq_length
@@ -176,6 +188,162 @@ class FillMaskService(HttpService):
 
     def finish(self, request: requests.Fill, prepared: Prepared, rows: list[Row]) -> dict:
         return {"masks": self._filler.answer(prepared.source, rows[0], n_best=request.n_best)}
+
+
+class SearchService(HttpService):
+    """Finds the nearest sentences, of the service's own file or of the request, by the cosine of their vectors."""
+
+    path, summary = "/search", "Finds the sentences that are nearest to a query."
+    response_model = schemas.SearchResult
+
+    def __init__(self, encoder: Encoder, *, pooling: str = "mean", sentences_file: str | None = None):
+        self._encoder, self._pooling, self._index = encoder, pooling, None
+        self._most_characters = Limits().context_characters
+        if pooling == "pooled":
+            encoder.embedder.check_pooler()
+        if sentences_file is not None:
+            texts, self._lines, empty = search.read_sentences(sentences_file)
+            if empty:
+                print(f"{sentences_file}: {empty:,} empty lines are skipped", file=sys.stderr)
+            self._index = search.SentenceIndex(texts, encoder.embedder, pooling=pooling, show_progress=True)
+        self.kind = "search" if self._index is None else "search_file"
+        self.example = {"query": "사과", **({"sentences": ["사과가 붉다."]} if self._index is None else {})}
+        self.prepare = functools.partial(
+            requests.prepare_search,
+            tokenizer=encoder.tokenizer,
+            max_seq_length=encoder.config.max_position_embeddings,
+            pooling=pooling,
+        )
+
+    def request_model(self, limits: Limits) -> type[BaseModel]:
+        self._most_characters = limits.context_characters
+        return schemas.search_model(limits, has_file=self._index is not None)
+
+    def request(self, fields: dict[str, Any]) -> requests.Search:
+        request = requests.Search(**fields)
+        characters = sum(map(len, request.sentences or ()))
+        if characters > self._most_characters:
+            raise InputError(
+                f"sentences: expected at most {self._most_characters:,} characters, but got {characters:,}"
+            )
+        return request
+
+    def forward(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"vector": self._encoder.vectors(features, self._pooling)}
+
+    def finish(self, request: requests.Search, prepared: Prepared, rows: list[Row]) -> dict:
+        texts = prepared.source
+        sums = np.zeros((texts[-1] + 1, self._encoder.embedder.hidden_size))
+        np.add.at(sums, texts, np.stack([row["vector"] for row in rows]))
+        # The cosine does not change with a vector's length, so that the sums need not be divided.
+        query, *given = unit_vectors(sums.astype(np.float32))
+        if request.sentences is not None:
+            sentences, lines, vectors = request.sentences, range(1, len(given) + 1), np.array(given)
+        else:
+            assert self._index is not None  # `request_model` requires sentences otherwise
+            sentences, lines, vectors = self._index.texts, self._lines, self._index.vectors
+        scores = vectors @ query
+        matches = [
+            {"text": sentences[i], "line": lines[i], "score": float(scores[i])}
+            for i in search.nearest(scores, request.top_k)
+        ]
+        return {"matches": matches, "sentences": len(sentences)}
+
+
+class AttentionService(HttpService):
+    """Shows how much each token of a text attends to each other one."""
+
+    path, summary = "/attention", "The attention weights of a text's tokens, in one layer."
+    response_model = schemas.Attentions
+    example = _TEXT
+
+    def __init__(self, encoder: Encoder):
+        self._encoder = encoder
+        self._takes_pairs = encoder.config.type_vocab_size > 1
+        self.kind = "attention_pair" if self._takes_pairs else "attention"
+        self._set_limit(Limits().attention_tokens)
+
+    def _set_limit(self, tokens: int) -> None:
+        config = self._encoder.config
+        self.prepare = functools.partial(
+            requests.prepare_attend,
+            tokenizer=self._encoder.tokenizer,
+            max_seq_length=min(tokens, config.max_position_embeddings),
+            layers=config.num_hidden_layers,
+        )
+
+    def request_model(self, limits: Limits) -> type[BaseModel]:
+        self._set_limit(limits.attention_tokens)
+        config = self._encoder.config
+        return schemas.attention_model(limits, layers=config.num_hidden_layers, heads=config.num_attention_heads)
+
+    def request(self, fields: dict[str, Any]) -> requests.Attend:
+        request = requests.Attend(**fields)
+        if request.text_pair is not None:
+            self._encoder.config.check_takes_pairs("text_pair", "a second text was given")
+        return request
+
+    def forward(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"weights": self._encoder.attentions(features)}
+
+    def finish(self, request: requests.Attend, prepared: Prepared, rows: list[Row]) -> dict:
+        layers, size = self._encoder.config.num_hidden_layers, int(prepared.lengths[0])
+        weights = rows[0]["weights"][:, :size, :size]
+        heads = list(range(len(weights))) if request.head is None else [request.head]
+        return {
+            "tokens": prepared.source,
+            "layer": request.layer % layers,
+            "layers": layers,
+            "heads": heads,
+            # Float64 values with four decimals are short in JSON.
+            "attentions": np.round(weights[heads].astype(np.float64), 4).tolist(),
+        }
+
+
+def load_all(
+    path: str,
+    *,
+    precision: str = "float32",
+    encoder_dir: str | None = None,
+    sentences_file: str | None = None,
+    pooling: str = "mean",
+    **reading: Any,
+) -> list[HttpService]:
+    """Loads the service for a model, and behind it those of its encoder: attention weights and search.
+
+    Args:
+        path, precision, reading: see `load`; here the model may also be an encoder without a head.
+        encoder_dir: the model whose encoder is used; by default `path`, whose weights are then shared. An export
+            contains no encoder to share, so without `encoder_dir` it has its own service only.
+        sentences_file: a file of sentences to search, one per line.
+        pooling: how a sentence becomes one vector, one of `text_windows.POOLINGS`.
+
+    Raises:
+        InputError: there is nothing to load, or `sentences_file` is given for an export without `encoder_dir`.
+    """
+    is_encoder = _head_of(path) == "embedding" and find_export(path) is None
+    if is_encoder and reading:
+        raise InputError(f"{path}: {', '.join(reading)}: expected a reader, but the model has no head")
+    task = [] if is_encoder else [load(path, precision=precision, **reading)]
+    if encoder_dir is not None or is_encoder:
+        encoder = Encoder.load(encoder_dir or path, precision=precision)
+    elif task[0].model is not None:
+        encoder = Encoder.of_model(task[0].model, Tokenizer.from_pretrained(_folder_of(path)), path=path)
+    elif sentences_file is not None:
+        raise InputError(f"{path}: an export has no encoder that searches: name a model with --encoder_dir")
+    else:
+        return task
+    finder = SearchService(encoder, pooling=pooling, sentences_file=sentences_file)
+    attention = AttentionService(encoder)
+    return [*task, attention, finder] if task else [finder, attention]
+
+
+def _folder_of(path: str) -> str:
+    return checkpoint_files.find_source(path).folder
+
+
+def _keras_model(predictor: Any) -> keras.Model | None:
+    return predictor.keep_alive if isinstance(predictor.keep_alive, keras.Model) else None
 
 
 def load(path: str, *, precision: str = "float32", **reading: Any) -> HttpService:

@@ -42,7 +42,7 @@ class Tagger:
         keep_alive: object = None,
     ):
         self._forward = forward
-        self._keep_alive = keep_alive  # the object whose variables `forward` reads
+        self.keep_alive = keep_alive  # the object whose variables `forward` reads
         self.tokenizer, self.labels, self.max_seq_length = tokenizer, tuple(labels), max_seq_length
         self._strip_josa, self.doc_stride = strip_josa, doc_stride
 

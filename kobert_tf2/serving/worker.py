@@ -38,14 +38,17 @@ def main(listener_descriptor: int, report_descriptor: int, weights_descriptor: i
     with open(report_descriptor, "w", encoding="utf-8") as report:
         try:
             with shared_memory.sharing(weights_descriptor):
-                service = services.load(settings.model_dir, precision=settings.precision, **settings.reading)
-            services.warm_up(service)
+                loaded = services.load_all(
+                    settings.model_dir, precision=settings.precision, **settings.encoder, **settings.reading
+                )
+            for service in loaded:
+                services.warm_up(service)
         except InputError as error:
             report.write(json.dumps({"error": str(error)}))
             sys.exit(1)
         log = sys.stdout if settings.access_log else None
         access = http.Access(keys=settings.keys, allowed_hosts=settings.allowed_hosts, log=log)
-        app = http.make_app(service, settings.limits, access)
+        app = http.make_app(loaded[0], settings.limits, access, loaded[1:])
         server = Server(
             app, limits=settings.limits, drain_seconds=settings.drain_seconds, backlog=1, log_level="warning"
         )

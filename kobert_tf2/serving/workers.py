@@ -39,11 +39,12 @@ _LONGEST_PAUSE = 30.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
-    """What a worker serves, and how; `reading` as in `services.load`, the others as in `http` and `server`."""
+    """What a worker serves, and how; `reading` and `encoder` as in `services.load_all`, the others as in `http` and `server`."""
 
     model_dir: str
     precision: str = "float32"
     reading: dict[str, Any] = dataclasses.field(default_factory=dict)
+    encoder: dict[str, Any] = dataclasses.field(default_factory=dict)
     limits: Limits = Limits()  # noqa: RUF009 - immutable
     keys: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from small_models import config, with_large_weights
 import kobert_tf2 as kb
 from kobert_tf2.bert import models
 from kobert_tf2.errors import InputError
-from kobert_tf2.features import embedder
+from kobert_tf2.features import embedder, text_windows
 from kobert_tf2.tokenization.tokenizer import Tokenizer
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"가나다라마바사아자차"]
@@ -66,7 +66,7 @@ def test_a_long_text_is_read_in_windows_or_cut_with_a_count(loaded, capsys):
 
 def test_the_mean_of_windows_counts_each_token_once(loaded):
     encoding = loaded.tokenizer.encode(LONG)
-    windows = embedder._windows(0, encoding, 22, "windows")
+    windows = text_windows.windows_of(0, encoding, 22, "windows")
     counted = sum(int(window.counts[1:-1].sum()) for window in windows)
     assert counted == len(encoding)
 

@@ -27,7 +27,7 @@ from stand_in_service import StandIn  # noqa: E402
 
 from kobert_tf2.serving import http, http_page  # noqa: E402
 
-KINDS = ("reading", "entities", "sentence", "pair", "fill_mask")
+KINDS = ("reading", "entities", "sentence", "pair", "fill_mask", "attention", "attention_pair", "search", "search_file")
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def load(path, **settings):
     service.folder = pathlib.Path(path)
     return service
 from kobert_tf2.serving import services
-services.load, services.warm_up = load, lambda service: None
+services.load_all, services.warm_up = lambda path, **settings: [load(path)], lambda service: None
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

@@ -334,3 +334,118 @@ def test_the_interface_page_runs_without_a_request_that_leaves_the_machine(brows
     asked_for += browser.requests
     assert {url, url + "docs"} <= set(asked_for)
     assert [one for one in asked_for if not one.startswith((url, "data:"))] == []
+
+
+class Seeks(StandIn):
+    """Finds every sentence in the order given; remembers what was sent."""
+
+    kind, path, response_model = "search", "/search", schemas.SearchResult
+
+    def request_model(self, limits):
+        return schemas.search_model(limits, has_file=self.kind == "search_file")
+
+    def request(self, fields):
+        self.sent = fields
+        return requests.Ask("?", fields["query"])
+
+    def finish(self, ask, prepared, rows):
+        texts = self.sent["sentences"] or ["<b>evil</b>"]
+        matches = [{"text": text, "line": i, "score": 0.5 - i} for i, text in enumerate(texts, 1)]
+        return {"matches": matches, "sentences": len(texts)}
+
+
+class Attends(StandIn):
+    """Every token attends to itself with 0.8 in head 1, and to all alike in head 2."""
+
+    kind, path, response_model = "attention_pair", "/attention", schemas.Attentions
+
+    def request_model(self, limits):
+        return schemas.attention_model(limits, layers=3, heads=2)
+
+    def request(self, fields):
+        self.sent = fields
+        return requests.Ask("?", fields["text"])
+
+    def finish(self, ask, prepared, rows):
+        pieces = ["[CLS]", *ask.context.split(), "[SEP]"]
+        size = len(pieces)
+        own = [[0.8 if i == j else 0.2 / (size - 1) for j in range(size)] for i in range(size)]
+        return {
+            "tokens": [{"piece": piece, "segment": 0} for piece in pieces], "layer": self.sent["layer"] % 3,
+            "layers": 3, "heads": [0, 1], "attentions": [own, [[1 / size] * size] * size],
+        }  # fmt: skip
+
+
+@pytest.fixture
+def tabs():
+    attends, seeks = Attends(), Seeks()
+    with serving(StandIn(answer=seoul), others=(attends, seeks)) as server:
+        yield f"http://127.0.0.1:{server.port}/", attends, seeks
+
+
+def test_the_tabs_are_links_that_the_keyboard_reaches(browser, tabs):
+    url = tabs[0]
+    browser.open(url, width=360, ready=READY)
+    assert browser.run("[...document.querySelectorAll('.tabs a')].map(e => e.textContent)") in (
+        ["독해", "어텐션", "문장 검색"],
+        ["Reading", "Attention", "Search"],
+    )
+    browser.run("document.querySelector('.tabs a').focus()")
+    browser.press("Tab"), browser.press("Tab"), browser.press("Enter")
+    browser.wait("location.pathname === '/search.html' && document.getElementById('ask')?.textContent")
+    assert browser.run("document.querySelector('.tabs a[aria-current=page]').dataset.tab") == "search"
+    assert browser.run("document.documentElement.scrollWidth") <= 360
+
+
+def test_sentences_of_the_page_are_searched(browser, tabs):
+    url, _, seeks = tabs
+    browser.open(url + "search.html", width=360, dark=True, ready=READY)
+    browser.run("document.getElementById('sentences').value = ' 첫째 \\n\\n<b>둘째</b>' + '가'.repeat(200)")
+    browser.run("document.getElementById('query').value = '찾을 말'; document.getElementById('query').focus()")
+    browser.press("Enter")
+    browser.wait("!document.getElementById('result').hidden")
+    assert seeks.sent["sentences"][0] == "첫째"
+    assert len(seeks.sent["sentences"]) == 2
+    shown = browser.run("[...document.querySelectorAll('#matches small')].map(e => e.textContent)")
+    assert [re.search(r"\d+$", one).group() for one in shown] == ["1", "3"]  # lines as they stand in the text
+    assert browser.run("document.querySelectorAll('#matches b').length") == 0
+    assert browser.run("document.documentElement.scrollWidth") <= 360
+    assert browser.console == []
+
+
+def test_a_search_of_the_services_own_file_needs_no_sentences(browser):
+    seeks = Seeks()
+    seeks.kind = "search_file"
+    with page_of(seeks) as url:
+        browser.open(url, ready=READY)
+        browser.run("document.getElementById('ask').click()")
+        browser.wait("!document.getElementById('result').hidden")
+        assert seeks.sent["sentences"] is None
+        assert "<b>evil</b>" in text_of(browser, "matches")
+
+
+def test_attention_is_shown_for_the_token_in_focus_by_layer_and_head(browser, tabs):
+    url, attends, _ = tabs
+    browser.open(url + "attention.html", width=360, dark=True, ready=READY)
+    browser.run("document.getElementById('text').value = '<b>가</b> 나'; document.getElementById('ask').click()")
+    browser.wait("!document.getElementById('result').hidden")
+    assert browser.run("[...document.querySelectorAll('#tokens button')].map(e => e.textContent)") == [
+        "[CLS]", "<b>가</b>", "나", "[SEP]",
+    ]  # fmt: skip
+    choose = (
+        "((id, value) => { const node = document.getElementById(id); node.value = value; "
+        "node.dispatchEvent(new Event('change')) })"
+    )
+    browser.run(choose + "('head', '0')")
+    browser.run("document.querySelector('#tokens button').focus()")
+    browser.press("Tab")
+    browser.wait("document.querySelectorAll('#tokens button')[1].ariaPressed === 'true'")
+    assert browser.run("document.querySelector('#strongest li').innerText").replace("\n", " ").startswith("<b>가</b>")
+    assert "80.0 %" in browser.run("document.querySelector('#strongest li').innerText")
+    browser.run(choose + "('layer', '1')")
+    browser.wait("!document.getElementById('ask').disabled && !document.getElementById('result').hidden")
+    assert attends.sent["layer"] == 1
+    assert browser.run("document.getElementById('layer').value") == "1"
+    assert browser.run("document.getElementById('matrix').width") == 4
+    assert browser.run("document.documentElement.scrollWidth") <= 360
+    assert browser.console == []

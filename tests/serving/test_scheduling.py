@@ -125,7 +125,7 @@ def test_a_new_request_goes_before_the_oldest():
 
 
 def job(*, windows: int, width: int, order: int) -> scheduling._Job:
-    return scheduling._Job(scheduling.Prepared({}, np.full(windows, width)), None, order)
+    return scheduling._Job(None, scheduling.Prepared({}, np.full(windows, width)), None, order)
 
 
 def test_nothing_is_computed_any_more_for_who_has_gone():

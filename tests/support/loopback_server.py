@@ -13,10 +13,10 @@ from kobert_tf2.serving.server import Server, bind
 
 
 @contextlib.contextmanager
-def serving(service, *, drain_seconds=5.0, access=http.Access(), **limits):  # noqa: B008
+def serving(service, *, drain_seconds=5.0, access=http.Access(), others=(), **limits):  # noqa: B008
     """A running `Server`; its port is `server.port`, its scheduler `server.scheduler`."""
     limits = Limits(**limits)
-    app = http.make_app(service, limits, access)
+    app = http.make_app(service, limits, access, others)
     server, listener = Server(app, limits=limits, drain_seconds=drain_seconds), bind("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()

@@ -4,6 +4,7 @@
 //   texts   {ko, en}: its words, over those below
 //   sample  {field: text}: what stands in the form at the beginning; its keys are the ids of the form's fields
 //   more    what else a request has
+//   body(given)  a request's fields, from those of the form; without it they are the same
 //   begin(found, values)  remembers an answer
 //   show()  shows it in the language of now, and returns what there is to say about it; nothing to say is ""
 const TEXTS = {
@@ -12,9 +13,15 @@ const TEXTS = {
   en: { asking: "Looking…", failed: "The server cannot be reached.", score: "score", probability: "probability",
     key: "API key", needsKey: "This server needs an API key.", ...VIEW.texts.en },
 };
+// The tabs, by the kinds of services.
+const TABS = {
+  ko: { reading: "독해", entities: "개체명", sentence: "분류", pair: "분류", fill_mask: "빈칸 채우기",
+    attention: "어텐션", attention_pair: "어텐션", search: "문장 검색", search_file: "문장 검색" },
+  en: { reading: "Reading", entities: "Entities", sentence: "Classes", pair: "Classes", fill_mask: "Fill-mask",
+    attention: "Attention", attention_pair: "Attention", search: "Search", search_file: "Search" },
+};
 // A link can hold a text of this length; browsers and mail programs cut longer ones.
 const LONGEST_LINK = 8000;
-const element = (id) => document.getElementById(id);
 // A page may lack a field of its view: a classifier of single texts has no second one.
 const fields = Object.keys(VIEW.sample).filter(element);
 let language = "ko";
@@ -24,6 +31,7 @@ function speak(wanted) {
   language = wanted in TEXTS ? wanted : "en";
   document.documentElement.lang = language;
   for (const node of document.querySelectorAll("[data-text]")) node.textContent = TEXTS[language][node.dataset.text];
+  for (const node of document.querySelectorAll("[data-tab]")) node.textContent = TABS[language][node.dataset.tab];
   for (const node of document.querySelectorAll("[data-language]"))
     node.setAttribute("aria-pressed", String(node.dataset.language === language));
   if (hasAnswer) say(VIEW.show());
@@ -71,7 +79,8 @@ async function ask(event) {
   hasAnswer = false;
   link(values);
   try {
-    const body = JSON.stringify({ ...given(values), ...VIEW.more });
+    const sent = VIEW.body ? VIEW.body(given(values)) : given(values);
+    const body = JSON.stringify({ ...sent, ...VIEW.more });
     const response = await fetch(VIEW.path, { method: "POST", headers: headers(), body });
     const found = await response.json();
     if (response.status === 401) {
