@@ -223,7 +223,7 @@ class Scheduler:
             tokens += job.width
             if places and tokens > self._turns.tokens:
                 break
-            self._count(job)
+            self._count(job, self._jobs)
             places.append(_Place(job, job.next))
             if len(places) == 1:
                 waiting = [one for one in waiting if one.service is job.service]
@@ -243,12 +243,12 @@ class Scheduler:
         patience = _PATIENCE if fewest.next == 0 else 1
         return oldest if self._owed >= patience * oldest.width else fewest
 
-    def _count(self, job: _Job) -> None:
+    def _count(self, job: _Job, waiting: list[_Job]) -> None:
         """Updates the tokens owed to the oldest request."""
-        oldest = min(self._jobs, key=_by_age)
+        oldest = min(waiting, key=_by_age)
         if job is not oldest:
             self._owed += job.width / _OTHERS
-        elif len(self._jobs) > 1:
+        elif len(waiting) > 1:
             self._owed = max(self._owed - job.width, 0.0)
 
     def _forward(self, turn: list[_Place]) -> tuple[list[Row], int, float]:
@@ -326,7 +326,7 @@ class _PrepareOne(NamedTuple):
 
     functions: tuple[Callable[[Any], Prepared], ...]
 
-    def __call__(self, numbered: tuple[int, Any]) -> Prepared:
+    def __call__(self, numbered: Any, /) -> Prepared:
         number, request = numbered
         return self.functions[number](request)
 

@@ -1,6 +1,6 @@
 """The JSON requests and responses of the HTTP service. FastAPI validates both and generates /openapi.json from them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -167,10 +167,10 @@ def search_model(limits: Limits, *, has_file: bool) -> type[BaseModel]:
     ]
     sentence = Annotated[str, Field(max_length=limits.context_characters, pattern=NOT_BLANK)]
     some = Annotated[
-        list[sentence],  # type: ignore[valid-type]  # made for these limits
+        list[sentence],
         Field(min_length=1, max_length=MAX_SENTENCES, examples=[["배는 아침에 떠난다.", "사과가 붉다."]]),
     ]
-    sentences = (some | None, None) if has_file else (some, ...)
+    sentences: Any = (some | None, None) if has_file else (some, ...)
     top_k = Annotated[int, Field(ge=1, le=MAX_TOP_K)]
     return create_model("Search", __config__=_STRICT, query=(query, ...), sentences=sentences, top_k=(top_k, 5))
 

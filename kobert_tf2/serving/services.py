@@ -238,7 +238,7 @@ class SearchService(HttpService):
         # The cosine does not change with a vector's length, so that the sums need not be divided.
         query, *given = unit_vectors(sums.astype(np.float32))
         if request.sentences is not None:
-            sentences, lines, vectors = request.sentences, range(1, len(given) + 1), np.array(given)
+            sentences, lines, vectors = request.sentences, list(range(1, len(given) + 1)), np.array(given)
         else:
             assert self._index is not None  # `request_model` requires sentences otherwise
             sentences, lines, vectors = self._index.texts, self._lines, self._index.vectors
