@@ -115,9 +115,7 @@ def _serve_here(settings, listener) -> None:
     """Serves in this process."""
     from kobert_tf2.serving import http, server, services
 
-    loaded = services.load_all(
-        settings.model_dir, precision=settings.precision, **settings.encoder, **settings.reading
-    )
+    loaded = services.load_all(settings.model_dir, precision=settings.precision, **settings.encoder, **settings.reading)
     for service in loaded:
         services.warm_up(service)
     log = sys.stdout if settings.access_log else None

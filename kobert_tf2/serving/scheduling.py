@@ -321,7 +321,8 @@ def _rows_of_a_call(width: int) -> int:
     return 1 << (max(1, _TOKENS_OF_A_CALL // width).bit_length() - 1)
 
 
-class _PrepareOne(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _PrepareOne:
     """The `prepare` of several services as one picklable function of (number of the service, request)."""
 
     functions: tuple[Callable[[Any], Prepared], ...]

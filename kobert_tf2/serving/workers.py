@@ -39,7 +39,10 @@ _LONGEST_PAUSE = 30.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
-    """What a worker serves, and how; `reading` and `encoder` as in `services.load_all`, the others as in `http` and `server`."""
+    """What a worker serves, and how.
+
+    `reading` and `encoder` are arguments of `services.load_all`, the others those of `http` and `server`.
+    """
 
     model_dir: str
     precision: str = "float32"

@@ -14,11 +14,11 @@ const VIEW = {
   sample: { text: "세종대왕은 1443년에 훈민정음을 만들었다.", text_pair: "" },
   texts: {
     ko: { title: "한국어 BERT의 어텐션", text: "글", second: "둘째 글 (없어도 됩니다)", ask: "어텐션 보기", layer: "층",
-      head: "헤드", mean: "모든 헤드의 평균", tokens: "토큰 (가리키거나 탭 키로 고르세요)", from: "이 토큰이 주목하는 토큰",
+      head: "헤드", mean: "모든 헤드의 평균", tokens: "토큰 (가리키거나 탭 키로 고르세요)", from: "가장 주목하는 토큰",
       matrix: "행렬 (행의 토큰이 열의 토큰에 주목하는 정도)" },
     en: { title: "Attention of a Korean BERT", text: "Text", second: "Second text (optional)", ask: "Show attention",
       layer: "Layer", head: "Head", mean: "Mean of all heads", tokens: "Tokens (point at one, or use Tab)",
-      from: "Attended to by", matrix: "Matrix (how much the row's token attends to the column's)" },
+      from: "attends most to", matrix: "Matrix (how much the row's token attends to the column's)" },
   },
 
   begin(found) {
