@@ -422,6 +422,9 @@ def _call(
     except KeyboardInterrupt as error:
         return _interrupted(str(error) or if_repeated)
     except Exception as error:
+        # Ctrl-C while `threading.Condition` takes its lock again: "cannot release un-acquired lock".
+        if isinstance(error, RuntimeError) and isinstance(error.__context__, KeyboardInterrupt):
+            return _interrupted(if_repeated)
         if not _is_of_remote_files(error):
             raise
         print(f"error: {files.first_line(error)}", file=sys.stderr)

@@ -88,7 +88,9 @@ class Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and not issubclass(kind, Exception):
+        # Not after KeyboardInterrupt alone: one that comes while `threading.Condition` takes its lock again ends as
+        # RuntimeError.
+        if kind is not None:
             _end(self._executor)
         self.close()
 
@@ -115,13 +117,13 @@ def in_subprocess(function: Callable[..., Result], *args: Any, **kwargs: Any) ->
             future = executor.submit(function, *args, **kwargs)
         try:
             return future.result()
-        except KeyboardInterrupt:
-            _end(executor)
-            raise
         except concurrent.futures.process.BrokenProcessPool:
             raise InputError(
                 f"the process of {function.__name__.strip('_')} was ended from outside; is there enough memory?"
             ) from None
+        except BaseException:
+            _end(executor)
+            raise
 
 
 def blocks_of(items: Iterable, size: int) -> Iterator[list]:

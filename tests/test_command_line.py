@@ -24,6 +24,11 @@ def main():
         raise KeyError('ours')
     if kind == 'ctrl-c':
         raise KeyboardInterrupt
+    if kind == 'ctrl-c-in-a-condition':
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError('cannot release un-acquired lock')
     print('not the last line')
     return {'답': 1, 'settings': command_line.tokenizer_settings(given_only=True)}
 if __name__ == '__main__':
@@ -64,8 +69,9 @@ def test_a_mistake_of_ours_keeps_its_traceback(program):
     assert "Traceback" in result.stderr
 
 
-def test_ctrl_c_is_a_line_that_says_what_a_repetition_does(program):
-    result = program("--kind=ctrl-c")
+@pytest.mark.parametrize("kind", ["ctrl-c", "ctrl-c-in-a-condition"])
+def test_ctrl_c_is_a_line_that_says_what_a_repetition_does(program, kind):
+    result = program(f"--kind={kind}")
     assert (result.returncode, result.stdout) == (130, "")
     assert result.stderr == f"\ninterrupted: {command_line.BEGINS_AGAIN}\n"
 
