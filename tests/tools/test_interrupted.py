@@ -31,15 +31,16 @@ def interrupted(process: subprocess.Popen, when: str) -> tuple[int, str]:
     return process.returncode, said
 
 
+# The line comes from a thread, when the main one already waits: CPython may keep a lock for ever if the signal comes
+# in the few instructions in which the main thread takes it.
 WORKERS = """
-import sys, time
+import sys, time, threading
 from kobert_tf2 import command_line, parallel
 def main():
     with parallel.Workers(time.sleep, num_workers=2) as workers:
         for number, _ in enumerate(workers.map([0, 0, 0, 6000, 6000, 6000])):
             if number == 2:
-                time.sleep(0.5)
-                print("asleep", file=sys.stderr, flush=True)
+                threading.Timer(1, lambda: print("asleep", file=sys.stderr, flush=True)).start()
     parallel.in_subprocess(time.sleep, 6000)
 command_line.run(main)
 """
