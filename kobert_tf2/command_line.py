@@ -157,7 +157,13 @@ def define_running_flags() -> None:
 
 
 def define_tuning_flags() -> None:
-    """Defines which weights of a pretrained model are trained, and how fast; shared by the fine-tuning tools."""
+    """Defines how a pretrained model is trained further: which weights, how fast and how long; for the fine-tuning
+    tools. The schedule's defaults are the original's.
+    """
+    flags.DEFINE_float("learning_rate", 5e-5, "Peak learning rate, at the end of the warm-up.")
+    flags.DEFINE_float("num_train_epochs", 3.0, "Number of epochs.")
+    flags.DEFINE_float("warmup_proportion", 0.1, "Fraction of the steps used for linear warm-up.")
+    flags.DEFINE_integer("num_workers", 1, "Number of processes that tokenize.", lower_bound=1)
     flags.DEFINE_float(
         "layer_decay", 1.0, "Multiplier of the learning rate from each encoder layer to the one below it, such as 0.9."
     )

@@ -6,7 +6,6 @@ of its own; figures of the same command share one run.
 """
 
 import dataclasses
-import importlib.util
 import json
 import os
 import re
@@ -34,7 +33,6 @@ class Figure:
         of real data ($KOBERT_SHARED), "{work}" for a temporary folder. Empty: no command gives it, see `why`.
       before: commands whose files in "{work}" it needs.
       value: the figure, from that JSON.
-      needs: the packages without which it cannot be measured.
       why: why it has no command.
     """
 
@@ -44,7 +42,6 @@ class Figure:
     command: Command = ()
     before: tuple[Command, ...] = ()
     value: Callable[[Any], float] = float
-    needs: tuple[str, ...] = ()
     why: str = ""
 
 
@@ -186,8 +183,11 @@ FIGURES = (
                 "computes it from the compiler and measures nothing here"
             ),
         )
-        for topology in ("v3-8", "v5e-8")
-        for config in ("base_tpu_128", "base_tpu_512")
+        for config, topologies in (
+            ("base_tpu_128", ("v2-8", "v3-8", "v4-8", "v5e-8", "v5p-8", "v6e-8")),
+            ("base_tpu_512", ("v3-8",)),
+        )
+        for topology in topologies
     ),
     Figure(
         name="training of the reader",
@@ -231,9 +231,6 @@ class Measurement:
         return row
 
     def _value(self, figure: Figure, work: str) -> float:
-        lacking = [name for name in figure.needs if importlib.util.find_spec(name) is None]
-        if lacking:
-            raise _MissingError(f"needs {', '.join(lacking)}, not installed")
         for command in (*figure.before, figure.command):
             result = self._result(command, work)
         return figure.value(result)

@@ -33,9 +33,6 @@ def define_flags() -> None:
     flags.DEFINE_integer("max_query_length", 64, "Maximum number of pieces of a question; longer ones are truncated.")
     flags.DEFINE_integer("train_batch_size", 32, "Windows per step, over all replicas.")
     flags.DEFINE_integer("predict_batch_size", 8, "Windows per batch, over all replicas.")
-    flags.DEFINE_float("learning_rate", 5e-5, "Peak learning rate, at the end of the warm-up.")
-    flags.DEFINE_float("num_train_epochs", 3.0, "Number of epochs.")
-    flags.DEFINE_float("warmup_proportion", 0.1, "Fraction of the steps used for linear warm-up.")
     flags.DEFINE_integer("n_best_size", 20, "Number of answers to each question in nbest_predictions.json.")
     flags.DEFINE_integer("max_answer_length", 30, "Maximum number of pieces in an answer.")
     flags.DEFINE_bool("version_2_with_negative", False, "SQuAD 2.0: some questions have no answer.")
@@ -63,7 +60,6 @@ def define_flags() -> None:
         ["korquad1", "squad1", "squad2", "korquad2", "klue_mrc"],
         "The official metric to compute. Not given: determined from --predict_file, as evaluate_mrc does.",
     )
-    flags.DEFINE_integer("num_workers", 1, "Number of processes that tokenize.")
     flags.DEFINE_bool("verbose_logging", False, "Accepted for old command lines, without effect.")
     command_line.define_tokenizer_flags()
     command_line.define_running_flags()

@@ -38,15 +38,11 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer("train_batch_size", 32, "Windows per step, over all replicas.", lower_bound=1)
     flags.DEFINE_integer("predict_batch_size", 32, "Windows per batch, over all replicas.", lower_bound=1)
-    flags.DEFINE_float("learning_rate", 5e-5, "Peak learning rate, at the end of the warm-up.")
-    flags.DEFINE_float("num_train_epochs", 3.0, "Number of epochs.")
-    flags.DEFINE_float("warmup_proportion", 0.1, "Fraction of the steps used for linear warm-up.")
     flags.DEFINE_bool(
         "strip_josa",
         None,
         "Strip particles from predicted entities. Not given: if the tokenizer has no morpheme boundaries.",
     )
-    flags.DEFINE_integer("num_workers", 1, "Number of processes that tokenize.", lower_bound=1)
     command_line.define_tokenizer_flags()
     command_line.define_running_flags()
     command_line.define_tuning_flags()

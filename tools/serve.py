@@ -113,15 +113,12 @@ def main() -> None:
 
 def _serve_here(settings, listener) -> None:
     """Serves in this process."""
-    from kobert_tf2.serving import http, server, services
+    from kobert_tf2.serving import server, worker
 
-    loaded = services.load_all(settings.model_dir, precision=settings.precision, **settings.encoder, **settings.reading)
-    for service in loaded:
-        services.warm_up(service)
-    log = sys.stdout if settings.access_log else None
-    who = http.Access(keys=settings.keys, allowed_hosts=settings.allowed_hosts, log=log)
-    app = http.make_app(loaded[0], settings.limits, who, loaded[1:])
-    listener.listen(2048)  # What is said next is true: clients can connect, and wait until the server has started.
+    app = worker.load_app(settings)
+    listener.listen(
+        server.BACKLOG
+    )  # What is said next is true: clients can connect, and wait until the server has started.
     print(f"{settings.model_dir} is loaded and served on {server.url_of(listener)}", file=sys.stderr)
     server.Server(app, limits=settings.limits, drain_seconds=settings.drain_seconds).run(sockets=[listener])
 

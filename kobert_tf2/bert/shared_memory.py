@@ -59,18 +59,15 @@ _file: _File | None = None
 
 @contextlib.contextmanager
 def sharing(descriptor: int) -> Iterator[None]:
-    """Models loaded within share their weights through this file, which `create` made."""
+    """Models loaded within share their weights through this file, of `os.memfd_create`: the memory exists as long as a
+    process holds it open.
+    """
     global _file
     _file = _File(descriptor)
     try:
         yield
     finally:
         _file = None
-
-
-def create() -> int:
-    """The descriptor of an empty file in memory; it exists as long as a process holds it open."""
-    return os.memfd_create("kobert_tf2-weights")
 
 
 def placed(values: Any, dtype: Any) -> Any:

@@ -14,6 +14,9 @@ from kobert_tf2.serving.protocol import protocol_class
 # The part of the draining time reserved for telling waiting clients that there will be no answer.
 _FAREWELL_SECONDS = 0.5
 
+# How many connections may wait to be accepted.
+BACKLOG = 2048
+
 # An allowance for the process's open files and sockets other than its connections.
 _OTHER_FILES = 200
 
@@ -24,7 +27,13 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, app: FastAPI, *, limits: Limits, drain_seconds: float, backlog: int = 2048, log_level: str | None = None
+        self,
+        app: FastAPI,
+        *,
+        limits: Limits,
+        drain_seconds: float,
+        backlog: int = BACKLOG,
+        log_level: str | None = None,
     ):
         self._app, self._limits, self._drain_seconds = app, limits, drain_seconds
         super().__init__(

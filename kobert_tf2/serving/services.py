@@ -196,9 +196,11 @@ class SearchService(HttpService):
     path, summary = "/search", "Finds the sentences that are nearest to a query."
     response_model = schemas.SearchResult
 
-    def __init__(self, encoder: Encoder, *, pooling: str = "mean", sentences_file: str | None = None):
+    def __init__(
+        self, encoder: Encoder, *, max_characters: int, pooling: str = "mean", sentences_file: str | None = None
+    ):
         self._encoder, self._pooling, self._index = encoder, pooling, None
-        self._most_characters = Limits().context_characters
+        self._max_characters = max_characters  # of all sentences of a request
         if pooling == "pooled":
             encoder.embedder.check_pooler()
         if sentences_file is not None:
@@ -216,16 +218,13 @@ class SearchService(HttpService):
         )
 
     def request_model(self, limits: Limits) -> type[BaseModel]:
-        self._most_characters = limits.context_characters
         return schemas.search_model(limits, has_file=self._index is not None)
 
     def request(self, fields: dict[str, Any]) -> requests.Search:
         request = requests.Search(**fields)
         characters = sum(map(len, request.sentences or ()))
-        if characters > self._most_characters:
-            raise InputError(
-                f"sentences: expected at most {self._most_characters:,} characters, but got {characters:,}"
-            )
+        if characters > self._max_characters:
+            raise InputError(f"sentences: expected at most {self._max_characters:,} characters, but got {characters:,}")
         return request
 
     def forward(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -257,23 +256,17 @@ class AttentionService(HttpService):
     response_model = schemas.Attentions
     example = _TEXT
 
-    def __init__(self, encoder: Encoder):
-        self._encoder = encoder
-        self._takes_pairs = encoder.config.type_vocab_size > 1
-        self.kind = "attention_pair" if self._takes_pairs else "attention"
-        self._set_limit(Limits().attention_tokens)
-
-    def _set_limit(self, tokens: int) -> None:
-        config = self._encoder.config
+    def __init__(self, encoder: Encoder, *, max_tokens: int):
+        self._encoder, config = encoder, encoder.config
+        self.kind = "attention_pair" if config.type_vocab_size > 1 else "attention"
         self.prepare = functools.partial(
             requests.prepare_attend,
-            tokenizer=self._encoder.tokenizer,
-            max_seq_length=min(tokens, config.max_position_embeddings),
+            tokenizer=encoder.tokenizer,
+            max_seq_length=min(max_tokens, config.max_position_embeddings),
             layers=config.num_hidden_layers,
         )
 
     def request_model(self, limits: Limits) -> type[BaseModel]:
-        self._set_limit(limits.attention_tokens)
         config = self._encoder.config
         return schemas.attention_model(limits, layers=config.num_hidden_layers, heads=config.num_attention_heads)
 
@@ -304,6 +297,7 @@ def load_all(
     path: str,
     *,
     precision: str = "float32",
+    limits: Limits = Limits(),  # noqa: B008 - immutable
     encoder_dir: str | None = None,
     sentences_file: str | None = None,
     pooling: str = "mean",
@@ -313,6 +307,7 @@ def load_all(
 
     Args:
         path, precision, reading: see `load`; here the model may also be an encoder without a head.
+        limits: `attention_tokens`, and `context_characters` for the sentences of a search request.
         encoder_dir: the model whose encoder is used; by default `path`, whose weights are then shared. An export
             contains no encoder to share, so without `encoder_dir` it has its own service only.
         sentences_file: a file of sentences to search, one per line.
@@ -333,8 +328,9 @@ def load_all(
         raise InputError(f"{path}: an export has no encoder that searches: name a model with --encoder_dir")
     else:
         return task
-    finder = SearchService(encoder, pooling=pooling, sentences_file=sentences_file)
-    attention = AttentionService(encoder)
+    most = limits.context_characters
+    finder = SearchService(encoder, max_characters=most, pooling=pooling, sentences_file=sentences_file)
+    attention = AttentionService(encoder, max_tokens=limits.attention_tokens)
     return [*task, attention, finder] if task else [finder, attention]
 
 

@@ -1,8 +1,8 @@
 """One worker process of a service, started by `workers.py`: `python -m kobert_tf2.serving.worker DESCRIPTORS`.
 
 The arguments are the descriptors of the listening socket, of a pipe for the report to the supervisor, and of the memory
-for the weights. Standard input
-brings the pickled `WorkerSettings`, and its end is the supervisor's: then this process drains and ends too.
+for the weights. Standard input brings the pickled `WorkerSettings`, and its end is the supervisor's: then this process
+drains and ends too.
 """
 
 import json
@@ -13,13 +13,29 @@ import socket
 import sys
 import threading
 
+from fastapi import FastAPI
+
 from kobert_tf2.bert import shared_memory
 from kobert_tf2.errors import InputError
 from kobert_tf2.serving import http, services
-from kobert_tf2.serving.server import Server
+from kobert_tf2.serving.server import BACKLOG, Server
 from kobert_tf2.serving.workers import WorkerSettings
 
-_BACKLOG = 2048
+
+def load_app(settings: WorkerSettings) -> FastAPI:
+    """Loads what is served and warms it up; also for a service of one process (`tools/serve.py`)."""
+    loaded = services.load_all(
+        settings.model_dir,
+        precision=settings.precision,
+        limits=settings.limits,
+        **settings.encoder,
+        **settings.reading,
+    )
+    for service in loaded:
+        services.warm_up(service)
+    log = sys.stdout if settings.access_log else None
+    access = http.Access(keys=settings.keys, allowed_hosts=settings.allowed_hosts, log=log)
+    return http.make_app(loaded[0], settings.limits, access, loaded[1:])
 
 
 class _SharedListener(socket.socket):
@@ -27,8 +43,8 @@ class _SharedListener(socket.socket):
     asyncio takes one connection at a time from it and leaves the next to the other workers.
     """
 
-    def listen(self, backlog: int = _BACKLOG, /) -> None:
-        super().listen(_BACKLOG)
+    def listen(self, backlog: int = BACKLOG, /) -> None:
+        super().listen(BACKLOG)
 
 
 def main(listener_descriptor: int, report_descriptor: int, weights_descriptor: int) -> None:
@@ -38,17 +54,10 @@ def main(listener_descriptor: int, report_descriptor: int, weights_descriptor: i
     with open(report_descriptor, "w", encoding="utf-8") as report:
         try:
             with shared_memory.sharing(weights_descriptor):
-                loaded = services.load_all(
-                    settings.model_dir, precision=settings.precision, **settings.encoder, **settings.reading
-                )
-            for service in loaded:
-                services.warm_up(service)
+                app = load_app(settings)
         except InputError as error:
             report.write(json.dumps({"error": str(error)}))
             sys.exit(1)
-        log = sys.stdout if settings.access_log else None
-        access = http.Access(keys=settings.keys, allowed_hosts=settings.allowed_hosts, log=log)
-        app = http.make_app(loaded[0], settings.limits, access, loaded[1:])
         server = Server(
             app, limits=settings.limits, drain_seconds=settings.drain_seconds, backlog=1, log_level="warning"
         )

@@ -1,9 +1,9 @@
 """Serves with several processes behind one listening socket (`tools/serve.py --workers`), and supervises them.
 
 Every worker loads the model, whose weights are in memory that all share (`bert/shared_memory.py`; an export's are not),
-and answers on its own (`worker.py`), so a worker that dies takes only its own requests
-with it; it is started again. The supervisor itself does not load TensorFlow. Counts for /metrics and /healthz are those
-of all workers: prometheus_client keeps them in files that the workers map, in a temporary folder.
+and answers on its own (`worker.py`), so a worker that dies takes only its own requests with it; it is started again.
+The supervisor itself does not load TensorFlow. Counts for /metrics and /healthz are those of all workers:
+prometheus_client keeps them in files that the workers map, in a temporary folder.
 
 Limits (`limits.py`) hold for each worker on its own.
 """
@@ -28,7 +28,7 @@ from prometheus_client import multiprocess
 
 from kobert_tf2.errors import InputError
 from kobert_tf2.serving.limits import Limits
-from kobert_tf2.serving.server import url_of
+from kobert_tf2.serving.server import BACKLOG, url_of
 
 _LOOK_SECONDS = 0.1
 # How much longer than its draining time a worker may take to end.
@@ -146,7 +146,7 @@ class _Worker:
 class _Supervisor:
     def __init__(self, settings: WorkerSettings, listener: socket.socket, num_workers: int, folder: str):
         self._settings, self._listener, self._folder = settings, listener, folder
-        self._weights = os.memfd_create("kobert_tf2-weights")
+        self._weights = os.memfd_create("kobert_tf2-weights")  # as `shared_memory.sharing` takes it
         self._environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder}
         threads = max(1, len(os.sched_getaffinity(0)) // num_workers)
         self._environment.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
@@ -157,7 +157,7 @@ class _Supervisor:
 
     def start(self) -> None:
         """Starts the first worker, which writes the weights to the shared memory, then the others; waits for all."""
-        self._listener.listen(2048)  # Clients wait from now on; they are answered as soon as a worker is ready.
+        self._listener.listen(BACKLOG)  # Clients wait from now on; they are answered as soon as a worker is ready.
         for numbers in (self._numbers[:1], self._numbers[1:]):
             for number in numbers if not self.end.is_set() else ():
                 self._start(number)

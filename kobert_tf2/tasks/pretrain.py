@@ -90,20 +90,18 @@ def pretrain(settings: PretrainSettings) -> dict:
     job = TrainingJob.start(settings, input_file=settings.input_file)
     job.claim(job_inputs(settings), raw_text.WRITTEN, trains=settings.do_train)
     source = settings.bert_config_file or init_checkpoint
-    tokenizer: Tokenizer | None
-    if _is_raw_text(settings, job):
-        tokenizer = own = _tokenizer_of_raw_text(settings)
-        vocab_size: int | None = len(own.vocab)
-        config = start.find_config(settings.bert_config_file, init_checkpoint, vocab_size=vocab_size)
-        features = _features(settings.max_seq_length, settings.max_predictions_per_seq, {})
-        _check_config(config, source, features, vocab_size)
-        data = _Records.find(_make_records(settings, own), None, None)
+    lengths = settings.max_seq_length, settings.max_predictions_per_seq
+    raw = _tokenizer_of_raw_text(settings) if _is_raw_text(settings, job) else None
+    if raw is None:
+        data = _Records.find(settings.input_file or "", *lengths)
+        tokenizer, features = _find_tokenizer(settings, data.sidecar), data.features
     else:
-        data = _Records.find(settings.input_file or "", settings.max_seq_length, settings.max_predictions_per_seq)
-        tokenizer = _find_tokenizer(settings, data.sidecar)
-        vocab_size = len(tokenizer.vocab) if tokenizer is not None else data.sidecar.get("vocab_size")
-        config = start.find_config(settings.bert_config_file, init_checkpoint, vocab_size=vocab_size)
-        _check_config(config, source, data.features, vocab_size)
+        tokenizer, features = raw, _features(*lengths, {})
+    vocab_size = len(tokenizer.vocab) if tokenizer is not None else data.sidecar.get("vocab_size")
+    config = start.find_config(settings.bert_config_file, init_checkpoint, vocab_size=vocab_size)
+    _check_config(config, source, features, vocab_size)
+    if raw is not None:  # Made only for a configuration that they suit.
+        data = _Records.find(_make_records(settings, raw), None, None)
     data = data._replace(limits=record_check.Limits(config.vocab_size, config.type_vocab_size))
     if config.type_vocab_size < 2 and _has_pairs(data):
         config.check_takes_pairs(source, "the records hold pairs of sentences")

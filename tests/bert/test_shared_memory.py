@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from kobert_tf2.bert import shared_memory
 from kobert_tf2.errors import InputError
 
+NAME = "weights-of-this-test"
+
 
 @pytest.fixture
 def descriptor():
-    made = shared_memory.create()
+    made = os.memfd_create(NAME)
     yield made
     os.close(made)
 
@@ -26,7 +28,7 @@ def is_mapped(values: tf.Tensor) -> bool:
         for line in file:
             begin, _, end = line.split()[0].partition("-")
             if int(begin, 16) <= address < int(end, 16):
-                return "kobert_tf2-weights" in line
+                return NAME in line
     return False
 
 
@@ -37,7 +39,7 @@ def is_mapped(values: tf.Tensor) -> bool:
 def test_every_process_gets_the_same_values(shapes, dtype):
     rng = np.random.default_rng(5)
     weights = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
-    descriptor = shared_memory.create()
+    descriptor = os.memfd_create(NAME)
     with contextlib.closing(os.fdopen(descriptor, "rb")):
         for _ in range(3):
             with shared_memory.sharing(descriptor):

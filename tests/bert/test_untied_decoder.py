@@ -101,12 +101,13 @@ def test_a_repeated_table_is_no_decoder_of_its_own(tmp_path, capsys):
 @pytest.mark.skipif(not hf_forward.is_installed(), reason="transformers and torch are not installed")
 @pytest.mark.parametrize(
     ("tie", "names"),
-    [
-        (False, (DECODER, DECODER_BIAS)),
-        *rest_slow(
-            [(True, (DECODER, DECODER_BIAS)), *itertools.product([True, False], [(DECODER,), (DECODER_BIAS,)])], first=1
-        ),
-    ],
+    rest_slow(
+        [
+            *((tie, (DECODER, DECODER_BIAS)) for tie in (False, True)),
+            *itertools.product([True, False], [(DECODER,), (DECODER_BIAS,)]),
+        ],
+        first=2,
+    ),
 )
 def test_transformers_answers_as_we_do_from_what_it_or_we_wrote(untied, tie, names):
     """Each of the two names alone, where transformers 5 leaves nothing to chance (see its list of missing names)."""

@@ -98,7 +98,9 @@ def test_what_is_out_of_bounds_is_a_sentence(bounded, path, body, sentence):
 
 @pytest.fixture(scope="module")
 def bounded(folder):
-    with client_of(services.load_all(str(folder / "encoder")), context_characters=100, attention_tokens=16) as client:
+    limits = {"context_characters": 100, "attention_tokens": 16, "short_characters": 50}
+    loaded = services.load_all(str(folder / "encoder"), limits=Limits(**limits))
+    with client_of(loaded, **limits) as client:
         yield client
 
 
