@@ -83,20 +83,19 @@ def _violations_of_packing(table: Mapping, any_of: Callable) -> list[_Violation]
     in_order = (positions[:, 1:] - positions[:, :-1] == 1) & same | (positions[:, 1:] == 0) & ~same
     first = (sequences[:, :1] != 1) | (positions[:, :1] != 0)
     used = weights > 0
+    # bool [rows, tokens, slots]: the tokens of the instance of each slot; then over the tokens.
+    members = sequences[:, :, None] == np.arange(1, places.shape[1] + 1)
+    chosen = places[:, None, :] == np.arange(mask.shape[1])[:, None]
+    exists = any_of(members)[:, 0]
+    begins = any_of(members & chosen & (positions[:, :, None] == 0))[:, 0]
     return [
         _Violation("sequence_ids", (sequences > 0) != (mask > 0), "an instance from 1 on for a token, 0 for padding"),
         _Violation("sequence_ids", any_of((mask[:, 1:] > 0) & (steps != 0) & (steps != 1)), "1, 2 ... in order"),
         _Violation("position_ids", first | any_of(~in_order), "0, 1 ... in each instance, and 0 for padding"),
         _Violation("next_sentence_positions", (places < 0) | (places >= mask.shape[1]), "a position in the row"),
-        _Violation("next_sentence_positions", (places[:, :1] != 0), "0 for the first instance"),
-        _Violation(
-            "next_sentence_positions",
-            any_of(used[:, 1:] & (places[:, 1:] <= places[:, :-1])),
-            "the beginnings of the instances in order",
-        ),
+        _Violation("next_sentence_positions", used & ~begins, "the first token of each instance, in order"),
         _Violation("next_sentence_weights", (weights != 0) & (weights != 1), "0 or 1"),
-        _Violation("next_sentence_weights", any_of(used[:, 1:] & ~used[:, :-1]), "ones and then zeros"),
-        _Violation("next_sentence_weights", ~used[:, :1], "1 for the first instance"),
+        _Violation("next_sentence_weights", used != exists, "1 for each instance, and then zeros"),
     ]
 
 

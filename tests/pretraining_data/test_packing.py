@@ -99,6 +99,9 @@ def test_short_instances_leave_little_padding():
         ("next_sentence_positions", (0, 1), 0),
         ("next_sentence_weights", (0, 0), 0.0),
         ("next_sentence_weights", (0, 0), 0.5),
+        ("next_sentence_positions", (0, 1), 11),
+        ("next_sentence_weights", (0, 2), 0.0),
+        ("next_sentence_weights", (0, 3), 1.0),
     ],
 )
 def test_a_packed_record_that_lies_is_found(feature, place, value):
