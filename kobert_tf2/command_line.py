@@ -259,7 +259,7 @@ EXTRAS = {
 INPUT_FLAGS = (
     *("bert_config_file", "data_dir", "data_file", "dictionary", "eval_file", "init_checkpoint", "input", "input_file"),
     *("model_dir", "nbest_file", "null_odds_file", "predict_file", "predictions_file", "train_file"),
-    *("user_dictionary", "vocab_file", "api_key_file"),
+    *("user_dictionary", "vocab_file", "api_key_file", "encoder_dir", "sentences_file"),
 )
 OUTPUT_FLAGS = (
     *("josa_report", "misses_file", "output", "output_dir", "output_file", "per_question_file", "report", "work_dir"),
