@@ -10,6 +10,7 @@ import unicodedata
 import numpy as np
 import pytest
 import tensorflow as tf
+from paths import ROOT
 from slow_cases import rest_slow
 
 from kobert_tf2.bert import models
@@ -203,7 +204,7 @@ import sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 import numpy as np
 import test_export
 from kobert_tf2.training import losses, loop, optimizers
@@ -229,7 +230,8 @@ np.savez(sys.argv[1] + "/trained.npz", *after)
 
 @pytest.mark.slow
 def test_what_was_trained_in_bfloat16_and_on_replicas_is_exported_in_float32(tmp_path):
-    command = [sys.executable, "-c", TRAIN_ON_TWO_REPLICAS, str(tmp_path), os.path.dirname(os.path.abspath(__file__))]
+    folders = (os.path.dirname(os.path.abspath(__file__)), str(ROOT / "tests" / "support"))
+    command = [sys.executable, "-c", TRAIN_ON_TWO_REPLICAS, str(tmp_path), *folders]
     subprocess.run(command, check=True, timeout=300)
     half = make_model("reading", dtype="mixed_bfloat16")
     with np.load(f"{tmp_path}/trained.npz") as trained:
